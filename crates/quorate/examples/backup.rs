@@ -1,7 +1,8 @@
-//! A consistent backup by atomic snapshot: while money moves between accounts, one a process, everybody
-//! takes backups of all of them. Each is of one moment: no money is in it that was received, and not sent.
-//! Whoever read one account after the other could find such money: the sender's before it sent, the
-//! receiver's after it received.
+//! A consistent backup by atomic snapshot. Money is sent between accounts, one for each process, and all
+//! processes take backups of all accounts at the same time. Each backup is of one moment: if money was
+//! received, the backup also shows that it was sent. Reading one account after the other could show money
+//! that was received and not sent: the sender's account is read before it sent, the receiver's after it
+//! received.
 //!
 //! `cargo run -p quorate --example backup`
 #[expect(dead_code, reason = "nothing is delivered here")]
@@ -11,23 +12,23 @@ use quorate::prelude::*;
 use serde::{Deserialize, Serialize};
 use three::{ExampleResult, builders, shut_down};
 
-/// What is in each account at first.
+/// The initial balance of each account.
 pub const OPENING: u64 = 1000;
-/// So often each process sends money.
+/// The number of transfers that each process makes.
 pub const TRANSFERS: usize = 40;
 
-/// What a process's segment holds: all that its account has ever sent to, and received from, each process,
-/// in their order.
+/// The contents of a process's segment: the sums that its account has ever sent to, and received from, each
+/// process, in rank order.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Account {
-    /// To each.
+    /// The sums sent, by receiver.
     pub sent: [u64; 3],
-    /// From each.
+    /// The sums received, by sender.
     pub received: [u64; 3],
 }
 
 impl Account {
-    /// What is in it, unless it has sent what it did not have.
+    /// The present balance; `None` if the account has sent money that it did not have.
     pub fn balance(&self) -> Option<u64> {
         let received: u64 = self.received.iter().sum();
         (OPENING + received).checked_sub(self.sent.iter().sum())
@@ -37,19 +38,20 @@ impl Account {
 /// All accounts, as of one moment.
 pub type Backup = [Account; 3];
 
-/// What a backup adds up to.
+/// The sums of a backup.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Audit {
-    /// What is in the accounts.
+    /// The money in the accounts.
     pub there: u64,
-    /// What was sent, and not received yet.
+    /// The money that was sent and not yet received.
     pub in_flight: u64,
 }
 
 /// Adds up a backup.
 ///
 /// # Errors
-/// When money was received that was not sent, or sent that was not there: it is of no one moment.
+/// When money was received that was not sent, or sent that was not there: then the backup is not of one
+/// moment.
 pub fn audit(backup: &Backup) -> Result<Audit, String> {
     let (mut there, mut in_flight) = (0, 0);
     for (from, sender) in backup.iter().enumerate() {
@@ -76,7 +78,7 @@ async fn main() -> ExampleResult<()> {
     Ok(())
 }
 
-/// One of the three.
+/// One of the three processes.
 struct Branch {
     index: usize,
     accounts: Segments<Account>,
@@ -95,14 +97,15 @@ impl Branch {
         Ok(backup)
     }
 
-    /// Receives what it was sent, as a backup says.
+    /// Receives the money that was sent to this account, according to a backup.
     fn receive(&mut self, backup: &Backup) {
         for (received, sender) in self.account.received.iter_mut().zip(backup) {
             *received = sender.sent[self.index];
         }
     }
 
-    /// Receives, and sends on, again and again: to each of the others in turn, a part of what is there.
+    /// Repeatedly receives money, and sends a part of the balance on to each of the other processes in
+    /// turn.
     async fn trade(mut self) -> Result<Self, MemoryError> {
         for transfer in 0..TRANSFERS {
             let backup = self.back_up().await?;
@@ -114,7 +117,7 @@ impl Branch {
         Ok(self)
     }
 
-    /// Receives what is still in flight.
+    /// Receives the money that is still in flight.
     async fn settle(&mut self) -> Result<(), MemoryError> {
         let backup = self.back_up().await?;
         self.receive(&backup);
@@ -122,8 +125,8 @@ impl Branch {
     }
 }
 
-/// Three processes trade and take backups, all at the same time; in the end nothing is in flight. The
-/// backups of each.
+/// Three processes trade and take backups, all at the same time; in the end nothing is in flight. Returns
+/// the backups of each process.
 ///
 /// # Errors
 /// When a node does not start, or stops.

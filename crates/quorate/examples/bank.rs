@@ -1,5 +1,5 @@
-//! A bank that three operating-system processes keep, each a replica: one is killed, and started again, one
-//! after the other, and every one of them is back with all that was ever acknowledged.
+//! A bank with three replicas, each an operating-system process. They are killed and started again, one
+//! after the other, and each has all acknowledged orders when it is back.
 //!
 //! `cargo run -p quorate --example bank`
 use quorate::prelude::*;
@@ -12,14 +12,14 @@ use std::{
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
 };
 
-/// What a step of the example comes to.
+/// The result of a step of the example.
 pub type Fallible<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
-/// The machine: how much everybody has.
+/// The machine: the balance of each customer.
 #[derive(Default)]
 struct Bank(BTreeMap<String, u64>);
 
-/// What is asked of it.
+/// The commands of the machine.
 #[derive(Serialize, Deserialize)]
 enum Order {
     Deposit {
@@ -35,7 +35,7 @@ enum Order {
 
 impl Machine for Bank {
     type Command = Order;
-    /// Whether it was done.
+    /// Whether the order was executed.
     type Reply = bool;
 
     fn apply(&mut self, _position: u64, _origin: ProcessId, order: Order) -> bool {
@@ -63,10 +63,10 @@ impl Machine for Bank {
     }
 }
 
-/// Tells a process which replica it is, and where all are.
+/// The environment variables that tell a process which replica it is, and the addresses of all replicas.
 const RANK: &str = "QUORATE_EXAMPLE_REPLICA";
 const PEERS: &str = "QUORATE_EXAMPLE_PEERS";
-/// What a replica says begins so.
+/// The prefix of each line that a replica prints for its parent.
 const SAYS: &str = "bank: ";
 
 fn main() -> Fallible<()> {
@@ -80,12 +80,12 @@ fn main() -> Fallible<()> {
     Ok(())
 }
 
-/// Whether this process is to be a replica.
+/// Whether this process is started as a replica.
 pub fn told_to_be_a_replica() -> bool {
     env::var_os(RANK).is_some()
 }
 
-/// One replica: it does what the lines of its input say, and says what came of it.
+/// Runs one replica: it executes the lines of its input, and prints the results.
 ///
 /// # Errors
 /// When the node does not start, or stops.
@@ -115,7 +115,7 @@ pub fn replica() -> Fallible<()> {
                     let order = Order::Transfer { from, to, amount };
                     bank.submit(order).await?.to_string()
                 }
-                // As if there were one bank only, whoever is asked.
+                // The answer is the same at every replica, as if there were only one bank.
                 ["books"] => bank.query(|bank| format!("{:?}", bank.0)).await?,
                 _ => "what?".to_owned(),
             };
@@ -126,7 +126,7 @@ pub fn replica() -> Fallible<()> {
     })
 }
 
-/// The process of a replica, which does not outlive this.
+/// The process of a replica. Dropping this kills it.
 struct Process {
     child: Child,
     stdin: ChildStdin,
@@ -144,7 +144,7 @@ impl Process {
         Ok(Process { child, stdin, said })
     }
 
-    /// Tells it something; what it says to that.
+    /// Sends a line to the replica, and returns its answer.
     fn tell(&mut self, what: &str) -> Fallible<String> {
         writeln!(self.stdin, "{what}")?;
         for line in self.said.by_ref() {
@@ -158,17 +158,17 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // SIGKILL: wherever it is, there it ends.
+        // This is SIGKILL: the process ends at once, in the middle of its work.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// Starts three replicas by this command, does business with them, and kills one after the other, each when
-/// the one before is back. What all have in their books at the end.
+/// Starts three replicas by this command, sends orders to them, and kills one after the other, each when
+/// the one before is back. Returns the final books of all replicas.
 ///
 /// # Errors
-/// When a replica cannot be started, ends though nobody killed it, or has forgotten something.
+/// When a replica cannot be started, ends although it was not killed, or has forgotten something.
 pub fn day(command: &dyn Fn() -> Command) -> Fallible<Vec<String>> {
     let mut peers = Vec::new();
     for _ in 1..=3 {
@@ -187,7 +187,7 @@ pub fn day(command: &dyn Fn() -> Command) -> Fallible<Vec<String>> {
     bank[1].tell("deposit bob 40")?;
     for victim in 0..3 {
         bank.remove(victim);
-        // The others go on without it.
+        // The other replicas go on without it.
         if bank[0].tell("transfer ann bob 10")? != "true" {
             return Err("ann can pay".into());
         }

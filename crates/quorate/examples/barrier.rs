@@ -30,13 +30,13 @@ use three::{ExampleResult, builders, shut_down};
 #[derive(Clone, Copy, Debug)]
 struct Arrive;
 
-/// The indication: all have arrived so often.
+/// The indication: all users have arrived this many times.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Passed {
     times: u64,
 }
 
-/// The message, from each process to all: its user has arrived so often.
+/// The message, from each process to all: its user has arrived this many times.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 struct Arrived(u64);
 
@@ -67,11 +67,11 @@ ports! {
 
 /// A barrier for all processes.
 struct Barrier {
-    /// How often the user has arrived here.
+    /// The number of arrivals of the user here.
     own: u64,
-    /// How often each process is known to have arrived.
+    /// The known number of arrivals at each process.
     arrived: BTreeMap<ProcessId, u64>,
-    /// How often the user has passed.
+    /// The number of times that the user has passed.
     passed: u64,
 }
 
@@ -97,14 +97,14 @@ impl Barrier {
         }
     }
 
-    /// To oneself one sends as to anybody.
+    /// The message also goes to this process itself.
     fn upon_arrive(&mut self, ctx: &mut Ctx<Self>) {
         self.own += 1;
         let (to, message) = (To::All, Arrived(self.own));
         ctx.trigger(Effect::Link(link::SendRequest { to, message }));
     }
 
-    /// Links promise no order: what was said first may come last.
+    /// Links promise no order: an older message may come after a newer one.
     fn upon_arrived(&mut self, from: ProcessId, Arrived(times): Arrived, ctx: &mut Ctx<Self>) {
         if let Some(known) = self.arrived.get_mut(&from) {
             *known = times.max(*known);
@@ -112,7 +112,7 @@ impl Barrier {
         self.upon_all_arrived(ctx);
     }
 
-    /// Upon every process having arrived more often than this one has passed.
+    /// Passes as often as every process has arrived.
     fn upon_all_arrived(&mut self, ctx: &mut Ctx<Self>) {
         let all = self.arrived.values().min().copied().unwrap_or(0);
         while self.passed < all {
@@ -190,7 +190,7 @@ impl Property for AllPass {
     }
 }
 
-/// What is simulated: so many processes, each of which arrives so often.
+/// The size of the simulation: the number of processes, and the arrivals of each.
 const PROCESSES: usize = 3;
 const TIMES: u64 = 3;
 
@@ -230,10 +230,10 @@ fn simulate<A: Algorithm<Event = Event, Effect = Effect>>(
     Ok(world.run())
 }
 
-/// So many runs, of which none breaks a property.
+/// Simulates one run for each seed; no run breaks a property.
 ///
 /// # Errors
-/// When one does: its report, which names the property and the seed.
+/// When a run breaks a property: its report, which names the property and the seed.
 pub fn check(seeds: u64) -> ExampleResult<()> {
     for seed in 0..seeds {
         let report = simulate(seed, Random::new(), Barrier::new)?;
@@ -244,14 +244,14 @@ pub fn check(seeds: u64) -> ExampleResult<()> {
     Ok(())
 }
 
-/// Breaks B1: the process of the highest rank is not waited for.
+/// Breaks B1: it does not wait for the process of the highest rank.
 fn impatient(host: &SimHost) -> Barrier {
     let mut barrier = Barrier::new(host);
     barrier.arrived.pop_last();
     barrier
 }
 
-/// Breaks B2: what was heard last counts, though it may have been said before.
+/// Breaks B2: the last message counts, even if it was sent before an earlier one.
 struct Forgetful(Barrier);
 
 impl Algorithm for Forgetful {
@@ -266,10 +266,10 @@ impl Algorithm for Forgetful {
     }
 }
 
-/// The first violation in so many runs.
+/// The first violation in one run for each seed.
 ///
 /// # Errors
-/// When there is none; and when lock step shows one, too.
+/// When no run shows a violation. A run in lock step must not show one either way.
 fn first_violation<A: Algorithm<Event = Event, Effect = Effect>>(
     seeds: u64,
     barrier: impl Fn(&SimHost) -> A,
@@ -284,10 +284,10 @@ fn first_violation<A: Algorithm<Event = Event, Effect = Effect>>(
     Err("nothing was found".into())
 }
 
-/// What the check finds of the two that are broken.
+/// The violations that the check finds in the two broken barriers.
 ///
 /// # Errors
-/// When it finds one sound.
+/// When it finds no violation in one of them.
 pub fn find_the_broken(seeds: u64) -> ExampleResult<[Violation; 2]> {
     let impatient = first_violation(seeds, impatient)?;
     let forgetful = first_violation(seeds, |host| Forgetful(Barrier::new(host)))?;
@@ -311,7 +311,7 @@ fn gate(builder: &mut Builder, name: &str) -> Result<Gate, StartError> {
 }
 
 impl Gate {
-    /// Arrives, and waits until all have: how often that was.
+    /// Arrives, and waits until all processes have arrived. Returns the number of passages so far.
     ///
     /// # Errors
     /// When the node has not started, or has stopped, or may not take part.
@@ -322,10 +322,10 @@ impl Gate {
     }
 }
 
-/// Three nodes meet so often at a barrier. How often each was there too early: never.
+/// Three nodes meet at a barrier this many times. Returns how often a node passed too early: never.
 ///
 /// # Errors
-/// When a node does not start, or stops too early; or a handle goes on without its node.
+/// When a node does not start, or stops too early, or a handle goes on without its node.
 pub async fn meet(times: u64) -> ExampleResult<u64> {
     let (mut nodes, mut members) = (Vec::new(), Vec::new());
     let arrived = Arc::new([0, 0, 0].map(AtomicU64::new));

@@ -1,8 +1,9 @@
-//! A shopping cart over primary views: the members change while clients write. One process is cut off,
-//! is excluded, learns it, joins again and is given the cart.
+//! A shopping cart over primary views: the members change while clients write. One process is cut off and
+//! excluded; it is told so, joins again and is given the cart.
 //!
-//! Additions to a cart need no order: processes that pass from one view to the next have delivered the
-//! same additions, so they have the same cart. What an excluded one has said and nobody else has heard, it says again.
+//! Additions to a cart need no order: processes that pass from one view to the next have delivered the same
+//! additions, so they have the same cart. An excluded process repeats those of its messages that nobody
+//! else has delivered.
 //!
 //! `cargo run -p quorate --example cart`
 #[expect(dead_code, reason = "deliveries are events here")]
@@ -17,25 +18,25 @@ use std::collections::BTreeMap;
 use three::{ExampleResult, builders, shut_down};
 use tokio::sync::watch;
 
-/// What a client does: adds so many of an item.
+/// The command of a client: adds this number of an item.
 #[derive(Serialize, Deserialize)]
 pub struct Add {
     item: String,
     amount: u64,
 }
 
-/// A cart: how many of each item.
+/// A cart: the number of each item.
 pub type Cart = BTreeMap<String, u64>;
 
 /// A process's copy of the cart, and what it knows of the group.
 #[derive(Clone, Default)]
 pub struct Replica {
     pub cart: Cart,
-    /// The members of its last view.
+    /// The members of its present view.
     pub members: ProcessSet,
-    /// How often it was excluded.
+    /// The number of times that it was excluded.
     pub excluded: usize,
-    /// How often it was given the cart.
+    /// The number of times that it was given the cart.
     pub restored: usize,
 }
 
@@ -86,9 +87,9 @@ async fn replicate(
                 replica.send_modify(|now| now.excluded += 1);
                 group.join();
             }
-            // What the others may have is not said again: it would be in the cart twice.
+            // A message that the others may have is not repeated: it could be in the cart twice.
             Event::Lost(lost) if lost.is_certain => {
-                // Not here: there may be no room before more events are read.
+                // A task repeats it: there may be no room before this loop reads more events.
                 let group = group.clone();
                 tokio::spawn(async move { group.broadcast(lost.message).await });
             }
@@ -128,7 +129,7 @@ pub async fn shop() -> ExampleResult<Vec<Replica>> {
         replica.wait_for(|now| now.has("apple", 30)).await?;
     }
 
-    // p3 is cut off. The others go on: first with it, whom they wait for, then without it.
+    // p3 is cut off. The others first wait for it, then go on without it.
     let all = replicas[0].borrow().members;
     let p3 = nodes[2].me();
     for peer in all.iter().filter(|p| *p != p3) {
@@ -142,7 +143,7 @@ pub async fn shop() -> ExampleResult<Vec<Replica>> {
         replica.wait_for(without).await?;
     }
 
-    // It hears of them again, and learns that it is excluded, while they write.
+    // p3 hears of the others again, and learns that it is excluded, while they write.
     let plums = tokio::spawn(add(groups[0].clone(), "plum", 500));
     nodes[2].faults().heal();
     let back = |now: &Replica| now.restored > 0 && now.members.contains(p3);

@@ -1,4 +1,4 @@
-//! A chat over causal order: nobody sees an answer before what it answers, however late that is.
+//! A chat over causal order: nobody sees an answer before its question, even if the question is late.
 //!
 //! `cargo run -p quorate --example chat`
 mod three;
@@ -21,7 +21,8 @@ async fn main() -> ExampleResult<()> {
     Ok(())
 }
 
-/// p1 asks, p2 answers what it has read, p1 thanks for what it has read. What each process reads.
+/// p1 asks, p2 answers after it has read the question, p1 thanks after it has read the answer. Returns the
+/// messages that each process reads.
 ///
 /// # Errors
 /// When a node does not start, or stops.
@@ -32,7 +33,7 @@ pub async fn chat() -> ExampleResult<Vec<Vec<String>>> {
         rooms.push(builder.causal::<String>("room")?);
         nodes.push(builder.start().await?);
     }
-    // What p1 says comes late to p3: later than what p2 says about it.
+    // Messages from p1 reach p3 late: later than p2's answers to them.
     let slow = Fault {
         delay: Duration::from_millis(300),
         ..Fault::default()

@@ -1,5 +1,5 @@
-//! A counter over uniform broadcast: additions need no order, but what one process has counted, even
-//! one that stops right after, all others count.
+//! A counter over uniform broadcast. Additions need no order. If one process has counted an addition, all
+//! others count it, even if that process stops right after.
 //!
 //! `cargo run -p quorate --example counter`
 mod three;
@@ -7,7 +7,7 @@ mod three;
 use quorate::prelude::Error;
 use three::{ExampleResult, builders, shut_down, take};
 
-/// Each process adds so often.
+/// The number of additions of each process.
 pub const ADDITIONS: u64 = 100;
 
 #[tokio::main]
@@ -18,15 +18,15 @@ async fn main() -> ExampleResult<()> {
     Ok(())
 }
 
-/// What came of it.
+/// The result of the example.
 pub struct Counted {
-    /// What p3 had counted when it left.
+    /// The value that p3 had counted when it left.
     pub left: u64,
-    /// What p1 and p2 counted in the end.
+    /// The values that p1 and p2 counted in the end.
     pub stayed: Vec<u64>,
 }
 
-/// p1, p2 and p3 add 1, 10 and 100 again and again. p3 leaves once it has counted its own.
+/// p1, p2 and p3 add 1, 10 and 100 again and again. p3 leaves once it has counted its own additions.
 ///
 /// # Errors
 /// When a node does not start, or stops.
@@ -57,7 +57,7 @@ pub async fn count() -> ExampleResult<Counted> {
         }
         left
     };
-    // No farewell: the node is dropped as it is.
+    // The node is dropped without a shutdown.
     nodes.truncate(2);
     counters.truncate(2);
 

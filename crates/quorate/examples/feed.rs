@@ -1,4 +1,5 @@
-//! An event feed over first-in first-out broadcast: everybody follows every source in its own order.
+//! An event feed over first-in first-out broadcast: every process receives the events of each source in its
+//! order.
 //!
 //! `cargo run -p quorate --example feed`
 mod three;
@@ -11,16 +12,16 @@ use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, time::Duration};
 use three::{ExampleResult, builders, shut_down, take};
 
-/// Something that a sensor reports.
+/// A measurement that a sensor reports.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Reading {
-    /// The sequence number at its sensor.
+    /// The sequence number of the reading at its sensor.
     pub number: u64,
-    /// In degrees.
+    /// The temperature in degrees.
     pub temperature: i32,
 }
 
-/// Each sensor reports so often.
+/// The number of readings of each sensor.
 pub const READINGS: u64 = 50;
 
 #[tokio::main]
@@ -38,8 +39,8 @@ async fn main() -> ExampleResult<()> {
     Ok(())
 }
 
-/// Every process reports and reads at the same time, over ways that reorder datagrams. What each has
-/// read, by source.
+/// Every process reports and reads at the same time, over channels that reorder datagrams. Returns the
+/// readings that each process received, by source.
 ///
 /// # Errors
 /// When a node does not start, or stops.

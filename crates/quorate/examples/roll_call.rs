@@ -1,5 +1,5 @@
-//! A roll call over terminating broadcast: whoever waits for a name hears it, or that who was to call
-//! it is gone, and everybody hears the same.
+//! A roll call over terminating broadcast. A process that waits for another's name hears it, or learns that
+//! the other process has crashed; all processes hear the same.
 //!
 //! `cargo run -p quorate --example roll_call`
 #[expect(dead_code, reason = "deliveries are answers here")]
@@ -13,16 +13,16 @@ use quorate::{
 use std::{collections::BTreeMap, time::Duration};
 use three::{builders, shut_down};
 
-/// So often the roll is called.
+/// The number of times that the roll is called.
 pub const ROUNDS: usize = 6;
-/// p3 leaves while the roll is called this time.
+/// The round in which p3 leaves.
 pub const LEAVES: usize = 4;
-/// Who they are.
+/// The names of the three processes.
 pub const NAMES: [&str; 3] = ["Ada", "Bea", "Cleo"];
-/// A live process is never silent for so long, on loopback: who is, has crashed.
+/// A live process on loopback is never silent for this long: a process that is has crashed.
 const SILENCE: Duration = Duration::from_secs(5);
 
-/// What was heard of each process, round by round, until it was faulty.
+/// The answers of each process, round by round, until it was faulty.
 pub type Roll = BTreeMap<ProcessId, Vec<Content<String>>>;
 
 #[tokio::main]
@@ -43,7 +43,7 @@ async fn main() -> three::ExampleResult<()> {
     Ok(())
 }
 
-/// One of the three.
+/// One of the three processes.
 struct Pupil {
     name: String,
     source: Source<String>,
@@ -52,7 +52,7 @@ struct Pupil {
 }
 
 impl Pupil {
-    /// Calls its name, and waits for an answer of everybody, in each of these rounds.
+    /// In each of these rounds, calls its name, and waits for an answer about every process.
     async fn attend(&mut self, rounds: std::ops::RangeInclusive<usize>) -> Result<(), StreamError> {
         for round in rounds {
             self.source.broadcast(self.name.clone()).await?;
@@ -68,13 +68,13 @@ impl Pupil {
     }
 }
 
-/// Whether there is nothing more to wait for in the round.
+/// Whether the answers of one process are complete up to this round.
 fn is_complete(heard: &[Content<String>], round: usize) -> bool {
     heard.len() >= round || heard.last() == Some(&SenderFaulty)
 }
 
-/// Calls the roll. p3 leaves without a farewell, just when it has called its name once more. What p1
-/// and p2 heard.
+/// Calls the roll. p3 leaves without a shutdown, just when it has called its name once more. Returns the
+/// answers that p1 and p2 heard.
 ///
 /// # Errors
 /// When a node does not start, or stops.
@@ -92,7 +92,7 @@ pub async fn call() -> three::ExampleResult<Vec<Roll>> {
             roll: Roll::new(),
         });
     }
-    // Nobody has been heard of yet.
+    // No answers have been heard yet.
     for pupil in &mut pupils {
         pupil.roll = nodes.iter().map(|node| (node.me(), Vec::new())).collect();
     }
@@ -106,7 +106,7 @@ pub async fn call() -> three::ExampleResult<Vec<Roll>> {
     let stay: Vec<_> = stay.collect();
     leaves.attend(1..=LEAVES - 1).await?;
     leaves.source.broadcast(leaves.name).await?;
-    // The node is dropped as it is: the name is heard by all, or by nobody.
+    // The node is dropped without a shutdown: either all processes hear the name, or none does.
     nodes.truncate(2);
 
     let mut rolls = Vec::new();

@@ -1,6 +1,6 @@
-//! Settings in an atomic register: one process writes them, the others read them all the time. Each of
-//! them sees every change, since the next is only made when all have the last, and none goes back to
-//! older settings. Once a write has returned, whoever reads gets it.
+//! Settings in an atomic register: one process writes them, and the others read them all the time. Each
+//! reader sees every change, because the next change is made only when all have the last one, and none
+//! reads older settings again. Once a write has returned, every later read gets its value or a newer one.
 //!
 //! `cargo run -p quorate --example settings`
 #[expect(dead_code, reason = "nothing is delivered here")]
@@ -11,17 +11,17 @@ use serde::{Deserialize, Serialize};
 use three::{ExampleResult, builders, shut_down};
 use tokio::sync::watch;
 
-/// So often the settings are changed; once more when p3 is gone.
+/// The number of changes before p3 leaves; one more follows.
 pub const CHANGES: u64 = 50;
 /// The name of the register.
 const LIMITS: &str = "limits";
 
-/// What is set.
+/// The value in the register.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Settings {
-    /// Which change of the settings this is, counted from 1.
+    /// The number of this change of the settings, counted from 1.
     pub version: u64,
-    /// How many requests a second are served.
+    /// The number of requests that are served per second.
     pub requests_per_second: u64,
 }
 
@@ -34,7 +34,7 @@ impl Settings {
     }
 }
 
-/// What one read gave.
+/// The result of one read.
 #[derive(Clone, Debug)]
 pub struct Seen {
     /// The last version whose write had returned before the read began.
@@ -44,7 +44,7 @@ pub struct Seen {
 }
 
 impl Seen {
-    /// The version that was read; 0 before any.
+    /// The version that was read; 0 if there was none.
     pub fn version(&self) -> u64 {
         self.settings.as_ref().map_or(0, |now| now.version)
     }
@@ -62,7 +62,7 @@ async fn main() -> ExampleResult<()> {
     Ok(())
 }
 
-/// Reads all the time, until a version is there, and says which is the last that was seen.
+/// Reads all the time, until a version is there. Tells, on a channel, the last version that was seen.
 async fn follow(
     registers: Registers<Settings>,
     returned: watch::Receiver<u64>,
@@ -83,7 +83,7 @@ async fn follow(
     }
 }
 
-/// p1 sets, p2 and p3 follow; p3 leaves before the last change. What p2 and p3 read.
+/// p1 sets, p2 and p3 follow; p3 leaves before the last change. Returns the reads of p2 and p3.
 ///
 /// # Errors
 /// When a node does not start, or stops.
@@ -98,7 +98,7 @@ pub async fn configure() -> ExampleResult<Vec<Vec<Seen>>> {
         )?);
         nodes.push(builder.start().await?);
     }
-    // Who is not the writer cannot write.
+    // A process that is not the writer cannot write.
     if all[1].write(LIMITS, &Settings::of(1)).await.is_ok() {
         return Err("p2 is not the writer, and has written".into());
     }
@@ -118,7 +118,7 @@ pub async fn configure() -> ExampleResult<Vec<Vec<Seen>>> {
             seen.wait_for(|last| *last >= version).await?;
         }
     }
-    // p3 has seen enough, and leaves without a farewell: p1 and p2 are a majority.
+    // p3 has seen enough, and leaves without a shutdown: p1 and p2 are a majority.
     let mut seen = vec![followers.remove(1).await??];
     nodes.truncate(2);
     all[0].write(LIMITS, &Settings::of(CHANGES + 1)).await?;

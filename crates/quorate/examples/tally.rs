@@ -1,6 +1,6 @@
-//! A tally without a leader, by lattice agreement: each process raises its own entry of a map, and what it
-//! reads is the sum of all. What is decided can be ordered, whoever decides it, so that the tally never
-//! goes backwards; and what is counted stays counted when a process leaves.
+//! A tally without a leader, by lattice agreement: each process raises its own entry of a map, and reads
+//! the sum of all entries. The decisions of all processes are ordered, so that the tally never goes
+//! backwards, and counted votes stay counted when a process leaves.
 //!
 //! `cargo run -p quorate --example tally`
 #[expect(dead_code, reason = "nothing is delivered here")]
@@ -9,13 +9,14 @@ mod three;
 use quorate::prelude::*;
 use three::{ExampleResult, builders, shut_down};
 
-/// Each process counts so many votes.
+/// The number of votes that each process counts.
 pub const VOTES: u64 = 40;
 
-/// How many votes each process has counted: of two values of an entry the larger is the later.
+/// The number of votes that each process has counted. Of two values of an entry the larger is the later
+/// one.
 pub type Votes = Maxima<ProcessId, u64>;
 
-/// All votes.
+/// The sum of all votes.
 pub fn sum(votes: &Votes) -> u64 {
     votes.0.values().sum()
 }
@@ -34,11 +35,11 @@ async fn main() -> ExampleResult<()> {
     Ok(())
 }
 
-/// What came of it.
+/// The result of the example.
 pub struct Tally {
-    /// What each process read, each time it had counted a vote.
+    /// By process, the votes that it read each time it had counted a vote.
     pub counted: Vec<Vec<Votes>>,
-    /// What p1 and p2 read in the end.
+    /// The votes that p1 and p2 read in the end.
     pub last: [Votes; 2],
 }
 
@@ -52,7 +53,7 @@ async fn count(me: ProcessId, tally: LatticeProposer<Votes>) -> Result<Vec<Votes
     Ok(decisions)
 }
 
-/// Three processes count votes at the same time. p3 leaves when it has counted its own.
+/// Three processes count votes at the same time. p3 leaves when it has counted its own votes.
 ///
 /// # Errors
 /// When a node does not start, or stops.
@@ -66,7 +67,7 @@ pub async fn tally() -> ExampleResult<Tally> {
     let counting = counting.map(|(node, tally)| tokio::spawn(count(node.me(), tally.clone())));
     let mut counting: Vec<_> = counting.collect();
     let left = counting.pop().ok_or("there are three")?.await??;
-    // No farewell: the node is dropped as it is, while the others may still count.
+    // The node is dropped without a shutdown, while the others may still count.
     nodes.truncate(2);
 
     let mut counted = Vec::new();
@@ -74,7 +75,7 @@ pub async fn tally() -> ExampleResult<Tally> {
         counted.push(decisions.await??);
     }
     counted.push(left);
-    // To read is to propose nothing.
+    // A proposal of nothing is a read.
     let nothing = Votes::default();
     let last = [
         tallies[0].propose(&nothing).await?,

@@ -1,4 +1,4 @@
-//! Three nodes in one program agree on the order of what all of them say at the same time.
+//! Three nodes in one program agree on one order of messages that all of them broadcast at the same time.
 //!
 //! `cargo run -p quorate --example three_nodes`
 use quorate::{Node, prelude::*};

@@ -1,6 +1,6 @@
-//! Three banks, each an operating-system process, transfer money by non-blocking atomic commit: all do
-//! a transfer, or none does. One of them is killed in the middle of it; the others decide all that is
-//! left, and agree with all that the dead one has decided.
+//! Three banks, each an operating-system process, transfer money by non-blocking atomic commit: either all
+//! do a transfer, or none does. One bank is killed in the middle; the others decide all remaining
+//! transfers, and agree with all decisions of the killed bank.
 //!
 //! `cargo run -p quorate --example transfer`
 use quorate::{choice::Commit, detectors::exclude_on_timeout::SynchronyBounds, prelude::*};
@@ -15,20 +15,20 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-/// What a step of the example comes to.
+/// The result of a step of the example.
 pub type Fallible<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
-/// How many transfers are tried.
+/// The number of transfers that are tried.
 pub const TRANSFERS: u64 = 300;
-/// What each bank has in the beginning.
+/// The initial balance of each bank.
 pub const OPENING: u64 = 100;
-/// A live bank is never silent for so long, on loopback: who is, has crashed.
+/// A live bank on loopback is never silent for this long: a bank that is has crashed.
 const SILENCE: Duration = Duration::from_secs(5);
-/// How long the banks may take for anything.
+/// The longest time that the banks may take for any step.
 const TIMEOUT: Duration = Duration::from_mins(1);
-/// Tells a process which bank it is.
+/// The environment variable that tells a process which bank it is.
 const RANK: &str = "QUORATE_EXAMPLE_BANK";
-/// What a bank says begins so.
+/// The prefix of each line that a bank prints for its parent.
 const SAYS: &str = "bank: ";
 
 fn main() -> Fallible<()> {
@@ -50,7 +50,7 @@ fn main() -> Fallible<()> {
     Ok(())
 }
 
-/// A transfer, the same at every bank.
+/// A transfer; it is the same at every bank.
 struct Transfer {
     from: usize,
     to: usize,
@@ -67,7 +67,7 @@ fn transfer(number: u64) -> Transfer {
 }
 
 impl Transfer {
-    /// What it makes of the balance of a bank.
+    /// The new balance of a bank after this transfer.
     fn applied(&self, bank: usize, balance: u64) -> u64 {
         match bank {
             _ if bank == self.from => balance - self.amount,
@@ -77,7 +77,7 @@ impl Transfer {
     }
 }
 
-/// Which bank this process is to be, if it is to be one.
+/// The rank of the bank as which this process is started, if it is started as a bank.
 pub fn told_to_be_a_bank() -> Option<usize> {
     env::var(RANK).ok()?.parse().ok()
 }
@@ -86,8 +86,8 @@ fn say(what: impl Display) {
     println!("{SAYS}{what}");
 }
 
-/// One bank: it says where it is, is told where all are, votes on every transfer, and says what is
-/// decided, and what it has then.
+/// Runs one bank: it prints its address, reads the addresses of all, votes on every transfer, and prints
+/// each decision and its balance after it.
 ///
 /// # Errors
 /// When the node does not start, or stops.
@@ -122,38 +122,37 @@ pub fn bank(rank: usize) -> Fallible<()> {
             say(format_args!("decided {number} {is_commit} {balance}"));
         }
         say("done");
-        // Others may still need what this bank has to say, until all are done.
+        // The other banks may still need this one's messages, until all are done.
         io::stdin().read_line(&mut String::new())?;
         node.shutdown().await?;
         Ok(())
     })
 }
 
-/// A bank to kill, once it has said so many decisions.
+/// A bank that is killed once it has printed this number of decisions.
 #[derive(Clone, Copy)]
 pub struct Kill {
     pub bank: usize,
-    /// How many decisions.
     pub after: u64,
 }
 
-/// What a bank said of a transfer.
+/// A bank's report about a transfer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Decision {
     /// Whether it was committed.
     pub is_commit: bool,
-    /// What the bank has then.
+    /// The balance of the bank after it.
     pub balance: u64,
 }
 
-/// The process of a bank, which does not outlive this.
+/// The process of a bank. Dropping this kills it.
 struct Process {
     child: Child,
     stdin: Option<ChildStdin>,
 }
 
 impl Process {
-    /// Starts a bank, whose words go to `words`.
+    /// Starts a bank, whose lines go to `words`.
     fn start(mut command: Command, rank: usize, words: Sender<(usize, String)>) -> Fallible<Self> {
         let command = command.env(RANK, rank.to_string());
         let mut child = command
@@ -170,7 +169,7 @@ impl Process {
                     return;
                 }
             }
-            // The last word of a process.
+            // The last report about a process.
             let _ = words.send((rank, "gone".to_owned()));
         });
         Ok(Process { child, stdin })
@@ -179,17 +178,17 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // The process may have ended by itself.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// Starts three banks by this command, kills one if told to, and waits until the others are done. What
-/// each said of the transfers, in their order.
+/// Starts three banks by this command, kills one if told to, and waits until the others are done. Returns
+/// the reports of each bank about the transfers, in their order.
 ///
 /// # Errors
-/// When a bank cannot be started, ends though nobody killed it, or takes too long.
+/// When a bank cannot be started, ends although it was not killed, or takes too long.
 pub fn trade(command: &dyn Fn() -> Command, kill: Option<Kill>) -> Fallible<Vec<Vec<Decision>>> {
     let (words, said) = mpsc::channel();
     let mut banks = Vec::new();
@@ -212,7 +211,7 @@ pub fn trade(command: &dyn Fn() -> Command, kill: Option<Kill>) -> Fallible<Vec<
                     balance: balance.parse()?,
                 });
                 if kill.is_some_and(|kill| kill.bank == rank && kill.after == book.len() as u64) {
-                    // SIGKILL: wherever it is, there it ends.
+                    // This is SIGKILL: the process ends at once, in the middle of its work.
                     banks[rank - 1].child.kill()?;
                 }
             }
@@ -223,7 +222,7 @@ pub fn trade(command: &dyn Fn() -> Command, kill: Option<Kill>) -> Fallible<Vec<
             _ => return Err(format!("bank {rank} is {said}").into()),
         }
     }
-    // All are done: they may leave, when their input ends.
+    // All are done: each bank leaves when its input ends.
     for bank in &mut banks {
         bank.stdin = None;
     }
@@ -236,7 +235,7 @@ pub fn trade(command: &dyn Fn() -> Command, kill: Option<Kill>) -> Fallible<Vec<
     Ok(books)
 }
 
-/// Tells every bank where all are.
+/// Tells every bank the addresses of all.
 fn introduce(banks: &mut [Process], said: &Receiver<(usize, String)>) -> Fallible<()> {
     let mut addresses = vec![String::new(); banks.len()];
     while addresses.iter().any(String::is_empty) {
@@ -251,20 +250,21 @@ fn introduce(banks: &mut [Process], said: &Receiver<(usize, String)>) -> Fallibl
     Ok(())
 }
 
-/// What the books say.
+/// The result of an audit of the books.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Audit {
-    /// How many transfers were committed.
+    /// The number of committed transfers.
     pub committed: u64,
-    /// How many were aborted.
+    /// The number of aborted transfers.
     pub aborted: u64,
 }
 
-/// Compares the books: who was not killed has decided all, all agree on what they have decided, and
-/// have what follows from it, which is what there was in the beginning.
+/// Compares the books. Each bank that was not killed must have decided all transfers. All banks must agree
+/// on their decisions, and have the balances that follow from them. The sum of the balances must be the
+/// initial one.
 ///
 /// # Errors
-/// What is wrong.
+/// The first thing that is wrong.
 pub fn audit(books: &[Vec<Decision>], kill: Option<Kill>) -> Result<Audit, String> {
     let mut audit = Audit {
         committed: 0,

@@ -1,4 +1,4 @@
-//! Reliable distributed programming: the ladder of abstractions as working software.
+//! Reliable distributed programming: the textbook's ladder of abstractions as working software.
 //!
 //! A [`Node`] is one process of a cluster. Modules are declared on its builder, under names, the same
 //! on every process; a broadcast gives a [`Broadcaster`](prelude::Broadcaster), which waits for room in a
@@ -41,66 +41,70 @@
 //! # }
 //! ```
 //!
-//! Examples run three of them in one program, each by `cargo run -p quorate --example NAME`:
+//! Each of these examples runs three nodes in one program; run it with `cargo run -p quorate --example
+//! NAME`:
 //!
 //! | example | broadcast | shows |
 //! |---|---|---|
-//! | `three_nodes` | [total order](Builder::total_order) | everybody delivers the same sequence |
-//! | `chat` | [causal](Builder::causal) | no answer before its question |
-//! | `feed` | [first-in first-out](Builder::first_in_first_out) | each source in its own order |
-//! | `counter` | [uniform](Builder::uniform) | what one has counted, everybody counts |
-//! | `cart` | [views](Builder::views) | who was cut off learns it, joins again and gets the state |
-//! | `roll_call` | [terminating](Builder::terminating) | an answer of everybody, or that it is gone |
+//! | `three_nodes` | [total order](Builder::total_order) | all processes deliver the same sequence |
+//! | `chat` | [causal](Builder::causal) | no answer comes before its question |
+//! | `feed` | [first-in first-out](Builder::first_in_first_out) | the messages of each source come in its order |
+//! | `counter` | [uniform](Builder::uniform) | what one process has counted, all processes count |
+//! | `cart` | [views](Builder::views) | a process that was cut off is told so, joins again and gets the state |
+//! | `roll_call` | [terminating](Builder::terminating) | each process gives an answer, or all learn that it has crashed |
 //!
-//! or share memory, which needs no leader, and no more than a majority:
+//! Others share memory, which needs no leader, and only a majority of the processes:
 //!
 //! | example | memory | shows |
 //! |---|---|---|
-//! | `settings` | [registers](Builder::registers_with) | readers see every change, and never go back |
+//! | `settings` | [registers](Builder::registers_with) | readers see every change, and never an older value again |
 //! | `tally` | [lattice agreement](Builder::lattice_agreement) | a counter that never goes backwards |
-//! | `backup` | [snapshot](Builder::snapshot) | all accounts as of one moment, while money moves |
+//! | `backup` | [snapshot](Builder::snapshot) | all accounts as of one moment, while money is transferred |
 //!
-//! [Ordered registers](Builder::ordered_registers) stand on an order, with a leader: they can be compared and set at
-//! once, and watched.
+//! [Ordered registers](Builder::ordered_registers) stand on a total order, which has a leader: they can be
+//! compared and set in one step, and watched.
 //!
 //! With [`registers_over`](Builder::registers_over), [`snapshot_over`](Builder::snapshot_over),
 //! [`lattice_agreement_over`](Builder::lattice_agreement_over) and
-//! [`consensus_over`](Builder::consensus_over) the quorums are those of a [`QuorumSystem`], a file that says what may
-//! fail; they go on where channels are cut in one direction for good.
+//! [`consensus_over`](Builder::consensus_over) the quorums are those of a [`QuorumSystem`], a file that
+//! describes the possible failures. These modules also work where channels are cut in one direction for
+//! good.
 //!
-//! What they stand on has handles, too: [quorum access](Builder::quorum_access) and
+//! The layers below them have handles, too: [quorum access](Builder::quorum_access) and
 //! [flooding](Builder::flooding).
 //!
-//! Below these are messages to one process: [perfect links](Builder::links), [datagrams](Builder::datagrams)
-//! and [stubborn links](Builder::stubborn), each with an example in its documentation. Whom the failure
-//! detectors suspect and trust a node says itself: [`suspicions`](Node::suspicions),
-//! [`leader_hint`](Node::leader_hint), [`crashes`](Node::crashes); and all that it knows of its cluster, at each
-//! time and as it happens: [`status`](Node::status), [`events`](Node::events); what each peer owes and how far away it
-//! is: [`gauges`](Node::gauges), which the feature `metrics` gives to the program's `metrics` recorder. The log has it, too, by
-//! [`tracing`](https://docs.rs/tracing), in a span that names the process and the cluster; at the level `TRACE` and with the
-//! target `quorate::modules`, each request to a module and each indication of one, too.
+//! Below these are messages to one process: [perfect links](Builder::links),
+//! [datagrams](Builder::datagrams) and [stubborn links](Builder::stubborn), each with an example in its
+//! documentation. A node also shows the output of its failure detectors: [`suspicions`](Node::suspicions),
+//! [`leader_hint`](Node::leader_hint), [`crashes`](Node::crashes). Everything that it knows of its cluster
+//! is in its [`status`](Node::status), and each change is one of its [`events`](Node::events). Its
+//! [`gauges`](Node::gauges) show how many bytes each peer has not acknowledged, and the round-trip time;
+//! the feature `metrics` publishes them to the program's `metrics` recorder. The same information is logged
+//! by [`tracing`](https://docs.rs/tracing), in a span that names the process and the cluster. At the level
+//! `TRACE` and with the target `quorate::modules`, the log also has each request to a module and each of
+//! its indications.
 //!
-//! Two run three operating-system processes, and kill some: `transfer`, by [atomic
-//! commit](Builder::commit), which all banks do or none does; and `bank`, a machine of one's own that is
-//! [replicated](mod@replicate), whose processes are killed and started again one after the other.
+//! Two examples run three operating-system processes, and kill some. `transfer` uses [atomic
+//! commit](Builder::commit): either all banks do a transfer or none does. `bank` is a user's own machine
+//! that is [replicated](mod@replicate); its processes are killed and started again one after the other.
 //!
 //! # What is where
 //!
 //! | module | what it holds |
 //! |---|---|
-//! | [`node`], [`Error`] | the builder, the node, the handles, and what can go wrong |
-//! | [`choice`] | which algorithm a module is, where there is a choice |
-//! | [`faults`] | loss, duplication, delay and cuts at a node's edge, switchable while it runs |
-//! | [`host`], [`thread`], [`edge`], [`udp`], [`tcp`] | what a node is made of, for those who wire their own |
-//! | [`peers`] | where the peers are: addresses, and names that lead to them |
-//! | [`recorder`] | a trace of what a node does, for diagrams |
+//! | [`node`], [`Error`] | the builder, the node, the handles, and their errors |
+//! | [`choice`] | the algorithms that a user can choose for a module |
+//! | [`faults`] | loss, duplication, delay and cuts at a node's edge, which can be switched on and off |
+//! | [`host`], [`thread`], [`edge`], [`udp`], [`tcp`] | the parts of a node, for users that wire their own |
+//! | [`peers`] | the addresses of the peers: fixed ones, or names that are looked up |
+//! | [`recorder`] | a trace of a node's activity, for diagrams |
 //! | [`core`] | algorithms, hosts, addresses, processes, the codec |
-//! | [`abstractions`] | the interfaces, and the properties that they promise |
+//! | [`abstractions`] | the interfaces of the abstractions, and their promised properties |
 //! | [`links`], [`detectors`], [`broadcast`], [`consensus`], [`commit`], [`membership`], [`registers`] | the algorithms |
 //! | [`quorums`] | quorum systems, their files, and access through them |
 //! | [`stacks`] | whole stacks, by their names |
 //! | [`services`] | a key-value store as a deterministic state machine |
-//! | [`histories`] | recorded histories, and what they satisfy |
+//! | [`histories`] | recorded histories, and checkers of them |
 //!
 //! # Features
 //!
@@ -141,13 +145,13 @@
 //! Two guides: [a state machine of one's own](mod@replicate), replicated; and [an algorithm of one's
 //! own](mod@own_algorithm), from its properties to the simulator and to sockets.
 //!
-//! Messages and values are of a type that serde writes and reads, and travel as bincode has it; where a module is declared
-//! by [`Coded`](node::Coded), by a [codec](node::Codec) of one's own or as bytes. What would not come back is refused where
-//! it is sent.
+//! Messages and values are of types that serde can write and read, and are encoded by bincode. A module
+//! that is declared with [`Coded`](node::Coded) encodes them with another [codec](node::Codec), or sends
+//! plain bytes. A value that could not be decoded again is refused where it is sent.
 //!
-//! A peer may be a [name](PeerAddress) that leads to another address in time: see [`Node::builder`].
+//! A peer may be given by a [name](PeerAddress), whose address may change: see [`Node::builder`].
 //!
-//! Frames are not authenticated: bind a loopback address or a private network.
+//! Messages are not authenticated: bind a loopback address or a private network.
 pub use quorate_abstractions as abstractions;
 #[cfg(feature = "broadcast")]
 pub use quorate_broadcast as broadcast;
@@ -192,12 +196,12 @@ pub use quorate_runtime::{CompareError, SubmitError, TryBroadcastError};
 #[doc = include_str!("../docs/replicate.md")]
 pub mod replicate {}
 
-// Its blocks are one program, which a test compares with the example `barrier`.
+// The blocks of this page are one program, which a test compares with the example `barrier`.
 #[cfg_attr(not(doctest), doc = include_str!("../docs/own-algorithm.md"))]
 #[cfg_attr(doctest, doc = "Write your own algorithm.")]
 pub mod own_algorithm {}
 
-/// What most programs use.
+/// The names that most programs need.
 pub mod prelude {
     #[cfg(feature = "node")]
     pub use futures_util::StreamExt;

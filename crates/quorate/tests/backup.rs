@@ -8,7 +8,7 @@ use std::time::Duration;
 
 const TIMEOUT: Duration = Duration::from_mins(2);
 
-/// All that was ever sent and received: of each number, the later is the larger.
+/// The sums of all accounts. Of two values of a sum the larger is the later one.
 fn totals(backup: &Backup) -> Vec<u64> {
     let account = |account: &Account| [account.sent, account.received].concat();
     backup.iter().flat_map(account).collect()
@@ -32,7 +32,7 @@ async fn every_backup_is_of_one_moment() {
         };
         assert_eq!(last, Some(Ok(settled)));
     }
-    // The moments are ordered, whoever took the backup.
+    // The moments of all backups are ordered, whichever process took them.
     let mut all: Vec<_> = backups.concat().iter().map(totals).collect();
     all.sort_by_key(|totals| totals.iter().sum::<u64>());
     for (earlier, later) in all.iter().zip(&all[1..]) {
@@ -50,10 +50,10 @@ fn the_audit_finds_what_is_of_no_one_moment() {
         in_flight: 100,
     };
     assert_eq!(audit(&backup), Ok(in_flight));
-    // p1 was read before it sent more, and p2 after it had received that.
+    // p1 was read before it sent the money, and p2 after it had received it.
     backup[1].received[0] = 150;
     assert!(audit(&backup).is_err());
-    // p1 was read before it received what it sent on.
+    // p1 was read before it received the money that it sent on.
     backup[1].received[0] = 100;
     backup[0].sent[2] = OPENING;
     assert!(audit(&backup).is_err());

@@ -5,7 +5,8 @@ mod example;
 
 use std::{env, process::Command};
 
-/// No test: a replica of the other is this program, told to run this alone.
+/// This is no test: the other test starts this program as a replica, and tells it to run only this
+/// function.
 #[test]
 fn a_replica_if_told_to_be_one() {
     if example::told_to_be_a_replica() {

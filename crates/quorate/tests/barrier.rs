@@ -1,4 +1,4 @@
-//! The example `barrier` does what it says, and is what docs/own-algorithm.md is made of.
+//! The example `barrier` works as described, and docs/own-algorithm.md consists of its code.
 #[path = "../examples/barrier.rs"]
 #[expect(dead_code, reason = "its main function prints")]
 mod example;

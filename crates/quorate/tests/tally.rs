@@ -16,7 +16,7 @@ async fn all_that_is_read_can_be_ordered_and_every_vote_is_counted() {
     assert_eq!(tally.counted.len(), 3);
     for decisions in &tally.counted {
         assert_eq!(decisions.len() as u64, VOTES);
-        // Its own vote is in what a process reads: the sum grows each time.
+        // A process reads its own vote: so the sum grows each time.
         let sums: Vec<_> = decisions.iter().map(sum).collect();
         assert!(sums.is_sorted_by(|one, other| one < other), "{sums:?}");
     }

@@ -6,7 +6,7 @@ mod example;
 use example::{Audit, Decision, Kill, OPENING, TRANSFERS, audit, trade};
 use std::{env, process::Command, thread};
 
-/// No test: a bank of the others is this program, told to run this alone.
+/// This is no test: the others start this program as a bank, and tell it to run only this function.
 #[test]
 fn a_bank_if_told_to_be_one() {
     if let Some(rank) = example::told_to_be_a_bank() {

@@ -1,9 +1,11 @@
-//! How far a user is behind what the protocol thread has told him, and what the link is told of that.
+//! Measures how much a user has not read yet of what the protocol thread gave it, and tells the link when
+//! the user is behind.
 //!
-//! From half of the limit on the user is behind, until a quarter is left: the link is told, so that the
-//! others send less. The user himself may answer what he reads, in turn: he is held up from the limit on, for a
-//! while, and again with each half of the limit that comes on top. Where he cannot be cut off, he is held up
-//! from three quarters on, and from the limit on the link takes nothing more from the peers.
+//! The user is behind when more than half of the limit waits, until less than a quarter is left: the link
+//! is told, so that the other processes send less. The user may also send answers to what it reads. Its own
+//! sending is held up for a while when the limit is reached, and again with each further half of the limit.
+//! If the user cannot be cut off, its sending is held up from three quarters of the limit on, and at the
+//! limit the link takes nothing more from the peers.
 use quorate_abstractions::pressure::Backlog;
 use quorate_core::Addr;
 use std::{
@@ -17,36 +19,37 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// A user that is behind is said to go on once in so long a time.
+/// While a user is behind, the link is told at most once in this time that the user goes on reading.
 const SAID_AGAIN: Duration = Duration::from_millis(200);
 
-/// What happens at the limit.
+/// The reaction when the limit is reached.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum AtTheLimit {
-    /// The user is cut off, if he has read nothing for so long.
+    /// The user is cut off, if it has read nothing for this time.
     CutOff(Duration),
-    /// The link takes nothing more.
+    /// The link takes nothing more from the peers.
     TakeNothing,
 }
 
-/// Measures what waits for one user.
+/// Measures the bytes that wait for one user.
 pub struct Meter {
     limit: usize,
     held: AtomicUsize,
-    /// Whether the link was told that the user is behind. Changed under the lock below.
+    /// Whether the link was told that the user is behind. Changed only while `told` is locked.
     behind: AtomicBool,
-    /// With more than this the user is held up himself. Changed under the lock below.
+    /// If more bytes than this wait, the user's own sending is held up. Changed only while `told` is
+    /// locked.
     own: AtomicUsize,
-    /// Whom to tell; `None`: nobody, or nobody reads.
+    /// The link to tell; `None` if there is none yet, or if nobody reads any more.
     told: Mutex<Option<Told>>,
 }
 
 struct Told {
     link: Addr<Backlog>,
     at_the_limit: AtTheLimit,
-    /// When the user fell behind, or was said to go on.
+    /// The time at which the user fell behind, or was last reported as reading.
     at: Instant,
-    /// What was said last.
+    /// The last report to the link.
     said: Backlog,
 }
 
@@ -59,7 +62,7 @@ impl Told {
 }
 
 impl Meter {
-    /// Nothing waits; nobody is told.
+    /// A meter on which nothing waits, and that tells no link.
     pub fn new(limit: usize) -> Self {
         Meter {
             limit,
@@ -86,7 +89,7 @@ impl Meter {
         });
     }
 
-    /// From where on a user that was not held up yet is.
+    /// The number of bytes from which on the user's sending is held up for the first time.
     fn first(&self, at_the_limit: AtTheLimit) -> usize {
         match at_the_limit {
             AtTheLimit::CutOff(_) => self.limit,
@@ -94,17 +97,17 @@ impl Meter {
         }
     }
 
-    /// The most that waits for a user who reads nothing.
+    /// The most bytes that wait for a user that reads nothing.
     pub fn limit(&self) -> usize {
         self.limit
     }
 
-    /// Whether something of this size may wait for the user, too, within the limit.
+    /// Whether an item of this size fits within the limit.
     pub fn has_room(&self, size: usize) -> bool {
         self.held.load(Relaxed).saturating_add(size) <= self.limit
     }
 
-    /// Something of this size is to wait for the user. `false`: he is to be cut off instead.
+    /// An item of this size is to wait for the user; `false` if the user must be cut off instead.
     pub fn grow(&self, size: usize) -> bool {
         let held = self.held.fetch_add(size, Relaxed) + size;
         if held <= self.limit / 2 {
@@ -118,7 +121,7 @@ impl Meter {
         let Some(told) = &mut *told else {
             return !over;
         };
-        // The user may have read it all before the lock was there.
+        // The user may have read everything before the lock was taken.
         let held = self.held.load(Acquire);
         if held > self.limit / 2 && told.said == Backlog::Open {
             self.behind.store(true, Release);
@@ -126,7 +129,7 @@ impl Meter {
         }
         if held > self.own.load(Relaxed) && told.said != Backlog::Stuck {
             self.own.store(held.saturating_add(self.limit / 2), Relaxed);
-            // Nothing was read: the time runs on.
+            // The user has read nothing since, so the time in `at` stays.
             told.said = Backlog::Over;
             told.link.send(Backlog::Over);
         }
@@ -141,7 +144,7 @@ impl Meter {
         }
     }
 
-    /// The user has taken something of this size.
+    /// The user has taken an item of this size.
     pub fn shrink(&self, size: usize) {
         self.held.fetch_sub(size, Release);
         if !self.behind.load(Acquire) {

@@ -1,4 +1,4 @@
-//! `Debug` of types that show no more than their names: what is in them is of other threads, or a user's.
+//! `Debug` of types that show only their names: their contents belong to other threads, or to a user.
 use crate::{
     backlog::Meter,
     faults::Faults,

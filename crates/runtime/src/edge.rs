@@ -2,14 +2,13 @@
 use quorate_core::Time;
 use std::task::Context;
 
-/// Something that the protocol thread polls between the turns of the actors: a socket.
+/// An object that the protocol thread polls between the turns of the actors, such as a socket.
 pub trait Edge: Send {
-    /// Does what can be done without waiting, and says whether there was anything; arranges for
-    /// `cx` to be woken when there is more. Hands what arrives to addresses, which only mark actors
-    /// ready.
+    /// Does all work that is possible without waiting, and returns whether there was any. Arranges for `cx`
+    /// to be woken when there is more. Passes arrivals to addresses, which only mark actors ready.
     fn poll(&mut self, cx: &mut Context<'_>, now: Time) -> bool;
 
-    /// When the edge wants to be polled at the latest.
+    /// The latest time at which the edge must be polled.
     fn deadline(&self) -> Option<Time> {
         None
     }

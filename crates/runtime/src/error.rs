@@ -11,10 +11,10 @@
 //! | [`TryBroadcastError`](crate::TryBroadcastError) | to broadcast at once or not at all |
 //! | [`TrySendError`](crate::TrySendError) | to send at once or not at all |
 //! | [`TryRequestError`](crate::TryRequestError) | to request at once or not at all |
-//! | [`Error`] | anything else of a handle, or of the node |
+//! | [`Error`] | any other request to a handle, or to the node |
 //!
-//! What may come of any request is an [`Error`]. The other types of a running node have a variant that holds one, and
-//! `?` makes them of it.
+//! Any request can fail with an [`Error`]. The other error types of a running node have a variant that
+//! holds one, and `?` converts an [`Error`] into them.
 mod memory;
 mod propose;
 mod start;
@@ -38,46 +38,47 @@ pub enum Error {
     /// The node has stopped, or is stopping: the message was not broadcast, and nothing was begun.
     #[error("the node has stopped")]
     Stopped,
-    /// The node stopped after the message was broadcast, and before it was delivered here; or after an
-    /// operation on shared memory was begun, and before it returned. Or this process has
+    /// The node stopped after the message was broadcast and before it was delivered here; or after an
+    /// operation on shared memory began and before it returned. Or this process has
     /// [skipped](StreamError::Skipped) the message, and does not know whether others have delivered it.
     #[error(
         "outcome unknown: the message was skipped here, or the node stopped before it was delivered, or the operation returned"
     )]
     OutcomeUnknown,
-    /// The node could not drain within the deadline.
+    /// Some own messages were not delivered within the drain time.
     #[error("stopped with {pending} own messages not delivered, outcome unknown")]
     NotDrained {
-        /// How many own messages were not delivered.
+        /// The number of own messages that were not delivered.
         pending: u64,
     },
-    /// This process was started again, and the module has no place for who has lost its memory: the others go
-    /// on without it. Nothing was begun.
+    /// This process was started again, and this module has no place for a process that has lost its memory:
+    /// the others go on without it. The request was not begun.
     #[error("this process was started again: the others go on without it here")]
     StartedAgain,
-    /// A state that came cannot be read: the others run another program. The node has stopped.
+    /// A state that was transferred to this process cannot be read: the others run another program. The
+    /// node has stopped.
     #[error("the state that came cannot be read: do all processes run the same program?")]
     UnreadableState,
-    /// Too few others are left that can talk to this process: the modules, programs, versions or clusters
-    /// differ. It may still be admitted, once they run what it runs.
+    /// Too many others cannot talk to this process, because modules, programs, versions or clusters differ.
+    /// This process may still be admitted, once those others run the right program.
     #[error("{by} cannot talk to this process, and without it too few are left: {reason}")]
     Refused {
-        /// One who cannot.
+        /// One of those that cannot.
         by: ProcessId,
         reason: String,
     },
     /// The others know this process under another incarnation: it may not take part.
     #[error("excluded by {by}: {reason}")]
     Excluded {
-        /// Who said so.
+        /// The process that said so.
         by: ProcessId,
         reason: String,
     },
-    /// The system was [assumed to be synchronous](crate::Builder::assume_synchronous) and was not:
-    /// another process has reported this one as crashed, for ever. It has stopped, as if it had.
+    /// The system was [assumed to be synchronous](crate::Builder::assume_synchronous) and was not: another
+    /// process has reported this one as crashed, for ever. This process has stopped, as if it had crashed.
     #[error("{by} has reported this process as crashed: the system was not synchronous")]
     ReportedCrashed {
-        /// Who has.
+        /// The process that made the report.
         by: ProcessId,
     },
     /// An algorithm panicked.
@@ -96,13 +97,13 @@ pub enum Error {
     /// The message is longer than messages may be.
     #[error("a message of {size} bytes is above the limit of {limit}")]
     TooLarge {
-        /// Its length, encoded.
+        /// The length of the encoded message, in bytes.
         size: usize,
-        /// The longest allowed.
+        /// The longest allowed, in bytes.
         limit: usize,
     },
-    /// The codec does not support the message's type, or this value of it: what it makes of it could not be
-    /// read again.
+    /// The codec does not support the message's type, or this value of it: the encoded value could not be
+    /// decoded.
     #[error("the codec does not support the message's type")]
     Unencodable,
 }

@@ -1,4 +1,4 @@
-//! What runs on the protocol thread: ready actors, timers, edges.
+//! The work of the protocol thread: ready actors, timers, edges.
 use crate::{
     edge::Edge,
     host::Shared,
@@ -22,14 +22,14 @@ use std::{
 use tokio::{task::coop, time::Sleep};
 use tracing::Span;
 
-/// Batches between two looks at the clock.
+/// The number of batches between two readings of the clock.
 const BATCHES_A_TIME: usize = 32;
-/// Batches after which edges and timers get their turn though somebody is still ready.
+/// The number of batches after which edges and timers get their turn even if some actor is still ready.
 const BATCHES_A_TURN: usize = 4096;
-/// Turns after which Tokio gets its own: only it learns that a socket has become readable.
+/// The number of turns after which Tokio gets its own: only Tokio learns that a socket has become readable.
 const TURNS: usize = 8;
 
-/// Why the executor gave the thread back.
+/// The reason why the executor gave the thread back.
 enum Control {
     Yield,
     Stop,
@@ -39,9 +39,9 @@ enum Control {
 pub(crate) struct Executor {
     shared: Arc<Shared>,
     actors: Vec<Option<Box<dyn Actor>>>,
-    /// Actors that are ready, while another host has the thread.
+    /// Actors of this host that are ready, while another host has the thread.
     ready: Numbers,
-    /// Actors that worked since they were last idle.
+    /// Actors that have worked since they were last idle.
     worked: Numbers,
     edges: Vec<Box<dyn Edge>>,
     timers: Timers,
@@ -51,7 +51,7 @@ pub(crate) struct Executor {
     /// The one Tokio timer, and when it fires.
     sleep: Option<Pin<Box<Sleep>>>,
     armed: Option<Time>,
-    /// Who runs: for the report of a panic.
+    /// The actor that is running, for the report of a panic.
     running: Option<usize>,
     recorder: Option<Recorder>,
     tracer: Tracer,
@@ -83,7 +83,7 @@ impl Executor {
         }
     }
 
-    /// The module that was running when the executor was left by a panic.
+    /// The module that was running when the executor panicked.
     pub fn running(&self) -> Option<String> {
         let actor = self.actors.get(self.running?)?.as_ref()?;
         Some(actor.name().to_string())
@@ -92,7 +92,7 @@ impl Executor {
     /// Runs until the host is stopped.
     pub async fn run(&mut self) {
         loop {
-            // Without Tokio's budget for cooperation: turns are counted here.
+            // Tokio's cooperative budget is switched off: this loop counts turns itself.
             let turns = coop::unconstrained(poll_fn(|cx| self.poll(cx)));
             match turns.await {
                 Control::Yield => tokio::task::yield_now().await,
@@ -138,8 +138,8 @@ impl Executor {
         progress
     }
 
-    /// Fires the timers that are due. Those that are started meanwhile wait for the next turn, even
-    /// if they are due at once: else one that starts itself again would keep the thread for ever.
+    /// Fires the timers that are due. Timers that are started meanwhile wait for the next turn, even if
+    /// they are due at once: otherwise a timer that starts itself again would keep the thread for ever.
     fn fire_timers(&mut self) -> bool {
         let mut progress = false;
         let started = self.timers.started();
@@ -151,8 +151,8 @@ impl Executor {
         progress
     }
 
-    /// Lets actors work until none is ready, and then those that worked be idle, one after the
-    /// other: what one sends to itself is answered before anything of both leaves, and leaves with it.
+    /// Lets actors work until none is ready, and then makes those that worked idle, one after the other. So
+    /// if an actor sends to itself, the answer comes before any output of both leaves, and leaves with it.
     fn run_ready(&mut self) -> bool {
         for batch in 0..BATCHES_A_TURN {
             if batch % BATCHES_A_TIME == BATCHES_A_TIME - 1 {
@@ -167,15 +167,15 @@ impl Executor {
                 return batch > 0;
             }
         }
-        // Somebody is always ready: what was coalesced leaves all the same.
+        // Some actor is always ready: the coalesced messages are sent all the same.
         while let Some(index) = self.worked.take_highest() {
             self.drive(index, |actor, now, probe| actor.idle(now, probe));
         }
         true
     }
 
-    /// Lets an actor work, and notes the timers that it started. One that has not been started yet
-    /// is marked ready when it is.
+    /// Lets an actor work, and notes the timers that it started. An actor that has not been started yet is
+    /// marked ready when it is started.
     fn drive(&mut self, index: usize, work: impl FnOnce(&mut dyn Actor, Time, &mut dyn Probe)) {
         let Some(Some(actor)) = self.actors.get_mut(index) else {
             return;
@@ -234,15 +234,15 @@ impl Executor {
         true
     }
 
-    /// What came from other threads waits for this moment, when those that worked have been idle: a user that
-    /// sends as soon as his module has answered keeps neither links nor edges from their turn.
+    /// Lets in messages from other threads. They wait until the actors that worked have been idle: so a
+    /// user that sends as soon as a module has answered does not keep links and edges from their turn.
     fn let_in(&mut self, index: usize) {
         if let Some(Some(actor)) = self.actors.get_mut(index) {
             actor.let_in();
         }
     }
 
-    /// Arms the timer and announces the sleep; `false`: there is something to do.
+    /// Arms the timer and announces the sleep; `false` if there is work to do.
     fn may_park(&mut self, cx: &mut Context<'_>) -> bool {
         let edges = self.edges.iter().filter_map(|edge| edge.deadline()).min();
         let earliest = self.timers.next().into_iter().chain(edges).min();
@@ -255,7 +255,7 @@ impl Executor {
         self.shared.park()
     }
 
-    /// Makes the Tokio timer fire at `at` or earlier; `false`: the time has come.
+    /// Makes the Tokio timer fire at `at` or earlier; `false` if that time has come.
     fn arm(&mut self, at: Time, cx: &mut Context<'_>) -> bool {
         if self
             .armed
@@ -287,7 +287,7 @@ impl Drop for Executor {
             std::mem::take(&mut outside.actors)
         };
         drop(left);
-        // After a panic the thread is this host's still.
+        // After a panic the thread still belongs to this host.
         ready::leave(&mut self.ready);
         self.actors.clear();
     }

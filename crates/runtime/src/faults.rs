@@ -1,9 +1,10 @@
-//! Faults to order: loss, duplication, delay, narrow ways and cuts at the edge, a peer and a direction each.
+//! Injected faults: loss, duplication, delay, limited bandwidth and cuts at the edge, for each peer and
+//! direction.
 //!
-//! Over byte streams they are what a stream makes of them: a loss is a delay, and nothing overtakes.
+//! Over byte streams a loss becomes a delay, and no frame overtakes another.
 //!
-//! `tc netem` wants privileges that a container seldom has; these switches want none. They are off
-//! unless somebody turns them on, and then cost one load of an atomic a datagram batch.
+//! `tc netem` needs privileges that a container seldom has; these switches need none. They are off by
+//! default, and then cost one atomic load for each batch of datagrams.
 use bytes::Bytes;
 use quorate_abstractions::fair_loss::{Indication, Transmit, datagrams};
 use quorate_core::{Addr, Algorithm, Ctx, Host, Observation, Observe, ProcessId, Time};
@@ -17,28 +18,28 @@ use std::{
     time::Duration,
 };
 
-/// What a lost segment of a byte stream takes to come again.
+/// The delay of a lost segment of a byte stream until it is sent again.
 const RETRANSMISSION: Duration = Duration::from_millis(200);
-/// So many bytes wait for a narrow way at least, however narrow it is.
+/// The least number of bytes that can wait for a channel with limited bandwidth.
 const LEAST_QUEUE: u64 = 64 << 10;
 
-/// What happens to the datagrams of one direction of the way between this process and a peer.
+/// The faults of one direction of the channel between this process and a peer.
 #[derive(Clone, Copy, PartialEq, Debug, Default)]
 pub struct Fault {
     /// Nothing passes.
     pub cut: bool,
-    /// The probability that a datagram is lost. Over a byte stream it comes 200 ms later instead, and so does
-    /// all that was sent after it.
+    /// The probability that a datagram is lost. Over a byte stream a lost frame comes 200 ms later instead,
+    /// and so do all frames after it.
     pub loss: f64,
     /// The probability that a datagram is duplicated.
     pub duplicate: f64,
-    /// How long every datagram is held back.
+    /// The delay of every datagram.
     pub delay: Duration,
-    /// The most that is added to the delay, at random: datagrams overtake each other, but over a byte
+    /// The largest random addition to the delay. So datagrams overtake each other, except over a byte
     /// stream.
     pub jitter: Duration,
-    /// How many bytes a second pass; 0: as many as come. Up to a quarter of a second's bytes wait, and 64
-    /// KiB at least; what comes beyond that is lost, but over a byte stream, where it waits as well.
+    /// The bandwidth in bytes per second; 0 means no limit. Up to a quarter of a second's bytes wait, and
+    /// at least 64 KiB; datagrams beyond that are lost, except over a byte stream, where they wait as well.
     pub rate: u64,
 }
 
@@ -51,7 +52,7 @@ impl Fault {
         }
     }
 
-    /// How long a narrow way is taken by so many bytes.
+    /// The time that a channel with limited bandwidth needs for this many bytes.
     fn passage(&self, bytes: u64) -> Duration {
         if self.rate == 0 {
             return Duration::ZERO;
@@ -59,7 +60,7 @@ impl Fault {
         Duration::from_secs_f64(bytes as f64 / self.rate as f64)
     }
 
-    /// The longest wait for a narrow way.
+    /// The longest wait for a channel with limited bandwidth.
     fn longest_wait(&self) -> Duration {
         self.passage((self.rate / 4).max(LEAST_QUEUE))
     }
@@ -69,7 +70,7 @@ impl Fault {
     }
 }
 
-/// Which way a datagram goes.
+/// The direction of a datagram.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Direction {
     /// From this process to the peer.
@@ -78,11 +79,11 @@ pub enum Direction {
     Incoming,
 }
 
-/// The switch of one direction of one way.
+/// The switch of one direction of one channel.
 #[derive(Clone, Copy, Default)]
 struct Switch {
     fault: Fault,
-    /// How often it was cut.
+    /// The number of cuts so far.
     holes: u64,
 }
 
@@ -91,7 +92,7 @@ struct Switches {
     active: AtomicBool,
     /// Grows with every change.
     version: AtomicU64,
-    /// By peer: outgoing, incoming.
+    /// By peer: the switches of the outgoing and the incoming direction.
     peers: Mutex<Vec<[Switch; 2]>>,
 }
 
@@ -153,7 +154,7 @@ impl Faults {
         self.set(peer, Direction::Incoming, Fault::cut());
     }
 
-    /// Switches every fault off. What is being delayed still arrives.
+    /// Switches every fault off. Datagrams that are being delayed still arrive.
     pub fn heal(&self) {
         let mut peers = self.peers();
         for switch in peers.iter_mut().flatten() {
@@ -164,7 +165,7 @@ impl Faults {
     }
 }
 
-/// One direction of the way between this process and a peer.
+/// One direction of the channel between this process and a peer.
 type Way = (ProcessId, Direction);
 
 /// What the fault injector reacts to.
@@ -173,11 +174,11 @@ enum Event {
     Outgoing(Transmit),
     /// Datagrams of this peer have arrived.
     Incoming(ProcessId, Bytes, usize),
-    /// The delay of this, on its way, is over.
+    /// The delay of this effect is over.
     Release(Way, Effect),
 }
 
-/// What the fault injector lets through.
+/// A transmission or an arrival that the fault injector lets through.
 #[derive(Clone)]
 enum Effect {
     Outgoing(Transmit),
@@ -196,27 +197,26 @@ impl Observe for Effect {
     }
 }
 
-/// What is on one direction of one way.
+/// The state of one direction of one channel.
 #[derive(Clone, Copy, Default)]
 struct Passing {
-    /// When a narrow way has let through all that has come.
+    /// The time at which a channel with limited bandwidth will have passed everything so far.
     free_at: Time,
-    /// When the last frame of a byte stream arrives.
+    /// The time at which the last frame of a byte stream arrives.
     last: Time,
-    /// What is being held back.
+    /// The number of datagrams that are being held back.
     held: u64,
 }
 
 /// Applies the faults that are switched on.
 struct Injector {
     faults: Faults,
-    /// Whether the edge is a byte stream.
     stream: bool,
     ways: BTreeMap<Way, Passing>,
     inside: Inside,
 }
 
-/// How much has entered the injector and not left it.
+/// The number of datagrams that are in the injector.
 #[derive(Clone, Default)]
 struct Inside(Arc<AtomicU64>);
 
@@ -274,7 +274,7 @@ impl Injector {
             return;
         }
         let passing = self.ways.entry(way).or_default();
-        // Over a byte stream nothing overtakes what is still being held back.
+        // Over a byte stream no frame may overtake those that are still held back.
         if fault.is_none() && !(self.stream && passing.held > 0) {
             ctx.trigger(pass(bytes));
             return;
@@ -308,7 +308,7 @@ impl Injector {
 }
 
 impl Passing {
-    /// How long a datagram waits for the way and passes; `None`: it finds the queue full.
+    /// The time that a datagram waits for the channel and passes it; `None` if the queue is full.
     fn wait(&mut self, fault: Fault, bytes: u64, ctx: &mut Ctx<Injector>) -> Option<Duration> {
         let now = ctx.now();
         let begins = self.free_at.max(now);
@@ -319,7 +319,7 @@ impl Passing {
         Some(self.free_at - now)
     }
 
-    /// How long a frame of a byte stream is held back.
+    /// The time for which a frame of a byte stream is held back.
     fn in_order(&mut self, fault: Fault, bytes: u64, ctx: &mut Ctx<Injector>) -> Duration {
         let now = ctx.now();
         self.free_at = self.free_at.max(now) + fault.passage(bytes);
@@ -357,7 +357,7 @@ fn chance(probability: f64, ctx: &mut Ctx<Injector>) -> bool {
     probability > 0.0 && ctx.rng().random::<f64>() < probability
 }
 
-/// An edge's two ends with the fault injector between them and the link.
+/// The two ends of an edge, with the fault injector between them and the link.
 pub(crate) struct Injected {
     faults: Faults,
     stream: bool,
@@ -367,9 +367,9 @@ pub(crate) struct Injected {
 }
 
 impl Injected {
-    /// Puts the injector between an edge (`out`) and a link (`up`). Gives the address for the
-    /// link's transmissions, and what the edge is to hand arrivals to. `stream`: whether the edge is a byte
-    /// stream.
+    /// Puts the injector between an edge (`out`) and a link (`up`). Returns the address for the link's
+    /// transmissions, and the object that takes the edge's arrivals. `stream` says whether the edge is a
+    /// byte stream.
     pub fn attach(
         host: &impl Host,
         faults: Faults,
@@ -419,8 +419,8 @@ impl Injected {
         (transmit, injected)
     }
 
-    /// Hands arrivals on. `from` is asked only while faults are switched on, or what they hold back has not
-    /// passed.
+    /// Passes arrivals on. `from` is called only while faults are switched on, or while datagrams are held
+    /// back.
     pub fn arrive(&self, bytes: Bytes, segment: usize, from: impl FnOnce() -> Option<ProcessId>) {
         let is_slow = self.faults.are_active() || self.stream && !self.inside.is_empty();
         if is_slow && let Some(from) = from() {
@@ -437,7 +437,7 @@ impl Injected {
         &self.faults
     }
 
-    /// Hands on that the way to a peer is open again.
+    /// Tells the link that the channel to a peer is open again.
     pub fn reopened(&self, peer: ProcessId) {
         self.direct.send(Indication::Reopened(peer));
     }

@@ -1,4 +1,4 @@
-//! The handle on a process of the real world: makes mailboxes, starts algorithms.
+//! The handle on a real process: it makes mailboxes and starts algorithms.
 use crate::ready;
 use futures_util::task::AtomicWaker;
 use quorate_core::{
@@ -15,23 +15,23 @@ use std::sync::{
     },
 };
 
-/// Who a host runs, and from which randomness.
+/// The process that a host runs, and the seed of its randomness.
 #[derive(Clone, Debug)]
 pub struct Identity {
     pub me: ProcessId,
-    /// This start of it.
+    /// The incarnation of this process: it identifies this start.
     pub incarnation: Incarnation,
     /// Π.
     pub processes: Membership,
-    /// What all randomness of the process follows from.
+    /// The seed of all randomness of the process.
     pub seed: u64,
 }
 
 impl Identity {
     /// The process `me` of `processes`, as a new incarnation with fresh randomness.
     ///
-    /// The incarnation is made of the wall clock's microseconds and randomness: nothing but its
-    /// being unlike any other matters.
+    /// The incarnation is made of the wall clock's microseconds and randomness. It only has to differ from
+    /// all others.
     pub fn fresh(me: ProcessId, processes: Membership) -> Self {
         Identity {
             me,
@@ -50,33 +50,33 @@ pub(crate) fn fresh_incarnation() -> Incarnation {
     Incarnation((microseconds << 12) | u64::from(rand::random::<u16>() >> 4))
 }
 
-/// What other threads left for the protocol thread.
+/// The work that other threads leave for the protocol thread.
 #[derive(Default)]
 pub(crate) struct Outside {
     /// Mailboxes that became non-empty.
     pub ready: Vec<usize>,
     /// Algorithms to start, each with its mailbox's number.
     pub actors: Vec<(usize, Box<dyn Actor>)>,
-    /// Nobody will look here again.
+    /// The protocol thread will not take anything from here any more.
     pub closed: bool,
 }
 
 impl Outside {
-    /// Whether other threads have left nothing.
+    /// Whether other threads have left no work.
     pub fn is_empty(&self) -> bool {
         self.ready.is_empty() && self.actors.is_empty()
     }
 }
 
-/// What all handles on one process share with its protocol thread.
+/// The state that all handles on one process share with its protocol thread.
 pub(crate) struct Shared {
-    /// Unlike that of any other host of this operating-system process.
+    /// A number that differs from that of every other host of this operating-system process.
     pub id: u64,
     pub identity: Identity,
     pub counters: Counters,
     mailboxes: AtomicUsize,
     outside: Mutex<Outside>,
-    /// The protocol thread sleeps, or is about to: whoever leaves something must wake it.
+    /// The protocol thread sleeps, or is about to sleep: a thread that leaves work must wake it.
     parked: AtomicBool,
     pub waker: AtomicWaker,
     stopping: AtomicBool,
@@ -102,16 +102,15 @@ impl Shared {
         self.outside.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Wakes the protocol thread, if it needs to be.
+    /// Wakes the protocol thread, if it sleeps.
     pub fn wake(&self) {
         if self.parked.swap(false, AcqRel) {
             self.waker.wake();
         }
     }
 
-    /// Announces that the protocol thread is about to sleep; `false`: it must not, for something
-    /// was left for it. (The lock orders this with the leaver's push, so that one of the two sees
-    /// the other.)
+    /// Announces that the protocol thread is about to sleep; `false` if it must not sleep because there is
+    /// work. (The lock orders this with the push by another thread, so that one of the two sees the other.)
     pub fn park(&self) -> bool {
         self.parked.store(true, Release);
         let nothing = self.outside().is_empty() && !self.is_stopping();
@@ -129,12 +128,12 @@ impl Shared {
     /// The protocol thread ends after its present turn.
     pub fn stop(&self) {
         self.stopping.store(true, Release);
-        // Through the lock, for the same reason as in `park`.
+        // The lock is taken for the same reason as in `park`.
         drop(self.outside());
         self.wake();
     }
 
-    /// Whether it was told to.
+    /// Whether the protocol thread was told to stop.
     pub fn is_stopping(&self) -> bool {
         self.stopping.load(Acquire)
     }
@@ -160,11 +159,11 @@ impl Schedule for Shared {
 
 /// The host of a real process: its algorithms run on one thread, its *protocol thread*.
 ///
-/// Of the algorithms whose mailboxes hold something, the one whose mailbox was made *last* runs
-/// first, and handles all that waits. When no mailbox holds anything, those that ran are idle, in the
-/// same order, until one of them makes another ready. What comes from other threads is let in then, in
-/// its place among what else was sent to the same mailbox, so that no load from outside can keep lower
-/// layers from running.
+/// If several algorithms have something in their mailboxes, the one whose mailbox was made *last* runs
+/// first, and handles everything that waits there. When all mailboxes are empty, the algorithms that ran
+/// become idle, in the same order, until one of them makes another algorithm ready. Only then are messages
+/// from other threads let in, each in its place among the other messages to the same mailbox. So no load
+/// from outside can keep lower layers from running.
 ///
 /// Clones are handles on the same process, usable from every thread. An algorithm may be started
 /// before or after the protocol thread runs.
@@ -234,7 +233,7 @@ impl Host for TokioHost {
         let actor = actor::join(self.path.clone(), seed, counters, mailbox, algorithm, route);
         let mut outside = self.shared.outside();
         if outside.closed {
-            // Outside the lock: what the algorithm holds may send when it is dropped.
+            // The lock is released first: values that the algorithm holds may send when they are dropped.
             drop(outside);
             drop(actor);
             return;

@@ -4,15 +4,15 @@
 //! |---|---|
 //! | [`host`] | [`TokioHost`](host::TokioHost): makes mailboxes, starts algorithms |
 //! | [`thread`] | [`Protocol`](thread::Protocol) and its thread, on which all algorithms of a process run |
-//! | [`backlog`] | how far a user is behind, and what the link is told of that |
+//! | [`backlog`] | how much a user has not read yet, and when the link is told |
 //! | [`edge`] | what the protocol thread polls between the actors' turns |
 //! | [`peers`] | where the peers are: addresses, and names that lead to them |
 //! | [`udp`], [`tcp`] | the edges: a fair-loss link over datagrams, or over connections |
 //! | [`node`] | the builder, the node, and the typed handles of its modules |
-//! | [`choice`] | which algorithm a module is, where there is a choice |
+//! | [`choice`] | the algorithms that a user can choose for a module |
 //! | [`error`] | what can go wrong |
 //! | [`recorder`] | a bounded trace of what a process does, for diagrams of real runs |
-//! | [`faults`] | loss, duplication, delay and cuts to order |
+//! | [`faults`] | loss, duplication, delay and cuts, switched on by the user |
 #![warn(missing_debug_implementations)]
 
 pub mod backlog;
@@ -67,7 +67,7 @@ pub use node::{Proposer, Voter};
 #[cfg(feature = "shared-memory")]
 pub use quorate_stacks::quorum_system::{BadQuorumSystem, QuorumSystem, Written};
 
-/// Which algorithm a module is, where there is a choice: each is read from its name, too.
+/// The algorithms that a user can choose for a module. Each can also be parsed from its name.
 pub mod choice {
     #[cfg(feature = "broadcast")]
     pub use crate::node::{GroupOrder, UnknownOrder};

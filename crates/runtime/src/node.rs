@@ -147,10 +147,11 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-/// How long the peers may take to learn that this process leaves, once own messages are delivered,
+/// How long a shutdown waits for the peers to learn that this process leaves. The wait begins when the own
+/// messages are delivered.
 const FAREWELL: Duration = Duration::from_secs(1);
 
-/// and to acknowledge what they were sent.
+/// How long a shutdown waits, after that, for the peers to acknowledge what they were sent.
 const LINKS_DRAIN: Duration = Duration::from_secs(1);
 
 /// What is told when a module may not go on.
@@ -167,17 +168,17 @@ struct Handles {
     flows: Vec<Arc<dyn Drain>>,
     agreements: Vec<Arc<dyn Abandon>>,
     outlets: Vec<Arc<dyn End>>,
-    /// The replicated machines.
     machines: Vec<Arc<dyn Abandon>>,
-    /// Those of the above that share an order with them, if there are any.
+    /// The flows that stand on the group's order. They are among `flows`, too.
     ordered_flows: Vec<Arc<dyn Drain>>,
     ordered_outlets: Vec<Arc<dyn End>>,
-    /// Why the node has stopped by itself, if it has.
+    /// The reason why the node has stopped by itself, if it has.
     failure: Arc<OnceLock<Error>>,
 }
 
 impl Handles {
-    /// Nothing will be broadcast, delivered or decided any more; readers get `last` as their end.
+    /// Ends all handles: nothing will be broadcast, delivered or decided any more. Readers get `last` as
+    /// their last item.
     fn abandon(&self, error: &Error, last: Option<&Error>) {
         for flow in &self.flows {
             flow.abandon(error);
@@ -190,7 +191,8 @@ impl Handles {
         }
     }
 
-    /// This process was started again: what does not stand on the order goes on without it.
+    /// This process was started again: the modules that do not stand on the group's order go on without it,
+    /// and their handles end.
     fn abandon_beside_the_order(&self, error: &Error) {
         let place = |flow: &Arc<dyn Drain>| Arc::as_ptr(flow).cast::<()>();
         let ordered: Vec<_> = self.ordered_flows.iter().map(place).collect();
@@ -207,7 +209,7 @@ impl Handles {
         }
     }
 
-    /// Nothing is accepted any more.
+    /// Makes all handles refuse further requests.
     fn close(&self) {
         for flow in &self.flows {
             flow.close(&Error::Stopped);
@@ -222,12 +224,12 @@ impl Handles {
     }
 }
 
-/// What the node's owner and its supervisor share.
+/// The state that the node's owner and its supervisor share.
 struct Inner {
     thread: ProtocolThread,
     /// Answers when the others know that this process leaves.
     leave: Subscribe<()>,
-    /// Answers when the peers have what they are owed.
+    /// Answers when the peers have acknowledged everything.
     drained: Subscribe<()>,
     gauges: Subscribe<Vec<Gauge>>,
     handles: Handles,
@@ -235,13 +237,14 @@ struct Inner {
 }
 
 impl Inner {
-    /// Accepts nothing any more, waits until own messages are delivered, at most until the deadline; says that
-    /// this process leaves, waits until the peers know it and have what they are owed, not for long, and stops.
+    /// Refuses further requests, and waits until the own messages are delivered, at most for the drain
+    /// time. Then says that this process leaves, waits shortly until the peers know it and have
+    /// acknowledged everything, and stops.
     async fn shut_down(&self) -> Result<(), Error> {
         for flow in &self.handles.flows {
             flow.close(&Error::Stopped);
         }
-        // Undecided instances may stay so, and operations in flight: they are not waited for.
+        // Proposals and operations in flight are not waited for: their instances may stay undecided.
         for agreement in self.handles.agreements.iter().chain(&self.handles.machines) {
             agreement.close(&Error::Stopped);
         }
@@ -252,9 +255,9 @@ impl Inner {
         };
         let drain = async {
             let _ = timeout(self.drain, own).await;
-            // Whoever leads next need not be waited for: a majority stays.
+            // The next leader need not be waited for: a majority stays.
             let _ = timeout(FAREWELL, answer(&self.leave)).await;
-            // A peer that has just gone owes its acknowledgements for ever.
+            // A peer that has just stopped will never acknowledge what it was sent.
             if timeout(LINKS_DRAIN, answer(&self.drained)).await.is_err() {
                 tracing::warn!("some peers have not acknowledged everything");
             }
@@ -278,7 +281,7 @@ impl Inner {
     }
 }
 
-/// Waits for an answer from the protocol thread; `None`: it has ended.
+/// Waits for an answer from the protocol thread; `None` when that thread has ended.
 async fn answer<T: Send + 'static>(question: &Subscribe<T>) -> Option<T> {
     let (sender, answer) = oneshot::channel();
     let sender = std::sync::Mutex::new(Some(sender));
@@ -309,13 +312,15 @@ impl Node {
     /// A node for the process `me` of the cluster whose processes p1 … pn are at these addresses, or wherever
     /// these names lead, the own one included.
     ///
-    /// The list is what the others use. Where this process listens is said by [`udp`](Builder::udp),
-    /// [`tcp`](Builder::tcp) or [`socket`](Builder::socket), and may differ: a container listens at `0.0.0.0:7100`,
-    /// and the others talk to `replica1:7100`. The own entry is used for nothing but to count.
+    /// The list has the addresses that the others use. The address at which this process listens is set by
+    /// [`udp`](Builder::udp), [`tcp`](Builder::tcp) or [`socket`](Builder::socket), and may differ: a
+    /// container listens at `0.0.0.0:7100`, and the others talk to `replica1:7100`. The own entry of the
+    /// list is only counted.
     ///
-    /// Names are looked up by tasks of the runtime in which the node starts. One that leads nowhere yet is no
-    /// error: it is asked for again. While a peer is silent, its name is looked up again every few seconds, so that
-    /// one that comes back at another address is found. [`status`](Node::status) says where each peer is at present.
+    /// Names are looked up by tasks of the runtime in which the node starts. A name that cannot be resolved
+    /// yet is no error: it is looked up again. While a peer is silent, its name is looked up again every
+    /// few seconds, so that a peer that comes back at another address is found. [`status`](Node::status)
+    /// has the present address of each peer.
     pub fn builder<P>(me: ProcessId, peers: impl IntoIterator<Item = P>) -> Builder
     where
         P: Into<PeerAddress>,
@@ -328,12 +333,12 @@ impl Node {
         self.host().me()
     }
 
-    /// This start of it.
+    /// The incarnation of this process: it identifies this start.
     pub fn incarnation(&self) -> Incarnation {
         self.host().incarnation()
     }
 
-    /// The process and its incarnation: what its messages are identified by.
+    /// The process and its incarnation, by which its messages are identified.
     pub fn origin(&self) -> Origin {
         Origin {
             process: self.me(),
@@ -341,8 +346,8 @@ impl Node {
         }
     }
 
-    /// What the node is made of, in the words in which processes compare it when they meet: the algorithms of its
-    /// modules, and the version of the [application](Builder::application).
+    /// A description of the algorithms of the node's modules, and of the version of the
+    /// [application](Builder::application). Processes compare it when they meet.
     pub fn stack(&self) -> &str {
         &self.stack
     }
@@ -357,17 +362,18 @@ impl Node {
         self.seen.status.clone()
     }
 
-    /// Waits until this process takes part: enough others have met it ([`AdmissionRule::RestartSafe`]); or, where it
-    /// was started again, it has its seat and the state of the others.
+    /// Waits until this process takes part. That is when enough others have met it
+    /// ([`AdmissionRule::RestartSafe`]); or, if it was started again, when it has its seat and the state of
+    /// the others.
     ///
     /// [`AdmissionRule::RestartSafe`]: quorate_links::perfect::AdmissionRule::RestartSafe
     ///
     /// # Errors
-    /// [`Excluded`](Error::Excluded) or [`UnreadableState`](Error::UnreadableState) when it never will,
-    /// [`Stopped`](Error::Stopped) when the node has stopped. [`Refused`](Error::Refused) while so many others
-    /// cannot talk to this process, since programs, modules or clusters differ, that too few are left: that is
-    /// no end. Once those others run the right program and have been met, a later call succeeds; right after
-    /// their start it may fail as before.
+    /// [`Excluded`](Error::Excluded) or [`UnreadableState`](Error::UnreadableState) when this process will
+    /// never take part, [`Stopped`](Error::Stopped) when the node has stopped. [`Refused`](Error::Refused)
+    /// while so many others cannot talk to this process, because programs, modules or clusters differ, that
+    /// too few are left. This last error is not final: a later call succeeds once those others run the
+    /// right program and have been met. Right after their start a call may still fail.
     pub async fn admitted(&self) -> Result<(), Error> {
         let mut status = self.status();
         loop {
@@ -386,23 +392,23 @@ impl Node {
         }
     }
 
-    /// Counts of what was sent, received, dropped and why, by module.
+    /// Counts of messages and other events, by module and by reason.
     pub fn counters(&self) -> &Counters {
         self.host().counters()
     }
 
-    /// The switches of the faults at the node's edge.
+    /// The switches that inject faults at the node's edge.
     pub fn faults(&self) -> &Faults {
         &self.faults
     }
 
-    /// What the node does, if its builder was told to keep a [trace](Builder::trace).
+    /// The recorded trace of the node, if its builder was told to keep a [trace](Builder::trace).
     pub fn recorder(&self) -> Option<&Recorder> {
         self.recorder.as_ref()
     }
 
-    /// The host, to start further algorithms on the protocol thread. They get no lanes any more:
-    /// what talks to peers is declared on the builder.
+    /// The host, on which further algorithms can be started on the protocol thread. Such algorithms get no
+    /// lanes: a module that talks to peers must be declared on the builder.
     pub fn host(&self) -> &TokioHost {
         self.inner.thread.host()
     }
@@ -417,19 +423,20 @@ impl Node {
         self.inner.thread.ended().await
     }
 
-    /// Accepts no message any more and waits until own messages are delivered here, at most for the
-    /// builder's drain time. Then it says that this process leaves, so that nobody waits for its silence, and a
-    /// leader's work goes to another one, if a majority stays; waits, for a second at most, until the peers know
-    /// that, and for another until they have acknowledged what they were sent; and stops. Proposals, votes and
-    /// operations on shared memory that are in flight are not waited for. Once this was called the node stops,
-    /// whether the call is awaited to its end or dropped.
+    /// Refuses further messages, and waits until the own messages are delivered here, at most for the
+    /// builder's drain time. Then it tells the peers that this process leaves, so that nobody waits for it,
+    /// and so that a leader's work passes to another process, if a majority stays. It waits at most one
+    /// second until the peers know that, and at most another second until they have acknowledged what they
+    /// were sent; then it stops. It does not wait for proposals, votes and operations on shared memory that
+    /// are in flight. Once this function was called the node stops, even if the call is dropped before its
+    /// end.
     ///
     /// # Errors
     /// [`NotDrained`](Error::NotDrained) when own messages were not delivered in time,
     /// [`Panicked`](Error::Panicked), [`ReportedCrashed`](Error::ReportedCrashed) when it had stopped
     /// by itself before.
     pub async fn shutdown(&self) -> Result<(), Error> {
-        // By a task: a call that is dropped does not leave the node between staying and leaving.
+        // A task does it, so that the shutdown is finished even if this call is dropped.
         let inner = self.inner.clone();
         let shut_down = tokio::spawn(async move { inner.shut_down().await });
         shut_down.await.unwrap_or(Err(Error::Stopped))
@@ -438,7 +445,7 @@ impl Node {
 
 impl Drop for Node {
     fn drop(&mut self) {
-        // What is called from now on is refused, though the thread may still be about to stop.
+        // Further requests are refused, although the thread may still be about to stop.
         self.inner.handles.close();
         self.inner.thread.stop();
     }

@@ -12,7 +12,7 @@ use std::{
     task::Context,
 };
 
-/// Where a process is, as the cluster's list of peers has it.
+/// The address of a process, as the cluster's list of peers has it.
 ///
 /// # Example
 /// ```
@@ -27,9 +27,9 @@ use std::{
 /// ```
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum PeerAddress {
-    /// At this address, always.
+    /// Always at this address.
     At(SocketAddr),
-    /// Wherever this name leads at the time.
+    /// At the address to which this name resolves at the time.
     Named(PeerName),
 }
 
@@ -40,13 +40,13 @@ pub struct PeerName {
     port: u16,
 }
 
-/// It is neither an address with a port nor a name with a port.
+/// The text is neither an address with a port nor a name with a port.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("`{0}` is no HOST:PORT")]
 pub struct BadPeerAddress(String);
 
 impl PeerName {
-    /// The host's name, in small letters.
+    /// The host's name, in lower case.
     pub fn host(&self) -> &str {
         &self.host
     }
@@ -58,7 +58,7 @@ impl PeerName {
 }
 
 impl PeerAddress {
-    /// The address, where it is one.
+    /// The address, if this is not a name.
     pub fn fixed(&self) -> Option<SocketAddr> {
         match self {
             PeerAddress::At(address) => Some(*address),
@@ -66,7 +66,7 @@ impl PeerAddress {
         }
     }
 
-    /// The name, where it is one.
+    /// The name, if this is not an address.
     pub fn name(&self) -> Option<&PeerName> {
         match self {
             PeerAddress::At(_) => None,
@@ -139,24 +139,25 @@ impl fmt::Display for PeerAddress {
     }
 }
 
-/// Where p1 … pn are at present, as an edge needs it. Clones share it.
+/// The present addresses of p1 … pn, for an edge. Clones share them.
 ///
-/// Nothing that arrives from the network changes it: only its owner does, by [`set`](Addresses::set).
+/// Nothing that arrives from the network changes the addresses: only their owner does, by
+/// [`set`](Addresses::set).
 #[derive(Clone, Debug)]
 pub struct Addresses(Arc<Table>);
 
 #[derive(Debug)]
 struct Table {
-    /// `None`: nobody knows yet.
+    /// By process; `None` if the address is not known yet.
     now: RwLock<Vec<Option<SocketAddr>>>,
-    /// How often it has changed.
+    /// The number of changes so far.
     version: AtomicU64,
-    /// The thread of the edge.
+    /// Wakes the thread of the edge.
     waker: AtomicWaker,
 }
 
 impl Addresses {
-    /// The addresses of p1 … pn; `None`: not known yet.
+    /// The addresses of p1 … pn; `None` for one that is not known yet.
     pub fn new(addresses: impl IntoIterator<Item = Option<SocketAddr>>) -> Self {
         Addresses(Arc::new(Table {
             now: RwLock::new(addresses.into_iter().collect()),
@@ -165,17 +166,17 @@ impl Addresses {
         }))
     }
 
-    /// How many processes there are.
+    /// The number of processes.
     pub fn processes(&self) -> usize {
         self.read(Vec::len)
     }
 
-    /// Where a process is; `None`: that is not known, or it is no member.
+    /// The address of a process; `None` if it is not known, or if the process is no member.
     pub fn of(&self, process: ProcessId) -> Option<SocketAddr> {
         self.read(|now| now.get(process.index()).copied().flatten())
     }
 
-    /// Who is at this address, whether it is written as one of the newer family or not.
+    /// The process at this address. An IPv4 address may be written as an IPv6 one.
     pub fn at(&self, address: SocketAddr) -> Option<ProcessId> {
         let address = canonical(address);
         let ranks = (1..=MAXIMUM_PROCESSES).filter_map(ProcessId::from_rank);
@@ -186,7 +187,7 @@ impl Addresses {
         })
     }
 
-    /// A process is there from now on. Says whether that is news.
+    /// Sets the address of a process. Returns whether it is a new one.
     pub fn set(&self, process: ProcessId, address: SocketAddr) -> bool {
         {
             let mut now = self.0.now.write().unwrap_or_else(PoisonError::into_inner);
@@ -200,7 +201,7 @@ impl Addresses {
         true
     }
 
-    /// For one who acts upon changes: those from now on.
+    /// The changes from now on, for one reader.
     pub(crate) fn changes(&self) -> Changes {
         let version = self.0.version.load(Ordering::Acquire);
         Changes {
@@ -227,12 +228,13 @@ impl From<&Vec<SocketAddr>> for Addresses {
     }
 }
 
-/// An address of the older family is not to look like another one where it is written in the newer.
+/// Converts an IPv4 address that is written as an IPv6 one back to IPv4, so that equal addresses compare as
+/// equal.
 pub(crate) fn canonical(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(address.ip().to_canonical(), address.port())
 }
 
-/// What an edge knows of the addresses.
+/// The addresses as an edge knows them.
 pub(crate) struct Changes {
     addresses: Addresses,
     version: u64,
@@ -240,8 +242,8 @@ pub(crate) struct Changes {
 }
 
 impl Changes {
-    /// The processes whose addresses have changed since the last look, with the new ones; `cx` is woken at the
-    /// next change. There is one who looks.
+    /// The processes whose addresses have changed since the last call, with the new addresses. `cx` is
+    /// woken at the next change. There must be only one caller.
     pub fn take(&mut self, cx: &Context<'_>) -> Vec<(ProcessId, SocketAddr)> {
         let table = &self.addresses.0;
         table.waker.register(cx.waker());

@@ -1,5 +1,5 @@
-//! The set of actors that are ready to run, private to the protocol thread. Hosts that share a thread take it in
-//! turns: each has its set there while it runs, and keeps it meanwhile.
+//! The set of actors that are ready to run, private to the protocol thread. Hosts that share a thread take
+//! turns: a host's set is there while the host runs, and is kept by the host at other times.
 use std::{
     cell::{Cell, RefCell},
     mem,
@@ -14,7 +14,7 @@ impl Numbers {
         Numbers(Vec::new())
     }
 
-    /// Adds it; at most once.
+    /// Adds a number, which may be in the set already.
     pub fn insert(&mut self, number: usize) {
         let word = number / 64;
         if word >= self.0.len() {
@@ -23,7 +23,7 @@ impl Numbers {
         self.0[word] |= 1 << (number % 64);
     }
 
-    /// Removes the highest: the module that was made last, which is the lowest layer.
+    /// Removes the highest number: the module that was made last, which is the lowest layer.
     pub fn take_highest(&mut self) -> Option<usize> {
         let words = self.0.iter_mut().enumerate().rev();
         let (place, word) = words.into_iter().find(|(_, word)| **word != 0)?;
@@ -53,7 +53,7 @@ thread_local! {
     };
 }
 
-/// Makes the current thread the protocol thread of `host`, whose actors with these numbers are ready.
+/// Makes the current thread the protocol thread of `host`. The actors with these numbers are ready.
 pub(crate) fn enter(host: u64, numbers: &mut Numbers) {
     READY.with(|ready| {
         ready.host.set(host);
@@ -61,7 +61,7 @@ pub(crate) fn enter(host: u64, numbers: &mut Numbers) {
     });
 }
 
-/// The current thread is nobody's protocol thread any more; the numbers are kept.
+/// Ends the present host's use of the current thread, and keeps its ready actors in `numbers`.
 pub(crate) fn leave(numbers: &mut Numbers) {
     READY.with(|ready| {
         ready.host.set(NOBODY);
@@ -94,7 +94,7 @@ pub(crate) fn take_highest() -> Option<usize> {
     READY.with(|ready| ready.numbers.borrow_mut().take_highest())
 }
 
-/// Whether nobody is ready.
+/// Whether no actor is ready.
 #[cfg(test)]
 fn is_empty() -> bool {
     READY.with(|ready| ready.numbers.borrow().is_empty())

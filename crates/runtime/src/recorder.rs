@@ -1,9 +1,9 @@
 //! A bounded trace of what a process does, for diagrams of real runs.
 //!
-//! A recorder watches the algorithms of a process as a simulated world would, and what passes in the
-//! lanes of its link. It keeps the last records, and forgets the oldest ones. Copies are numbered by
-//! lane and receiver: the link is first-in first-out in a lane between two incarnations, so that the
-//! k-th copy that one process sends another in a lane is the k-th that the other gets.
+//! A recorder watches the algorithms of a process as a simulated world does, and the messages in the lanes
+//! of its link. It keeps the last records, and forgets the oldest ones. Transmissions are numbered by lane
+//! and receiver: the link is first-in first-out in a lane between two incarnations, so that the k-th
+//! transmission from one process to another in a lane is the k-th that the other receives.
 use crate::host::Identity;
 use bytes::Bytes;
 use quorate_abstractions::{lanes::Tap, link::To};
@@ -17,52 +17,52 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-/// Modules whose inner life would drown everything else: only what they indicate is kept.
+/// Modules with so many events that they would hide all others: only their indications are kept.
 const BELOW: [&str; 3] = ["link", "detector", "leader"];
 
-/// What happened.
+/// The kind of a recorded event.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum What {
     /// A module handled an event.
     Event(Observation),
-    /// A module let an effect out.
+    /// A module triggered an effect.
     Effect(Observation),
-    /// A copy left in a lane.
+    /// A transmission left in a lane.
     Send {
         to: ProcessId,
-        /// Its sequence number among the copies for that process in that lane, from 1.
+        /// Its sequence number among the transmissions to that process in that lane, counted from 1.
         number: u64,
         /// The label of the effect that caused it.
         label: &'static str,
-        /// A digest of what is carried.
+        /// A digest of the message.
         digest: u64,
     },
-    /// A copy arrived in a lane.
+    /// A transmission arrived in a lane.
     Receive {
         from: ProcessId,
-        /// Its sequence number among the copies from that process in that lane, from 1.
+        /// Its sequence number among the transmissions from that process in that lane, counted from 1.
         number: u64,
-        /// A digest of what is carried.
+        /// A digest of the message.
         digest: u64,
     },
 }
 
-/// One thing that happened.
+/// One recorded event.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Recorded {
-    /// When, by this machine's clock, since the Unix epoch.
+    /// The time of the event by this machine's clock, since the Unix epoch.
     pub at: Duration,
-    /// In which module, or in which lane.
+    /// The module, or the lane, of the event.
     pub name: Name,
     pub what: What,
 }
 
-/// What a recorder holds.
+/// The contents of a recorder.
 #[derive(Clone, Default, Debug)]
 pub struct Recording {
     /// The last records, oldest first.
     pub records: Vec<Recorded>,
-    /// How many older ones were forgotten.
+    /// The number of older records that were forgotten.
     pub forgotten: u64,
 }
 
@@ -70,7 +70,7 @@ struct State {
     records: VecDeque<Recorded>,
     capacity: usize,
     forgotten: u64,
-    /// The label of the effect that leaves just now.
+    /// The label of the effect that is being triggered.
     cause: &'static str,
     sent: BTreeMap<(Name, ProcessId), u64>,
     received: BTreeMap<(Name, ProcessId), u64>,
@@ -105,7 +105,7 @@ impl Recorder {
         }
     }
 
-    /// What it holds now.
+    /// The present contents.
     pub fn recording(&self) -> Recording {
         let state = self.state();
         Recording {
@@ -137,7 +137,7 @@ impl State {
     }
 }
 
-/// Whether a diagram could use what this module says of itself.
+/// Whether a diagram could use this observation of a module.
 fn is_kept(module: &Name, observation: &Observation) -> bool {
     let is_below = BELOW.contains(&module.as_str());
     let carries = module.as_str() == "link" && observation.label == "Deliver";

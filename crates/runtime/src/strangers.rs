@@ -1,8 +1,9 @@
-//! Who speaks in the name of a peer from where that peer is not: most often a second process under one id.
+//! Processes that send in the name of a peer from another address than the peer's: most often a second
+//! process with the same rank.
 //!
-//! The others answer to the address that they know, so that such a process hears nothing, and cannot know why.
-//! They can tell, and say it in the log once a minute for each address. It is no proof: where addresses are
-//! translated, a peer's own datagrams come from elsewhere.
+//! The others answer to the address that they know, so that such a process hears nothing, and cannot know
+//! why. The others can notice it, and log it once a minute for each address. It is no proof: behind address
+//! translation, a peer's own datagrams come from another address.
 use quorate_core::{Host, ProcessId, counters::Counter};
 use std::{
     collections::BTreeMap,
@@ -12,22 +13,22 @@ use std::{
 };
 use tracing::warn;
 
-/// How often it is said of an address.
+/// The least time between two log entries for the same address.
 const AGAIN: Duration = Duration::from_mins(1);
 
-/// Of how many addresses: whoever makes addresses up fills no more than this.
+/// The most addresses that are remembered, so that invented addresses cannot fill the memory.
 const ADDRESSES: usize = 16;
 
-/// Counts the greetings of such processes, and tells of them.
+/// Counts and logs the greetings of such processes.
 pub(crate) struct Strangers {
     counter: Counter,
     me: ProcessId,
-    /// When it was said of an address last.
+    /// By address, the time of its last log entry.
     told: Mutex<BTreeMap<SocketAddr, Instant>>,
 }
 
 impl Strangers {
-    /// Nobody has been heard. Counts under the path of the host.
+    /// Begins with nothing heard. Counts under the path of the host.
     pub fn new(host: &impl Host) -> Self {
         Strangers {
             counter: host.counters().counter(host.path(), "strangers"),
@@ -36,7 +37,7 @@ impl Strangers {
         }
     }
 
-    /// Somebody at an address greets as `claimed`, who is to be at another one.
+    /// A process at the address `at` greets as `claimed`, which the table has at the address `entry`.
     pub fn heard(&self, claimed: ProcessId, at: SocketAddr, entry: SocketAddr) {
         self.counter.add(1);
         if self.is_news(at, Instant::now()) {
@@ -49,7 +50,8 @@ impl Strangers {
         }
     }
 
-    /// Whether nothing was said of this address for a minute, and not of too many others.
+    /// Whether this address was not logged within the last minute, and there are not too many other
+    /// addresses.
     fn is_news(&self, at: SocketAddr, now: Instant) -> bool {
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         told.retain(|_, said| now.saturating_duration_since(*said) < AGAIN);

@@ -1,19 +1,20 @@
-//! Frames over TCP: the same fair-loss interface, over connections that are opened again.
+//! Frames over TCP: the same fair-loss interface as over UDP. Connections that end are opened again.
 //!
-//! Every process dials every other one, and sends only on the connections that it dialled: no
-//! tie-break, and a reset loses one direction only. What is lost with a connection is the link's to
-//! send again: the edge says [`Reopened`](Indication::Reopened) when a way is open (again), and keeps
-//! nothing for a peer that it is not connected to.
+//! Every process dials every other one, and sends only on the connections that it dialled. So no tie-break
+//! is needed, and a reset loses one direction only. The link sends again the frames that are lost with a
+//! connection: the edge reports [`Reopened`](Indication::Reopened) when a way is open (again), and keeps
+//! nothing for a peer to which it is not connected.
 //!
-//! A connection begins with a preamble that names the dialling process (for bookkeeping: who speaks
-//! is for the link to verify). Then come frames: length, segment (four bytes each, the highest
-//! first), and that many bytes. A frame that claims more than the limit ends the connection.
+//! A connection begins with a preamble that names the dialling process. (The name is for bookkeeping: the
+//! link verifies the sender.) Frames follow: length and segment (four bytes each, in big-endian order), and
+//! then that many bytes. A frame that claims more than the limit ends the connection.
 //!
-//! The address that a connection comes from counts for nothing. Where a peer is dialled stands in the table
-//! ([`Addresses`]) alone, which nothing that arrives changes; when it has another address for a peer, that one
-//! is dialled at once, and the connection to the former ends.
+//! The address that a connection comes from is ignored. The address at which a peer is dialled comes from
+//! the table ([`Addresses`]) alone, which no arriving data changes. When the table gets another address for
+//! a peer, that address is dialled at once, and the connection to the former one ends.
 //!
-//! A connection that was cut by order (see [`faults`](crate::faults)) is reset when that is over: a stream with a hole is one that was interrupted.
+//! A connection that was cut by a fault (see [`faults`](crate::faults)) is reset when the cut is over: a
+//! gap in a stream means that the stream was interrupted.
 use crate::{
     edge::Edge,
     faults::{Direction, Faults, Injected},
@@ -43,15 +44,15 @@ use outgoing::Outgoing;
 const MAGIC: &[u8; 7] = b"quorate";
 const PREAMBLE: usize = MAGIC.len() + 1;
 const HEAD: usize = 8;
-/// How long nothing is accepted after the operating system refused to accept.
+/// How long the edge accepts no connection after the operating system refused to accept one.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// How often the end of a fault is looked for.
+/// How often the edge checks whether a fault has ended.
 const FAULTS_CHECK: Duration = Duration::from_millis(50);
-/// Connections that are kept of those that claim to be one process's, should old ones not be known
-/// to be dead yet. A further one replaces the oldest: strangers who claim to be a member, and hold
-/// on, do not lock it out.
+/// How many connections are kept that claim to come from the same process; old ones may not be known to be
+/// dead yet. A further one replaces the oldest: so strangers that claim to be a member, and keep their
+/// connections open, do not lock the member out.
 const KEPT_PER_PEER: usize = 4;
-/// Connections that are kept, for each process, without having said whose they are.
+/// How many connections are kept, for each process, that have not yet named their process.
 const UNNAMED_PER_PEER: usize = 2;
 
 /// How a [`TcpEdge`] is set up.
@@ -59,11 +60,11 @@ const UNNAMED_PER_PEER: usize = 2;
 pub struct TcpSettings {
     /// How many bytes may wait for a peer's connection before frames are dropped.
     pub queue_limit: usize,
-    /// The longest frame that is sent or accepted.
+    /// The longest frame that is sent or accepted, in bytes.
     pub maximum_frame: usize,
-    /// A connection on which nothing moves for so long, though something should, is given up.
+    /// A connection is closed if nothing moves on it for this time, although something should.
     pub silence: Duration,
-    /// The first and the longest pause before a connection is tried again.
+    /// The first and the longest backoff before a connection is tried again.
     pub back_off: (Duration, Duration),
 }
 
@@ -121,10 +122,10 @@ impl Counts {
     }
 }
 
-/// What waits for a peer's connection.
+/// The frames that wait for a peer's connection.
 #[derive(Default)]
 struct Outbox {
-    /// There is a connection.
+    /// Whether there is a connection.
     open: bool,
     bytes: BytesMut,
 }
@@ -134,15 +135,15 @@ struct Sender {
     outboxes: Vec<Mutex<Outbox>>,
     settings: TcpSettings,
     counts: Counts,
-    /// Where p1 … pn are.
+    /// The addresses of p1 … pn.
     peers: Addresses,
     strangers: Strangers,
 }
 
 impl Sender {
-    /// A connection that is made in a process's name comes from here.
+    /// Checks whether a connection that claims to come from a process comes from that process's address.
     fn look_for_strangers(&self, claimed: ProcessId, from: SocketAddr) {
-        // Which port it comes from says nothing.
+        // The port that it comes from is arbitrary.
         if let Some(entry) = self.peers.of(claimed)
             && entry.ip().to_canonical() != from.ip().to_canonical()
         {
@@ -188,28 +189,28 @@ impl Sender {
 /// The connections of a process, on the protocol thread.
 pub struct TcpEdge {
     listener: TcpListener,
-    /// Nothing is accepted before this time.
+    /// No connection is accepted before this time.
     paused_until: Option<Time>,
     outgoing: Vec<Outgoing>,
     changes: Changes,
-    /// Accepted, and silent on whose they are as yet, oldest first.
+    /// Accepted connections that have not named their process yet, oldest first.
     unnamed: VecDeque<Incoming>,
-    /// Those that said it, in the order in which they did.
+    /// Connections that have named their process, in the order in which they did.
     incoming: Vec<Incoming>,
     sender: Arc<Sender>,
     injected: Injected,
-    /// When a silence, or the end of a fault, must be noticed at the latest.
+    /// The latest time for the next check for silent connections and ended faults.
     check_at: Time,
-    /// The version of the faults at the last look.
+    /// The version of the fault switches at the last check.
     faults: u64,
 }
 
 crate::debug::opaque!(TcpEdge);
 
 impl TcpEdge {
-    /// Joins a listening socket to the link whose indications go to `up`, and gives the address for
-    /// the link's transmissions. `peers` are the addresses of p1 … pn, the own one included: one whose address
-    /// is not known is not dialled.
+    /// Joins a listening socket to the link whose indications go to `up`, and returns the address for the
+    /// link's transmissions. `peers` are the addresses of p1 … pn, the own one included. A process whose
+    /// address is not known is not dialled.
     ///
     /// # Errors
     /// When the operating system refuses the socket.
@@ -288,7 +289,7 @@ impl TcpEdge {
         progress
     }
 
-    /// Dials those that are elsewhere now.
+    /// Dials the peers whose addresses have changed.
     fn notice_moves(&mut self, cx: &Context<'_>, now: Time) {
         for (peer, address) in self.changes.take(cx) {
             let mut ways = self.outgoing.iter_mut();
@@ -298,7 +299,7 @@ impl TcpEdge {
         }
     }
 
-    /// Resets the connections that were cut until now.
+    /// Resets the connections whose cuts have ended.
     fn notice_faults(&mut self, now: Time) {
         let faults = self.injected.faults();
         let version = faults.version();
@@ -339,8 +340,8 @@ impl TcpEdge {
         progress
     }
 
-    /// Keeps a connection that has said whose it is, and for its sake the oldest of the same process
-    /// no longer.
+    /// Keeps a connection that has named its process. If there are too many of that process, the oldest one
+    /// is closed.
     fn keep(&mut self, connection: Incoming, now: Time) {
         let of_same = |other: &&Incoming| other.from == connection.from;
         if self.incoming.iter().filter(of_same).count() >= KEPT_PER_PEER
@@ -380,11 +381,11 @@ impl Edge for TcpEdge {
     }
 }
 
-/// The connection ended, or must.
+/// The connection has ended, or must be closed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Broken;
 
-/// Whether the way was cut by order since `holes` was the count, and is no longer.
+/// Whether the way has been cut by a fault since `holes` was counted, and is open again.
 fn has_new_hole(faults: &Faults, peer: ProcessId, direction: Direction, holes: &mut u64) -> bool {
     if faults.get(peer, direction).cut {
         return false;
@@ -393,9 +394,9 @@ fn has_new_hole(faults: &Faults, peer: ProcessId, direction: Direction, holes: &
     std::mem::replace(holes, now) != now
 }
 
-/// Small frames go out at once, and a peer whose machine is gone is noticed.
+/// Sets options so that small frames are sent at once, and a peer whose machine has failed is noticed.
 fn set_up(stream: &TcpStream, silence: Duration) {
-    // An operating system that lacks one of these notices later, and nothing else.
+    // If the operating system lacks one of these options, the effect is only a delay.
     let _ = stream.set_nodelay(true);
     let socket = socket2::SockRef::from(stream);
     let _ = socket.set_keepalive(true);

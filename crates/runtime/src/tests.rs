@@ -1,4 +1,4 @@
-//! Algorithms of a line or two, to see how the host and the edges treat them.
+//! Algorithms of a line or two, to test how the host and the edges treat them.
 use crate::{
     host::{Identity, TokioHost},
     thread::{Ending, OnPanic, Protocol, ProtocolThread},
@@ -41,7 +41,7 @@ mod sharing;
 mod terminating;
 mod views;
 
-/// How long a test waits for what must happen.
+/// The longest time that a test waits for an event.
 pub(crate) const TIMEOUT: Duration = Duration::from_mins(1);
 
 pub(crate) fn protocol(me: usize, n: usize) -> Protocol {
@@ -56,7 +56,7 @@ pub(crate) fn protocol(me: usize, n: usize) -> Protocol {
     protocol
 }
 
-/// A tag that travels.
+/// A message that is a number.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Tag(pub u64);
 

@@ -1,5 +1,5 @@
-//! The protocol thread: one operating-system thread that runs all algorithms of a process, or of several that
-//! [share](SharedThread) it.
+//! The protocol thread: one operating-system thread that runs all algorithms of a process, or of several
+//! processes that [share](SharedThread) it.
 use crate::{
     edge::Edge,
     executor::Executor,
@@ -32,21 +32,21 @@ pub enum Ending {
     Panicked(String),
 }
 
-/// What a panic in an algorithm leads to, after it was logged.
+/// What happens, after logging, when an algorithm panics.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum OnPanic {
-    /// The whole operating-system process aborts: half a protocol stack must not go on.
+    /// The whole operating-system process aborts, because half a protocol stack must not go on.
     #[default]
     Abort,
     /// The protocol thread ends, as [`Ending::Panicked`]. For tests.
     End,
 }
 
-/// What is called when a protocol thread has ended.
+/// A function that is called when a protocol thread has ended.
 type AtEnd = Box<dyn FnOnce(&Ending) + Send>;
 
-/// A runtime that does not wait for its end. Others must not be dropped where one may not block, and
-/// whoever starts nodes is asynchronous.
+/// A runtime that is shut down in the background. Dropping an ordinary runtime blocks, which is not allowed
+/// in asynchronous code, and nodes are started from asynchronous code.
 struct Background(Option<runtime::Runtime>);
 
 impl Drop for Background {
@@ -57,19 +57,19 @@ impl Drop for Background {
     }
 }
 
-/// Whose the thread is.
+/// The owner of the thread.
 enum Ownership {
-    /// The process's own, with this runtime.
+    /// The process itself, with this runtime.
     Own(Background),
     Shared(SharedThread),
 }
 
-/// A process that starts on a shared thread, and where to say how it has ended.
+/// A process that starts on a shared thread, and the channel that tells how it has ended.
 type Starting = (Parts, watch::Sender<Option<Ending>>);
 
-/// A protocol thread that several processes share: many nodes of one program, each of which has little to do.
-/// They take it in turns, and each waits for the others' turns. Clones are the same thread, which ends when they
-/// are dropped and the processes on it have ended.
+/// A protocol thread that several processes share: for programs with many nodes that each have little to
+/// do. The processes take turns, and each waits for the others' turns. Clones are handles on the same
+/// thread, which ends when all of them are dropped and the processes on it have ended.
 ///
 /// ```
 /// # use quorate_core::ProcessId;
@@ -99,10 +99,10 @@ pub struct SharedThread {
 }
 
 impl SharedThread {
-    /// Starts a thread of this name, with nobody on it.
+    /// Starts a thread with this name, and with no process on it.
     ///
     /// # Errors
-    /// When the operating system refuses a thread, or what a runtime needs.
+    /// When the operating system refuses a thread, or the resources that a runtime needs.
     pub fn start(name: &str) -> io::Result<Self> {
         let runtime = new_runtime()?;
         let handle = runtime.handle().clone();
@@ -110,7 +110,7 @@ impl SharedThread {
         let run = move || {
             let local = LocalSet::new();
             local.block_on(&runtime, async move {
-                // A process holds the thread for as long as it runs.
+                // A process keeps the shared thread alive for as long as it runs.
                 while let Some((parts, ending)) = started.recv().await {
                     spawn_local(parts.run_beside_others(ending));
                 }
@@ -134,7 +134,7 @@ fn new_runtime() -> io::Result<runtime::Runtime> {
         .build()
 }
 
-/// A process that has not started: wire it up, then start its protocol thread.
+/// A process that has not started. First wire its algorithms, then start its protocol thread.
 pub struct Protocol {
     host: TokioHost,
     handle: runtime::Handle,
@@ -147,10 +147,10 @@ pub struct Protocol {
 }
 
 impl Protocol {
-    /// A process with nothing on it.
+    /// A process with no algorithms.
     ///
     /// # Errors
-    /// When the operating system refuses what a runtime needs.
+    /// When the operating system refuses the resources that a runtime needs.
     pub fn new(identity: Identity) -> io::Result<Self> {
         let runtime = new_runtime()?;
         let handle = runtime.handle().clone();
@@ -158,7 +158,7 @@ impl Protocol {
         Ok(Self::at(identity, handle, place))
     }
 
-    /// A process with nothing on it, that will run on a thread with others.
+    /// A process with no algorithms that will run on a thread with other processes.
     pub fn on(identity: Identity, thread: &SharedThread) -> Self {
         let place = Ownership::Shared(thread.clone());
         Self::at(identity, thread.handle.clone(), place)
@@ -177,46 +177,46 @@ impl Protocol {
         }
     }
 
-    /// Where algorithms are started. They may be started later, too.
+    /// The host, which starts algorithms, also after the thread has started.
     pub fn host(&self) -> &TokioHost {
         &self.host
     }
 
-    /// Says what a panic leads to.
+    /// Sets what happens when an algorithm panics.
     pub fn on_panic(&mut self, on_panic: OnPanic) {
         self.on_panic = on_panic;
     }
 
-    /// Keeps the last `capacity` records of what the algorithms do. What passes in the lanes is seen
-    /// if the recorder is given to the link, too, before lanes are opened on it.
+    /// Keeps the last `capacity` records of the algorithms' activity. To record messages in the lanes, too,
+    /// give the recorder to the link before lanes are opened on it.
     pub fn record(&mut self, capacity: usize) -> Recorder {
         let recorder = Recorder::new(self.host.shared.identity.clone(), capacity);
         self.recorder = Some(recorder.clone());
         recorder
     }
 
-    /// Has what the algorithms are asked and indicate told to the log in this span, if it wants that: at the level
-    /// `TRACE`, with the target `quorate::modules`.
+    /// Logs the requests and indications of the algorithms in this span, at the level `TRACE` and with the
+    /// target `quorate::modules`, if the log's filter wants them.
     pub fn span(&mut self, span: Span) {
         self.span = span;
     }
 
-    /// The runtime in whose context the sockets of edges are to be made.
+    /// The runtime in whose context the sockets of edges must be made.
     pub fn runtime(&self) -> &runtime::Handle {
         &self.handle
     }
 
-    /// Has `edge` polled by the protocol thread.
+    /// Adds an edge that the protocol thread polls.
     pub fn attach(&mut self, edge: impl Edge + 'static) {
         self.edges.push(Box::new(edge));
     }
 
-    /// Has `at_end` called, on the protocol thread, when all algorithms have been dropped.
+    /// Calls `at_end` on the protocol thread when all algorithms have been dropped.
     pub fn at_end(&mut self, at_end: impl FnOnce(&Ending) + Send + 'static) {
         self.at_end.push(Box::new(at_end));
     }
 
-    /// Starts the protocol thread, or the process on the one that it shares.
+    /// Starts the protocol thread, or starts the process on the thread that it shares.
     ///
     /// # Errors
     /// When the operating system refuses a thread.
@@ -252,7 +252,7 @@ impl Protocol {
                     .spawn(move || parts.run_alone(runtime, &ending))?;
             }
             Ownership::Shared(SharedThread { starting, .. }) => {
-                // The thread runs for as long as somebody can send to it.
+                // The thread runs for as long as a sender exists.
                 let _ = starting.send((parts, ending));
             }
         }
@@ -260,17 +260,17 @@ impl Protocol {
     }
 }
 
-/// What a protocol thread runs of one process.
+/// The parts of a process that the protocol thread runs.
 struct Parts {
     host: TokioHost,
     executor: Executor,
     on_panic: OnPanic,
     at_end: Vec<AtEnd>,
-    /// A thread that is shared lasts for as long as this.
+    /// Keeps a shared thread alive.
     _thread: Option<SharedThread>,
 }
 
-/// What [`catch_unwind`] gives.
+/// The result of [`catch_unwind`].
 type Caught = Result<(), Box<dyn Any + Send>>;
 
 impl Parts {
@@ -299,7 +299,7 @@ impl Parts {
         self.end(result).tell(&ending);
     }
 
-    /// Drops everything that ran.
+    /// Drops all parts that ran.
     fn end(self, result: Caught) -> End {
         let Parts {
             host,
@@ -326,7 +326,7 @@ impl Parts {
     }
 }
 
-/// The end of a process, of which others are to be told.
+/// The end of a process, which others wait for.
 struct End {
     ended: Ending,
     at_end: Vec<AtEnd>,
@@ -356,17 +356,17 @@ pub struct ProtocolThread {
 }
 
 impl ProtocolThread {
-    /// Where algorithms are started.
+    /// The host, which starts algorithms.
     pub fn host(&self) -> &TokioHost {
         &self.host
     }
 
-    /// Tells the thread to stop after the batch at hand.
+    /// Tells the thread to stop after the present batch.
     pub fn stop(&self) {
         self.host.shared.stop();
     }
 
-    /// Waits for the end of the thread: by then its sockets are closed and its algorithms dropped.
+    /// Waits for the end of the thread. Then its sockets are closed and its algorithms are dropped.
     pub async fn ended(&self) -> Ending {
         let mut ended = self.ended.clone();
         let ending = match ended.wait_for(Option::is_some).await {

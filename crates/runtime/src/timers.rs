@@ -2,13 +2,13 @@
 use quorate_core::{Time, TimerId};
 use std::{cmp::Reverse, collections::BinaryHeap};
 
-/// A timer: when it is due, the order of its start, whose it is, and which.
+/// A timer: the time at which it is due, its place in the order of starts, its actor, and its identifier.
 type Entry = (Time, u64, usize, TimerId);
 
-/// Timers by the time at which they are due, and by their start among those due together.
+/// Timers, ordered by the time at which they are due, and then by the order of their starts.
 ///
-/// A cancelled timer stays until it is due or until the heap has doubled: then those that wait for
-/// nothing are swept out, so that the heap follows the number of live timers.
+/// A cancelled timer stays until it is due or until the heap has doubled. Then cancelled timers are
+/// removed, so that the size of the heap follows the number of live timers.
 #[derive(Default)]
 pub(crate) struct Timers {
     heap: BinaryHeap<Reverse<Entry>>,
@@ -20,18 +20,18 @@ pub(crate) struct Timers {
 const SWEEP_FROM: usize = 1024;
 
 impl Timers {
-    /// The timer `id` of this actor is due at this time.
+    /// Adds the timer `id` of this actor, which is due at this time.
     pub fn push(&mut self, at: Time, actor: usize, id: TimerId) {
         self.started += 1;
         self.heap.push(Reverse((at, self.started, actor, id)));
     }
 
-    /// When the next timer is due.
+    /// The time at which the next timer is due.
     pub fn next(&self) -> Option<Time> {
         self.heap.peek().map(|Reverse((at, ..))| *at)
     }
 
-    /// How many timers were started so far.
+    /// The number of timers that were started so far.
     pub fn started(&self) -> u64 {
         self.started
     }
@@ -48,19 +48,19 @@ impl Timers {
             .map(|Reverse((_, _, actor, id))| (actor, id))
     }
 
-    /// Whether there are so many entries that a sweep may pay.
+    /// Whether there are so many entries that a sweep may pay off.
     pub fn wants_sweep(&self) -> bool {
         self.heap.len() >= self.sweep_at.max(SWEEP_FROM)
     }
 
-    /// Drops the timers that are not `waiting` any more.
+    /// Drops the timers that are no longer `waiting`.
     pub fn sweep(&mut self, mut waiting: impl FnMut(usize, TimerId) -> bool) {
         self.heap
             .retain(|Reverse((_, _, actor, id))| waiting(*actor, *id));
         self.sweep_at = self.heap.len() * 2;
     }
 
-    /// How many there are, with those that were cancelled and are not swept yet.
+    /// The number of timers, including cancelled ones that are not swept yet.
     #[cfg(test)]
     pub fn len(&self) -> usize {
         self.heap.len()

@@ -1,29 +1,30 @@
-//! What the modules are asked and indicate, for the log at its finest level.
+//! Logs the requests and indications of the modules, at the finest level.
 //!
-//! Each request and each indication of a module is an event of the level `TRACE` with the target `quorate::modules`, in
-//! a span of the module, which is in that of the node. Whether anybody wants them is asked once a batch, outside of these
-//! spans: a filter takes them by their target, not by a span.
+//! Each request and each indication of a module is an event of the level `TRACE` with the target
+//! `quorate::modules`. Its span is that of the module, inside that of the node. Once a batch, the tracer
+//! checks outside of these spans whether the log's filter wants the events: so a filter can select them by
+//! their target, but not by a span.
 use crate::recorder::Recorder;
 use quorate_core::{Name, Observation, Observe, actor::Probe, observe::Role};
 use std::collections::BTreeMap;
 use tracing::{Level, Span, trace, trace_span};
 
-/// By this the log's filter knows them.
+/// The target by which the log's filter selects them.
 pub(crate) const TARGET: &str = "quorate::modules";
 
-/// Whether anybody wants them now.
+/// Whether the log's filter wants them now.
 pub(crate) fn is_wanted() -> bool {
     tracing::enabled!(target: TARGET, Level::TRACE)
 }
 
-/// Tells the log what it sees.
+/// Logs what it observes.
 pub(crate) struct Tracer {
     node: Span,
     modules: BTreeMap<Name, Span>,
 }
 
 impl Tracer {
-    /// In the span of this node.
+    /// Logs in the span of this node.
     pub fn new(node: Span) -> Self {
         Tracer {
             node,
@@ -35,7 +36,8 @@ impl Tracer {
         let direction = match observation.role {
             Role::Request => "request",
             Role::Indication => "indication",
-            // What passes between the layers, and timers: the layers say that themselves.
+            // Events between the layers, and timers, are left out: the layers log their own requests and
+            // indications.
             Role::Internal => return,
         };
         let Observation {
@@ -70,7 +72,7 @@ impl Probe for Tracer {
     }
 }
 
-/// What is recorded and told.
+/// Passes observations to both.
 pub(crate) struct Both<'p>(pub &'p mut Recorder, pub &'p mut Tracer);
 
 impl Probe for Both<'_> {

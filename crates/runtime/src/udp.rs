@@ -1,21 +1,22 @@
 //! Datagrams over UDP: a fair-loss link that never blocks the protocol thread.
 //!
-//! Whole runs of equal-sized datagrams go out in one system call where the kernel segments (GSO),
-//! and come in coalesced (GRO), several such runs a call. What the kernel does not take at once waits
-//! in a small queue; beyond it datagrams are dropped and counted, as the network itself would.
+//! A run of datagrams of equal size is sent in one system call if the kernel can segment (GSO). Received
+//! runs are coalesced (GRO), several in one call. Datagrams that the kernel does not take at once wait in a
+//! small queue; when it is full, datagrams are dropped and counted, as the network itself would drop them.
 //!
-//! Received bytes are copied once, out of a fixed receive area into a buffer of their own size, so
-//! that a message that is kept holds no more memory than what arrived with it.
+//! Received bytes are copied once, from a fixed receive area into a buffer of their own size. So a message
+//! that is kept holds only the memory of the bytes that arrived with it.
 //!
 //! # Who speaks, and where it is
-//! Who has sent a datagram is for the link to say, by what the datagram claims and proves; the address that it
-//! came from counts for nothing. So a peer may speak from another address than the one it is spoken to at, as
-//! after a move, or behind a translation of addresses. Where a peer is spoken to stands in the table
-//! ([`Addresses`]) alone, which no datagram changes: whoever forges a source cannot have anything sent elsewhere.
-//! When the table has another address for a peer, the link is told that the way has been
-//! [opened again](Indication::Reopened). Only the switches of [`faults`](crate::faults) go by sources (datagrams
-//! from an address that is nobody's in the table pass them), and what is logged of who greets from elsewhere: also
-//! a peer that has moved, until its name is looked up.
+//! The link decides which process has sent a datagram, by the contents of the datagram; the source address
+//! is ignored. So a peer may send from another address than the one to which datagrams for it are sent, for
+//! example after a move, or behind address translation. The destination address of a peer comes from the
+//! table ([`Addresses`]) alone, which no datagram changes: so a forged source cannot redirect datagrams.
+//! When the table gets another address for a peer, the link is told that the way is [open
+//! again](Indication::Reopened). Only two functions use source addresses: the switches of
+//! [`faults`](crate::faults) (datagrams from an address that is not in the table pass them), and the log of
+//! processes that greet from an unexpected address. Such a process can be a peer that has moved, until its
+//! name is looked up.
 use crate::{
     edge::Edge,
     faults::{Faults, Injected},
@@ -37,16 +38,18 @@ use std::{
 };
 use tokio::io::{Interest, unix::AsyncFd};
 
-/// Receive buffers a system call, each large enough for whatever the kernel coalesces.
+/// Receive buffers for each system call. Each is large enough for the longest run that the kernel
+/// coalesces.
 const BUFFERS: usize = 16;
 const BUFFER_LENGTH: usize = 64 * 1024;
-/// What one UDP packet can carry over IPv6, and therefore over IPv4, before it is segmented.
+/// The most bytes that one UDP packet carries over IPv6, and therefore also over IPv4, before it is
+/// segmented.
 const MAXIMUM_PACKET: usize = 65_535 - 40 - 8;
 
 /// How a [`UdpEdge`] is set up.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct UdpSettings {
-    /// The kernel's send and receive buffers to ask for, in bytes; it may grant less.
+    /// The size of the kernel's send and receive buffers to ask for, in bytes. The kernel may grant less.
     pub socket_buffer: usize,
     /// How many bytes may wait for the kernel before datagrams are dropped.
     pub queue_limit: usize,
@@ -76,9 +79,9 @@ pub struct UdpEdge {
 crate::debug::opaque!(UdpEdge);
 
 impl UdpEdge {
-    /// Joins a bound socket to the link whose indications go to `up`, and gives the address for the
-    /// link's transmissions. `peers` are the addresses of p1 … pn, the own one included: what is sent to one
-    /// whose address is not known is dropped, and counted.
+    /// Joins a bound socket to the link whose indications go to `up`, and returns the address for the
+    /// link's transmissions. `peers` are the addresses of p1 … pn, the own one included. A datagram to a
+    /// process whose address is not known is dropped and counted.
     ///
     /// # Errors
     /// When the operating system refuses the socket.
@@ -93,7 +96,7 @@ impl UdpEdge {
         let peers = peers.into();
         let host = protocol.host().at("udp");
         let state = UdpSocketState::new((&socket).into())?;
-        // The kernel caps what it grants, which is no error.
+        // The kernel may grant less than this, which is no error.
         let _ = state.set_send_buffer_size((&socket).into(), settings.socket_buffer);
         let _ = state.set_recv_buffer_size((&socket).into(), settings.socket_buffer);
         socket.set_nonblocking(true)?;
@@ -129,7 +132,7 @@ impl UdpEdge {
         Ok(transmit)
     }
 
-    /// Receives once; says whether anything came.
+    /// Receives once, and returns whether anything came.
     fn receive(&mut self, cx: &mut Context<'_>) -> bool {
         let mut ready = match self.sender.socket.poll_read_ready(cx) {
             Poll::Pending => return false,
@@ -156,13 +159,14 @@ impl UdpEdge {
             }
         };
         if filled < BUFFERS {
-            // Nothing is left: saves the call that would find that out.
+            // Nothing is left: this saves the system call that would find that out.
             ready.clear_ready();
         }
         for (index, meta) in metas[..filled].iter().enumerate() {
             self.arrive(index, meta);
         }
-        // Also when nothing came: only a look that finds the socket not ready asks to be woken.
+        // This is returned even if nothing came: only a later look that finds the socket not ready asks to
+        // be woken.
         true
     }
 
@@ -186,7 +190,7 @@ impl UdpEdge {
     }
 }
 
-/// Who greets from where it is not.
+/// Processes that greet from an unexpected address.
 impl UdpEdge {
     fn look_for_strangers(&self, datagram: &[u8], from: SocketAddr) {
         let peers = &self.sender.peers;
@@ -241,19 +245,19 @@ impl Counts {
     }
 }
 
-/// What waits for the kernel.
+/// The datagrams that wait for the kernel.
 #[derive(Default)]
 struct Queue {
     transmits: VecDeque<Transmit>,
     bytes: usize,
-    /// Tells when the kernel takes more; only there while something waits.
+    /// Wakes the thread when the kernel takes more. Present only while datagrams wait.
     writable: Option<AsyncFd<UdpSocket>>,
 }
 
 /// The sending half, reached through the link's address.
 struct Sender {
-    /// Registered for reading only: a UDP socket becomes writable, and would wake the thread, after
-    /// each datagram that its peer has read.
+    /// Registered for reading only. A UDP socket becomes writable after each datagram that its peer has
+    /// read, and would wake the thread each time.
     socket: AsyncFd<UdpSocket>,
     state: UdpSocketState,
     peers: Addresses,
@@ -281,7 +285,8 @@ impl Sender {
         }
     }
 
-    /// Sends what the kernel takes, and shortens `transmit` by it; `false`: something is left.
+    /// Sends the datagrams that the kernel takes, and removes them from `transmit`; `false` if some are
+    /// left.
     fn send(&self, transmit: &mut Transmit) -> bool {
         let Some(destination) = self.peers.of(transmit.to) else {
             if transmit.to.index() < self.peers.processes() {
@@ -311,7 +316,8 @@ impl Sender {
                     self.counts.sent_bytes.add(length as u64);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
-                // An interface that is down, a datagram above the path's limit: lost on the way.
+                // The interface is down, or the datagram is above the path's limit: it counts as lost in
+                // the network.
                 Err(_) => self.counts.send_errors.add(1),
             }
             transmit.bytes.advance(length);
@@ -319,7 +325,7 @@ impl Sender {
         true
     }
 
-    /// Sends what waits, as far as the kernel takes it; `cx` is woken when it takes more.
+    /// Sends as many waiting datagrams as the kernel takes. `cx` is woken when it takes more.
     fn flush(&self, cx: &mut Context<'_>) {
         let mut queue = self.queue();
         while let Some(mut transmit) = queue.transmits.pop_front() {
@@ -351,7 +357,8 @@ impl Sender {
                 }
                 Poll::Ready(Err(_)) | Poll::Pending => false,
             },
-            // No file descriptor is to be had: whatever wakes the thread next tries again.
+            // There are no file descriptors left: the next event that wakes the thread leads to another
+            // try.
             None => false,
         }
     }

@@ -1,5 +1,5 @@
-//! The consensus and the atomic commit that a node can be asked for by name: each a whole stack, the
-//! same for every host.
+//! The consensus and atomic-commit algorithms that a node can be asked for by name: each is a whole stack,
+//! the same for every host.
 use crate::{
     broadcasts::{self, Dependencies, Needs, NeedsPerfect},
     stack,
@@ -18,25 +18,26 @@ use quorate_core::{Addr, Host};
 use quorate_quorums::{Quorums, flooding};
 use std::{fmt, str::FromStr};
 
-/// Consensus: an algorithm, and what it stands on. Uniform, but for the [regular](Consensus::is_uniform) one.
+/// Consensus: an algorithm, and the stack below it. All are uniform, except the
+/// [regular](Consensus::is_uniform) one.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum Consensus {
     LeaderDriven,
-    /// By a rotating coordinator, its decisions by eager.
+    /// By a rotating coordinator; decisions are broadcast by eager reliable broadcast.
     RotatingCoordinator,
     UniformHierarchical,
-    /// Hierarchical, and regular: a process that crashes may have decided otherwise than the others do.
+    /// Hierarchical, and regular: a process that crashes may have decided another value than the others.
     Hierarchical,
-    /// The first proposal that uniform total order, driven by a leader, delivers.
+    /// Decides the first proposal that uniform total order, driven by a leader, delivers.
     ByTotalOrder,
-    /// On a bit, by tossing coins.
+    /// Agrees on a bit, by tossing coins.
     Randomised,
-    /// By majorities, in views, over flooding: what channels that fail in one direction leave.
+    /// By majorities, in views, over flooding: it works over channels that fail in one direction.
     ByQuorums,
 }
 
-/// Atomic commit: an algorithm, and what it stands on.
+/// Atomic commit: an algorithm, and the stack below it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum Commit {
@@ -46,7 +47,7 @@ pub enum Commit {
     TwoPhase,
 }
 
-/// No consensus, or no atomic commit, has this name.
+/// No consensus, or no atomic commit, has the given name.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("there is no {kind} `{name}`: choose one of {names}", names = .names.join(", "))]
 pub struct UnknownAgreement {
@@ -98,7 +99,7 @@ const COMMIT: [(Commit, &str, &str); 2] = [
     (Commit::TwoPhase, "two-phase", "commit:two-phase"),
 ];
 
-/// The entry of that name.
+/// The table entry with this name.
 fn find<A: Copy>(
     all: &[(A, &'static str, &str)],
     kind: &'static str,
@@ -112,7 +113,7 @@ fn find<A: Copy>(
     })
 }
 
-/// What an entry says: its name, and its algorithms.
+/// The name and the algorithms in a table entry.
 fn entry<A: PartialEq>(
     all: &[(A, &'static str, &'static str)],
     it: &A,
@@ -122,22 +123,22 @@ fn entry<A: PartialEq>(
 }
 
 impl Consensus {
-    /// Every one of them.
+    /// All consensus algorithms.
     pub fn all() -> impl Iterator<Item = Consensus> {
         CONSENSUS.iter().map(|(consensus, _, _)| *consensus)
     }
 
-    /// The name by which settings choose it: that of its algorithm.
+    /// The name by which settings choose it: the name of its algorithm.
     pub fn name(self) -> &'static str {
         entry(&CONSENSUS, &self).0
     }
 
-    /// Its algorithms, top down: two processes can only talk if theirs are the same.
+    /// Its algorithms, top down. Two processes can only talk to each other if these are the same.
     pub fn algorithms(self) -> &'static str {
         entry(&CONSENSUS, &self).1
     }
 
-    /// What it needs to know of crashes.
+    /// The failure detector that it needs.
     pub fn needs(self) -> Needs {
         match self {
             Consensus::LeaderDriven | Consensus::ByTotalOrder => Needs::Leader,
@@ -147,12 +148,12 @@ impl Consensus {
         }
     }
 
-    /// Whether what a process decides that crashes is what the others decide, too.
+    /// Whether a process that crashes never decides another value than the others.
     pub fn is_uniform(self) -> bool {
         self != Consensus::Hierarchical
     }
 
-    /// Whether it agrees on one byte, 0 or 1, and on nothing else.
+    /// Whether it agrees on one byte, 0 or 1, and accepts no other values.
     pub fn is_binary(self) -> bool {
         self == Consensus::Randomised
     }
@@ -160,7 +161,7 @@ impl Consensus {
     /// Starts it.
     ///
     /// # Errors
-    /// When it needs P, and there is none.
+    /// When it needs P, and `below` has none.
     pub fn spawn<H: Host>(
         self,
         host: &H,
@@ -230,22 +231,22 @@ impl FromStr for Consensus {
 }
 
 impl Commit {
-    /// Every one of them.
+    /// All atomic-commit algorithms.
     pub fn all() -> impl Iterator<Item = Commit> {
         COMMIT.iter().map(|(commit, _, _)| *commit)
     }
 
-    /// The name by which settings choose it: that of its algorithm.
+    /// The name by which settings choose it: the name of its algorithm.
     pub fn name(self) -> &'static str {
         entry(&COMMIT, &self).0
     }
 
-    /// Its algorithms, top down: two processes can only talk if theirs are the same.
+    /// Its algorithms, top down. Two processes can only talk to each other if these are the same.
     pub fn algorithms(self) -> &'static str {
         entry(&COMMIT, &self).1
     }
 
-    /// What it needs to know of crashes.
+    /// The failure detector that it needs.
     pub fn needs(self) -> Needs {
         match self {
             Commit::NonBlocking => Needs::Perfect,
@@ -256,7 +257,7 @@ impl Commit {
     /// Starts it.
     ///
     /// # Errors
-    /// When it needs P, and there is none.
+    /// When it needs P, and `below` has none.
     pub fn spawn<H: Host>(
         self,
         host: &H,
@@ -284,7 +285,7 @@ impl FromStr for Commit {
     }
 }
 
-/// P, if there is one.
+/// P, or an error if there is none.
 fn needed<'b, L>(
     below: &'b Dependencies<L>,
     name: &'static str,

@@ -14,47 +14,48 @@ use quorate_broadcast::{
 use quorate_core::{Addr, Host, MessageId};
 use std::{fmt, str::FromStr};
 
-/// A delivery of the abstraction, in the common form.
+/// Converts a delivery of the abstraction to the common type [`Delivery`].
 macro_rules! single {
     ($abstraction:ident) => {
         |$abstraction::Deliver { id, payload }: $abstraction::Deliver| one(id, payload)
     };
 }
 
-/// A payload, as the abstraction's request.
+/// Converts a payload to the abstraction's request.
 macro_rules! request {
     ($abstraction:ident) => {
         |payload: Bytes| $abstraction::Broadcast { payload }
     };
 }
 
-/// Consecutive messages of one origin: the form in which every broadcast here delivers, though only the
-/// last two promise a total order.
+/// Consecutive messages of one origin. Every broadcast here delivers this type, although only the last two
+/// promise a total order.
 pub type Delivery = total_order::Deliver;
 
-/// A broadcast: an algorithm, and what it stands on.
+/// A broadcast: an algorithm, and the stack below it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum Broadcast {
-    /// Regular reliable: everybody relays.
+    /// Regular reliable: every process relays each message.
     Eager,
-    /// Regular reliable: relayed when the relayer is suspected.
+    /// Regular reliable: a message is relayed when its relayer is suspected.
     Lazy,
     /// Uniform reliable, by acknowledgement of a majority.
     MajorityAck,
-    /// Uniform reliable, by acknowledgement of all that are not reported crashed.
+    /// Uniform reliable, by acknowledgement of all processes that are not reported as crashed.
     AllAck,
     /// First-in first-out, over eager.
     FirstInFirstOut,
     /// First-in first-out and uniform, over majority-ack.
     FirstInFirstOutUniform,
-    /// Causal, messages carrying their past, over eager: for short runs, for the past only grows.
+    /// Causal: messages carry their past. Over eager. For short runs only, because the past grows without
+    /// bound.
     CausalPast,
-    /// Causal, messages carrying their past, and uniform, over majority-ack: for short runs, too.
+    /// Causal and uniform: messages carry their past. Over majority-ack. For short runs only.
     CausalPastUniform,
-    /// Causal, with the past collected, over eager.
+    /// Causal: messages carry their past, which is garbage-collected. Over eager.
     CausalCollected,
-    /// Causal, with the past collected, and uniform, over majority-ack.
+    /// Causal and uniform: messages carry their past, which is garbage-collected. Over majority-ack.
     CausalCollectedUniform,
     /// Causal by vector clocks, over eager.
     CausalWaiting,
@@ -68,7 +69,7 @@ pub enum Broadcast {
     ByLeader,
 }
 
-/// Uniform total order, unless another is asked for.
+/// The default uniform total order.
 pub const TOTAL_ORDER: Broadcast = Broadcast::ByLeader;
 
 /// No broadcast has this name.
@@ -135,7 +136,7 @@ const ALL: [(Broadcast, &str, &str); 15] = [
 ];
 
 impl Broadcast {
-    /// Every one of them.
+    /// All broadcasts.
     pub fn all() -> impl Iterator<Item = Broadcast> {
         ALL.iter().map(|(broadcast, _, _)| *broadcast)
     }
@@ -146,8 +147,8 @@ impl Broadcast {
         matches!(self, Broadcast::ByConsensus | Broadcast::ByLeader)
     }
 
-    /// Whether what a stream between two processes took along when it ended may stay away for good, so that
-    /// the users at both ends are to be told.
+    /// Whether messages may be missing for good when a stream between two processes ends, so that the users
+    /// at both ends must be told.
     pub fn may_lose_over_gaps(self) -> bool {
         !matches!(self, Broadcast::AllAck | Broadcast::ByLeader)
     }
@@ -156,18 +157,18 @@ impl Broadcast {
         ALL.iter().find(|(broadcast, _, _)| *broadcast == self)
     }
 
-    /// The name by which settings choose it: that of its algorithm, and what tells it from others
-    /// of that algorithm.
+    /// The name by which settings choose it: the name of its algorithm, with an addition if there are
+    /// several stacks for that algorithm.
     pub fn name(self) -> &'static str {
         self.entry().map_or("", |(_, name, _)| name)
     }
 
-    /// Its algorithms, top down: two processes can only talk if theirs are the same.
+    /// Its algorithms, top down. Two processes can only talk to each other if these are the same.
     pub fn algorithms(self) -> &'static str {
         self.entry().map_or("", |(_, _, algorithms)| algorithms)
     }
 
-    /// What it needs to know of crashes.
+    /// The failure detector that it needs.
     pub fn needs(self) -> Needs {
         match self {
             Broadcast::AllAck | Broadcast::CausalCollected | Broadcast::CausalCollectedUniform => {
@@ -211,7 +212,7 @@ fn names() -> String {
     names.join(", ")
 }
 
-/// What a process has to build a stack of.
+/// The links, failure detectors and settings of which a stack is built.
 #[derive(Clone)]
 pub struct Dependencies<L> {
     pub links: L,
@@ -221,14 +222,14 @@ pub struct Dependencies<L> {
     pub leader: Subscribe<leader::Trust>,
     /// P, if the system is synchronous.
     pub perfect: Option<Subscribe<perfect::Crash>>,
-    /// How much total order has in flight.
+    /// How much total order may have in flight.
     pub total_order: by_leader::OrderSettings,
 }
 
 /// Starts a broadcast.
 ///
 /// # Errors
-/// When it needs P, and there is none.
+/// When it needs P, and `below` has none.
 pub fn spawn<H: Host>(
     broadcast: Broadcast,
     host: &H,
@@ -319,7 +320,7 @@ pub fn by_leader<H: Host>(
     by_leader::spawn(&host, below.total_order, &links, &below.leader, up)
 }
 
-/// The same, for a user that gives and takes states.
+/// Uniform total order, driven by a leader, for a user that gives and takes states.
 pub fn by_leader_with_state<H: Host>(
     host: &H,
     below: &Dependencies<impl Links>,

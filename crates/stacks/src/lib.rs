@@ -1,4 +1,4 @@
-//! What a name stands for: the stacks that a node can be asked for, the same for every host.
+//! Stacks by their names: the stacks that a node can be asked for, the same for every host.
 //!
 //! - [`broadcasts`], [`agreements`], [`registers`], [`views`]: broadcasts, consensus and atomic commit,
 //!   registers, and view synchronies, each by its name; [`needs`]: what they need to know of crashes.

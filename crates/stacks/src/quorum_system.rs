@@ -1,4 +1,4 @@
-//! Shared memory and consensus over a quorum system that is given: each a whole stack, the same for every host.
+//! Shared memory and consensus over a given quorum system: each is a whole stack, the same for every host.
 //!
 //! Generalized access stands on fair-loss lanes and flooding: it goes on where channels fail in one direction, as
 //! the patterns of the system say. Classical access, and majorities, stand on perfect links.
@@ -30,13 +30,14 @@ use quorate_registers::{
 };
 use std::{fmt, sync::Arc, time::Duration};
 
-/// The longest store of registers by quorum access: each message carries all of it.
+/// The longest store of registers by quorum access, in bytes: each message carries the whole store.
 pub const STORE: usize = 64 * 1024;
 
-/// The longest value that consensus over a quorum system should be given.
+/// The longest value that consensus over a quorum system should be given, in bytes.
 pub const VALUE: usize = 16 * 1024;
 
-/// No more bytes of values, and no more instances, should one process have open in such a consensus.
+/// The limits of the open instances of one process in such a consensus: their number, and the bytes of
+/// their values together.
 pub const OPEN_VALUES: (usize, usize) = (64, 4 * VALUE);
 
 /// How often generalized access pushes a state, unless it is said.
@@ -45,17 +46,17 @@ pub const PUSH: Duration = Duration::from_millis(20);
 /// How quorums are accessed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Access {
-    /// Where channels may fail in one direction: messages go round them.
+    /// For channels that may fail in one direction: messages are flooded around them.
     Generalized {
-        /// How often the state is pushed to the others.
+        /// The interval at which the state is pushed to the other processes.
         push: Duration,
     },
-    /// Where whoever is reached answers.
+    /// For channels that work in both directions: each process that receives a request answers it.
     Classical,
 }
 
-/// Read and write quorums of a number of processes, and how they are accessed. All of it must be the same at
-/// every process.
+/// The read and write quorums of a number of processes, and how they are accessed. All of this must be the
+/// same at every process.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct QuorumSystem {
     quorums: Quorums,
@@ -66,20 +67,20 @@ pub struct QuorumSystem {
 /// A quorum-system file that cannot be used.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum BadQuorumSystem {
-    /// It is no such file.
+    /// The text is no quorum-system file.
     #[error(transparent)]
     File(#[from] BadFile),
-    /// It has no quorums that hold.
+    /// The file has no usable quorums.
     #[error(transparent)]
     Unusable(#[from] Unusable),
 }
 
 impl QuorumSystem {
-    /// The system that a quorum-system file describes (see [`quorate_quorums::file`]), with its quorums, or those
-    /// that are found for what it says may fail; with generalized access.
+    /// The system that a quorum-system file describes (see [`quorate_quorums::file`]), with generalized
+    /// access. It has the file's quorums, or quorums that are found for the failures that the file allows.
     ///
     /// # Errors
-    /// When the file cannot be read so, or there are no quorums for it.
+    /// When the file cannot be parsed, or there are no quorums for it.
     pub fn parse(text: &str) -> Result<Self, BadQuorumSystem> {
         let described = file::parse(text)?;
         let n = described.system.processes.n();
@@ -87,7 +88,7 @@ impl QuorumSystem {
         Ok(QuorumSystem::new(quorums, n))
     }
 
-    /// These quorums, of so many processes, with generalized access.
+    /// A system with these quorums, of `n` processes, with generalized access.
     pub fn new(quorums: Quorums, n: usize) -> Self {
         QuorumSystem {
             quorums,
@@ -96,13 +97,13 @@ impl QuorumSystem {
         }
     }
 
-    /// The same, accessed so.
+    /// The same system, with this kind of access.
     #[must_use]
     pub fn accessed(self, access: Access) -> Self {
         QuorumSystem { access, ..self }
     }
 
-    /// How many processes it has.
+    /// The number of processes.
     pub fn processes(&self) -> usize {
         self.n
     }
@@ -118,7 +119,7 @@ impl QuorumSystem {
     }
 }
 
-/// As the handshake of the links compares it: the access, and a fingerprint of the quorums.
+/// The text that the handshake of the links compares: the access, and a fingerprint of the quorums.
 impl fmt::Display for QuorumSystem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let access = match self.access {
@@ -130,26 +131,26 @@ impl fmt::Display for QuorumSystem {
     }
 }
 
-/// Told of each register that is seen to have been written, here or elsewhere: name, write, and how long the value
-/// is.
+/// A function that is called for each write to a register that this process sees, its own or another's,
+/// with the register's name, the write, and the length of the value.
 pub type Written = Arc<dyn Fn(&Bytes, Tag, usize) + Send + Sync>;
 
-/// A place in the tree of modules, with the lanes of the same name.
+/// A place in the tree of modules, with the lanes of the same path.
 #[derive(Clone)]
 pub struct Scope<H, L, D> {
-    /// The host there.
+    /// The host at this place.
     pub host: H,
     /// Perfect lanes.
     pub links: L,
     /// Fair-loss lanes.
     pub datagrams: D,
-    /// The time of this process's beginning in microseconds, on a scale that the processes share: clocks that lag
-    /// behind each other only make operations slower.
+    /// The time at which this process began, in microseconds, on a scale that the processes share. If their
+    /// clocks differ, operations only become slower.
     pub epoch: u64,
 }
 
 impl<H: Host + Clone, L: Links, D: Links> Scope<H, L, D> {
-    /// The place of this name below.
+    /// The place with this name below this one.
     #[must_use]
     pub fn at(&self, name: &str) -> Self {
         Scope {
@@ -160,7 +161,8 @@ impl<H: Host + Clone, L: Links, D: Links> Scope<H, L, D> {
         }
     }
 
-    /// Atomic registers of many writers; `None`: by majorities. What is seen of them is told to `written`.
+    /// Atomic registers with many writers; by majorities if `system` is `None`. `written` is told of the
+    /// writes that this process sees.
     pub fn registers(
         self,
         system: Option<&QuorumSystem>,
@@ -186,7 +188,7 @@ impl<H: Host + Clone, L: Links, D: Links> Scope<H, L, D> {
         }
     }
 
-    /// An atomic snapshot over registers of its own; `None`: by majorities.
+    /// An atomic snapshot over registers of its own; by majorities if `system` is `None`.
     pub fn snapshot(
         self,
         system: Option<&QuorumSystem>,
@@ -195,7 +197,8 @@ impl<H: Host + Clone, L: Links, D: Links> Scope<H, L, D> {
         move |up| snapshot_from_registers::spawn(&self.host, below, up)
     }
 
-    /// Lattice agreement, for as many proposals as are made, over a snapshot of its own; `None`: by majorities.
+    /// Lattice agreement over a snapshot of its own; by majorities if `system` is `None`. Processes may
+    /// propose any number of times.
     pub fn lattice_agreement<V: Lattice>(
         self,
         system: Option<&QuorumSystem>,
@@ -252,13 +255,13 @@ impl<H: Host + Clone, L: Links, D: Links> Scope<H, L, D> {
     }
 }
 
-/// What is seen of written registers in the messages of either access.
+/// The functions that see register writes in the messages of the two kinds of access.
 struct Taps<S: State> {
     asked: fn(&Written, &Deliver<classical::Message<S>>),
     flooded: fn(&Written, &Deliver<generalized::Message<S>>),
 }
 
-/// Flooding, over datagrams: what acknowledges needs channels in both directions.
+/// Flooding over datagrams. Links with acknowledgements would need channels in both directions.
 fn repeating<H: Host, D: Links, M: Wire + Observe>(
     host: &H,
     entry: usize,
@@ -272,7 +275,7 @@ fn repeating<H: Host, D: Links, M: Wire + Observe>(
     flood::spawn(host, settings, datagrams.lane(), up)
 }
 
-/// Tells what `tell` sees of registers that were written in all that goes up.
+/// Passes everything on to `up`, and tells `written` of the register writes that `tell` finds in it.
 fn telling<T: Send + 'static>(
     written: Option<Written>,
     up: Addr<T>,

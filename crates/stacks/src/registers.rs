@@ -13,25 +13,25 @@ use quorate_registers::{
 };
 use std::{fmt, str::FromStr};
 
-/// Registers: an algorithm, and what it stands on.
+/// Registers: an algorithm, and the stack below it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum Registers {
-    /// Atomic, of many writers, by majorities.
+    /// Atomic, with many writers, by majorities.
     MultiWriterMajority,
-    /// Regular, of one writer: reads are local.
+    /// Regular, with one writer: reads are local.
     ReadOneWriteAll,
-    /// Regular, of one writer, by majorities.
+    /// Regular, with one writer, by majorities.
     MajorityVoting,
-    /// Atomic, of one writer: reads impose what they return on all.
+    /// Atomic, with one writer: a read imposes the value that it returns on all processes.
     ReadImposeWriteAll,
-    /// Atomic, of one writer: reads impose what they return on a majority.
+    /// Atomic, with one writer: a read imposes the value that it returns on a majority.
     ReadImposeWriteMajority,
-    /// Atomic, of many writers: what is read and written is imposed on all.
+    /// Atomic, with many writers: reads and writes impose their values on all processes.
     ReadImposeWriteConsultAll,
 }
 
-/// What there is to know of one.
+/// The properties of one kind of registers.
 struct Entry {
     registers: Registers,
     name: &'static str,
@@ -85,7 +85,7 @@ const ALL: [Entry; 6] = [
     },
 ];
 
-/// No registers have this name.
+/// No registers have the given name.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("there are no registers `{0}`: choose one of {names}", names = names())]
 pub struct UnknownRegisters(String);
@@ -95,7 +95,7 @@ fn names() -> String {
 }
 
 impl Registers {
-    /// Every one of them.
+    /// All kinds of registers.
     pub fn all() -> impl Iterator<Item = Registers> {
         ALL.iter().map(|entry| entry.registers)
     }
@@ -106,22 +106,22 @@ impl Registers {
         found.unwrap_or(&ALL[0])
     }
 
-    /// The name by which settings choose it: that of its algorithm.
+    /// The name by which settings choose it: the name of its algorithm.
     pub fn name(self) -> &'static str {
         self.entry().name
     }
 
-    /// Its algorithms, top down: two processes can only talk if theirs are the same.
+    /// Its algorithms, top down. Two processes can only talk to each other if these are the same.
     pub fn algorithms(self) -> &'static str {
         self.entry().algorithms
     }
 
-    /// What it needs to know of crashes.
+    /// The failure detector that it needs.
     pub fn needs(self) -> Needs {
         self.entry().needs
     }
 
-    /// Whether one process alone writes.
+    /// Whether only one process writes.
     pub fn has_one_writer(self) -> bool {
         self.entry().has_one_writer
     }
@@ -129,7 +129,7 @@ impl Registers {
     /// Starts them, with P if there is one. Of those with one writer, `writer` is it.
     ///
     /// # Errors
-    /// When they need P, and there is none.
+    /// When they need P, and `below` has none.
     pub fn spawn<H: Host>(
         self,
         host: &H,

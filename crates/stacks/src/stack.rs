@@ -18,18 +18,18 @@ use quorate_consensus::{hierarchical, rotating, uniform_hierarchical};
 use quorate_core::{Addr, Host, Layer, ProcessId};
 use quorate_detectors::from_terminating;
 
-/// The algorithms of the total-order stack, top down: two processes can only talk if theirs are the
-/// same.
+/// The algorithms of the total-order stack, top down. Two processes can only talk to each other if these
+/// are the same.
 pub const TOTAL_ORDER: &str = "total-order:by-consensus uniform:majority-ack \
                                consensus:rotating-coordinator reliable:eager";
 
 /// The algorithms of terminating broadcast's stack.
 pub const TERMINATING: &str = "terminating:by-consensus consensus:uniform-hierarchical";
 
-/// The algorithms of its stack over regular consensus.
+/// The algorithms of terminating broadcast's stack over regular consensus.
 pub const TERMINATING_REGULAR: &str = "terminating:by-consensus consensus:hierarchical";
 
-/// The algorithms of P from terminating broadcast.
+/// The algorithms of the stack of P from terminating broadcast.
 pub const FROM_TERMINATING: &str = "perfect:from-terminating terminating:by-consensus \
                                     consensus:uniform-hierarchical";
 
@@ -53,7 +53,7 @@ pub fn uniform<H: Host>(
     majority_ack::spawn(&host, links.lane(), &links.status(), up)
 }
 
-/// Uniform consensus: rotating coordinator, its decisions by eager reliable broadcast.
+/// Uniform consensus: rotating coordinator; decisions are broadcast by eager reliable broadcast.
 pub fn consensus<H: Host>(
     host: &H,
     links: &impl Links,
@@ -72,7 +72,7 @@ pub fn consensus<H: Host>(
     )
 }
 
-/// Uniform total-order broadcast: by consensus, over the two above.
+/// Uniform total-order broadcast: by consensus, over the uniform broadcast and the consensus above.
 pub fn total_order<H: Host>(
     host: &H,
     links: &impl Links,
@@ -90,8 +90,8 @@ pub fn total_order<H: Host>(
     )
 }
 
-/// Terminating reliable broadcast, over best-effort broadcast, P, and for each source a uniform
-/// hierarchical consensus.
+/// Terminating reliable broadcast, over best-effort broadcast, P, and one uniform hierarchical consensus
+/// for each source.
 pub fn terminating<H: Host>(
     host: &H,
     links: &impl Links,
@@ -104,8 +104,8 @@ pub fn terminating<H: Host>(
     quorate_broadcast::terminating::spawn(&host, lane, &status, consensus, detector, up)
 }
 
-/// Terminating reliable broadcast, over best-effort broadcast, P, and for each source a regular hierarchical
-/// consensus: only correct processes agree on what comes of a message.
+/// Terminating reliable broadcast, over best-effort broadcast, P, and one regular hierarchical consensus
+/// for each source: only correct processes agree on the outcome for a message.
 pub fn terminating_regular<H: Host>(
     host: &H,
     links: &impl Links,
@@ -125,7 +125,8 @@ pub fn terminating_regular<H: Host>(
     quorate_broadcast::terminating::spawn_regular(&host, lane, &status, consensus, detector, up)
 }
 
-/// P from terminating broadcast: over P, which it can do no better than, to be looked at.
+/// P from terminating broadcast, which itself stands on P. It is for demonstration: it is never better than
+/// the P below it.
 pub fn from_terminating<H: Host>(
     host: &H,
     links: &impl Links,

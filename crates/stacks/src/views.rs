@@ -1,4 +1,4 @@
-//! The view synchronies that a node can be asked for by name: each a whole stack, the same for every
+//! The view synchronies that a node can be asked for by name: each is a whole stack, the same for every
 //! host.
 use crate::{
     broadcasts::{Dependencies, NeedsPerfect},
@@ -15,25 +15,25 @@ use quorate_core::{Addr, Host, Layer};
 use quorate_membership::{by_consensus, by_terminating, primary};
 use std::{fmt, str::FromStr};
 
-/// A view synchrony: an algorithm, and what it stands on.
+/// A view synchrony: an algorithm, and the stack below it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum Views {
-    /// Primary views, over leader-driven consensus: who is excluded may join again.
+    /// Primary views, over leader-driven consensus: a process that is excluded may join again.
     Primary,
-    /// By uniform hierarchical consensus, over P: who is excluded has crashed.
+    /// By uniform hierarchical consensus, over P: a process that is excluded has crashed.
     ByConsensus,
-    /// By terminating broadcast, over P: who is excluded has crashed.
+    /// By terminating broadcast, over P: a process that is excluded has crashed.
     ByTerminating,
 }
 
-/// No view synchrony has this name.
+/// No view synchrony has the given name.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("there is no view synchrony `{0}`: choose one of {names}", names = names())]
 pub struct UnknownViews(pub String);
 
 impl Views {
-    /// Every one of them.
+    /// All view synchronies.
     pub fn all() -> impl Iterator<Item = Views> {
         [Views::Primary, Views::ByConsensus, Views::ByTerminating].into_iter()
     }
@@ -47,7 +47,8 @@ impl Views {
         }
     }
 
-    /// The algorithms of its stack, top down: two processes can only talk if theirs are the same.
+    /// The algorithms of its stack, top down. Two processes can only talk to each other if these are the
+    /// same.
     pub fn algorithms(self) -> &'static str {
         match self {
             Views::Primary => "views:primary consensus:leader-driven",
@@ -85,7 +86,7 @@ fn names() -> String {
     names.join(", ")
 }
 
-/// Primary views: over leader-driven consensus.
+/// Primary views, over leader-driven consensus.
 pub fn primary_views<H: Host>(
     host: &H,
     links: &impl Links,
@@ -100,7 +101,7 @@ pub fn primary_views<H: Host>(
     primary::spawn(host, links.lane(), &links.status(), consensus, detector, up)
 }
 
-/// By uniform hierarchical consensus, over P.
+/// Views by uniform hierarchical consensus, over P.
 pub fn views_by_consensus<H: Host>(
     host: &H,
     links: &impl Links,
@@ -114,7 +115,8 @@ pub fn views_by_consensus<H: Host>(
     by_consensus::spawn(host, links.lane(), &links.status(), consensus, perfect, up)
 }
 
-/// By terminating broadcast, over group membership, both by uniform hierarchical consensus, over P.
+/// Views by terminating broadcast, over group membership. Both stand on uniform hierarchical consensus and
+/// P.
 pub fn views_by_terminating<H: Host>(
     host: &H,
     links: &impl Links,
@@ -125,7 +127,7 @@ pub fn views_by_terminating<H: Host>(
     by_terminating_over(host, links, perfect, terminating, up)
 }
 
-/// By this terminating broadcast.
+/// Views over the given terminating broadcast.
 pub fn by_terminating_over<H: Host>(
     host: &H,
     links: &impl Links,
@@ -141,7 +143,7 @@ pub fn by_terminating_over<H: Host>(
 /// Starts a view synchrony here.
 ///
 /// # Errors
-/// When it needs the perfect failure detector, and there is none.
+/// When it needs the perfect failure detector, and `below` has none.
 pub fn spawn<H: Host, L: Links>(
     views: Views,
     host: &H,

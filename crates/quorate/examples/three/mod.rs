@@ -1,8 +1,8 @@
-//! What the examples share: three processes on loopback, in one program.
+//! Code that the examples share: three processes on loopback, in one program.
 use quorate::{Builder, prelude::*};
 use std::net::UdpSocket;
 
-/// What an example comes to.
+/// The result of an example.
 pub type ExampleResult<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
 /// Builders of p1, p2 and p3, each with its socket.
@@ -26,10 +26,10 @@ pub fn builders(cluster: &str) -> ExampleResult<Vec<Builder>> {
     Ok(builders)
 }
 
-/// The next `count` messages, with who broadcast them.
+/// The next `count` messages, each with the process that broadcast it.
 ///
 /// # Errors
-/// When the node stops before.
+/// When the node stops before that.
 pub async fn take<T>(
     deliveries: &mut Deliveries<T>,
     count: usize,

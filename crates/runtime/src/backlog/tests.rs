@@ -37,7 +37,7 @@ fn a_user_is_behind_from_half_of_the_limit_until_a_quarter_is_left() {
     assert_eq!(take(&said), [Backlog::Full]);
 }
 
-/// Who is held up reads nothing, perhaps for just that reason, and may go on in the end.
+/// A user that is held up may read nothing for just that reason, so in the end it may go on sending.
 #[test]
 fn a_user_is_held_up_at_the_limit_and_again_when_half_of_it_has_come_on_top() {
     let (meter, said) = opened(AtTheLimit::CutOff(MINUTE));

@@ -1,4 +1,4 @@
-//! What can go wrong before a node runs.
+//! The errors before a node runs.
 use crate::peers::PeerAddress;
 use quorate_abstractions::perfect::NeedsPerfect;
 use quorate_core::{ProcessId, process::BadMembership};
@@ -12,10 +12,12 @@ use quorate_stacks::views::UnknownViews;
 use quorate_stacks::{quorum_system::BadQuorumSystem, registers::UnknownRegisters};
 use std::{io, net::SocketAddr, sync::Arc};
 
-/// Why a module cannot be declared on a [`Builder`](crate::Builder), or a node not be started.
+/// The reason why a module cannot be declared on a [`Builder`](crate::Builder), or why a node cannot be
+/// started.
 ///
-/// That no algorithm has a name, or that a quorum-system file cannot be used, is told where it is read. These errors
-/// are here, too, so that whoever reads and declares in one function needs one type.
+/// An unknown name of an algorithm, or an unusable quorum-system file, is reported where it is parsed.
+/// Those errors are variants here, too, so that a function that parses and declares needs only one error
+/// type.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
@@ -33,13 +35,12 @@ pub enum StartError {
     #[error("{one} and {other} have the same address, {address}")]
     SameAddress {
         one: ProcessId,
-        /// Another one.
         other: ProcessId,
-        /// Their address, or its name.
+        /// The address, or its name, that both have.
         address: PeerAddress,
     },
-    /// A peer cannot be reached at its address: it is unspecified, or has no port; or a UDP socket of one
-    /// family cannot talk to an address of the other.
+    /// A peer cannot be reached at its address: the address is unspecified, or has no port, or a UDP socket
+    /// of one IP version cannot send to an address of the other.
     #[error("{process} cannot be talked to at {address} from {from}")]
     BadAddress {
         process: ProcessId,
@@ -47,15 +48,16 @@ pub enum StartError {
         /// The address of this process's own socket.
         from: SocketAddr,
     },
-    /// A setting is 0, with which nothing would ever happen, or nothing else.
+    /// A setting is 0. With this value nothing would happen, or the thread would do nothing else.
     #[error("{0} must be above 0")]
     Zero(&'static str),
-    /// The longest message would be more than a peer may owe: each would end its stream.
+    /// The longest message has more bytes than a peer may leave unacknowledged: each such message would end
+    /// its stream.
     #[error("the queue limit, {queue} bytes, is below the longest message, {message} bytes")]
     ShortQueue {
-        /// How many bytes a peer may owe.
+        /// How many bytes a peer may leave unacknowledged.
         queue: usize,
-        /// How long a message may be.
+        /// The longest message, in bytes.
         message: usize,
     },
     /// A quorum-system file cannot be used.
@@ -65,17 +67,18 @@ pub enum StartError {
     /// A quorum system is for another number of processes.
     #[error("the quorum system is for {own} processes, and there are {n} peers")]
     QuorumSystemSize {
-        /// How many it has.
+        /// The number of processes of the system.
         own: usize,
-        /// How many there are.
+        /// The number of peers.
         n: usize,
     },
-    /// What goes over fair-loss lanes, in portions, does not fit into the builder's datagrams.
+    /// The builder's datagrams are too short for the portions in which generalized access sends its
+    /// messages over fair-loss lanes.
     #[error("a datagram of {datagram} bytes is too short for generalized access: at least {least}")]
     ShortDatagram {
-        /// Its length.
+        /// The builder's datagram length, in bytes.
         datagram: usize,
-        /// The shortest allowed.
+        /// The shortest allowed, in bytes.
         least: usize,
     },
     /// Neither `udp` nor `tcp` nor a socket was given.
@@ -85,7 +88,7 @@ pub enum StartError {
     #[error("cannot bind {address}: {}", cause(.error))]
     Bind {
         address: SocketAddr,
-        /// What the operating system says.
+        /// The error of the operating system.
         error: Arc<io::Error>,
     },
     /// The node was started outside a Tokio runtime.
@@ -131,7 +134,7 @@ pub enum StartError {
     ManyWriters(&'static str),
 }
 
-/// The cause in plain words where there are any.
+/// The cause in plain words, if there are any.
 fn cause(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::AddrInUse => "address in use".to_owned(),

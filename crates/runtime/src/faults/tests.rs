@@ -53,7 +53,7 @@ fn what_finds_the_queue_full_is_lost_but_over_a_stream() {
     };
     let frames = [(0, 10_000); 20];
     let over_datagrams = left(false, narrow, &frames);
-    // 64 KiB wait, and then the one whose wait begins.
+    // 64 KiB can wait; the last of these frames is only partly within that limit.
     assert_eq!(over_datagrams.len(), 7);
     assert_eq!(over_datagrams.last(), Some(&(6, 700)));
     let over_stream = left(true, narrow, &frames);

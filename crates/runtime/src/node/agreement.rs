@@ -25,20 +25,21 @@ use std::{
 };
 use tokio::sync::oneshot;
 
-/// Instances so far above the oldest that is undecided here are refused, before an algorithm, or that
-/// of a process that is behind, would drop what is said of them.
+/// The largest distance of an instance above the oldest instance that is undecided here. Instances further
+/// ahead are refused: otherwise an algorithm, here or at a process that is behind, would drop their
+/// messages.
 const AHEAD: u64 = 1 << 15;
 
-/// What was asked and decided so far.
+/// The requests and decisions so far.
 struct Ledger<D> {
-    /// The undecided instances in which this process has made its request, each with what that takes of
-    /// the window.
+    /// The undecided instances in which this process has made its request, each with the bytes that the
+    /// request takes of the window.
     requested: BTreeMap<u64, usize>,
-    /// Who waits for the decision of which instance.
+    /// By instance, the callers that wait for its decision.
     waiting: BTreeMap<u64, Vec<oneshot::Sender<D>>>,
-    /// The latest decisions.
+    /// The latest decisions, which callers may still ask for.
     remembered: BTreeMap<u64, D>,
-    /// Every instance that is decided.
+    /// All decided instances.
     decided: Watermark,
 }
 
@@ -52,7 +53,7 @@ pub(crate) struct Agreement<R, D> {
 }
 
 impl<R: 'static, D: Clone> Agreement<R, D> {
-    /// No more undecided requests than the limits allow; so many decisions are remembered.
+    /// Limits the undecided requests, and remembers as many decisions as the limits allow messages.
     pub fn new(limits: Limits) -> Self {
         Agreement {
             port: OnceLock::new(),
@@ -67,7 +68,7 @@ impl<R: 'static, D: Clone> Agreement<R, D> {
         }
     }
 
-    /// Where the link says whether it has room.
+    /// The address at which the link says whether it has room.
     pub fn pressure(&self) -> Addr<Room> {
         let window = self.window.clone();
         Addr::new(move |room| window.press(room))
@@ -79,19 +80,19 @@ impl<R: 'static, D: Clone> Agreement<R, D> {
 
     /// From now on requests go to `port`.
     pub fn open(&self, port: Addr<R>) {
-        // Wired once, by the builder that made the agreement.
+        // The builder that made the agreement sets it once.
         let _ = self.port.set(port);
     }
 
-    /// Waits for room for a request of so many `bytes`, makes it in an instance, unless that is decided
-    /// already, and waits for the decision.
+    /// Waits for room for a request of this many `bytes`, makes the request in the instance unless that is
+    /// decided already, and waits for the decision.
     pub async fn request(
         &self,
         instance: u64,
         bytes: usize,
         request: R,
     ) -> Result<D, ProposeError> {
-        // Who would be refused, or knows the decision, does not wait for room.
+        // A caller that would be refused, or that can be given the decision, need not wait for room.
         if let Some(decision) = self.check(&self.ledger(), instance, true)? {
             return Ok(decision);
         }
@@ -104,7 +105,7 @@ impl<R: 'static, D: Clone> Agreement<R, D> {
             self.enter(&mut ledger, instance, (room, bytes), request);
             ledger.wait_for(instance)
         };
-        // No decision: only when nothing will be decided any more here.
+        // The sender is dropped without a decision only if nothing will be decided any more here.
         decided.await.map_err(|_| Error::OutcomeUnknown.into())
     }
 
@@ -122,13 +123,13 @@ impl<R: 'static, D: Clone> Agreement<R, D> {
             }
             ledger.wait_for(instance)
         };
-        // No decision: only when nothing will be decided any more.
+        // The sender is dropped without a decision only if nothing will be decided any more.
         let decided = decided.await;
         decided.map_err(|_| self.window.closed().unwrap_or(Error::Stopped).into())
     }
 
-    /// The decision of an instance, if it is remembered; an error if nobody can wait for it, or if it is
-    /// not to be requested.
+    /// The decision of an instance, if it is remembered. An error if nobody can wait for the instance, or
+    /// if the caller wants to make a request in it and must not.
     fn check(
         &self,
         ledger: &Ledger<D>,
@@ -171,7 +172,7 @@ impl<R: 'static, D: Clone> Agreement<R, D> {
         }
     }
 
-    /// An instance was decided here.
+    /// Notes that an instance was decided here.
     pub fn decided(&self, instance: u64, decision: D) {
         let mut ledger = self.ledger();
         if !ledger.decided.insert(instance) {
@@ -188,7 +189,7 @@ impl<R: 'static, D: Clone> Agreement<R, D> {
             self.window.give_back(1, bytes);
         }
         for waiter in waiters.into_iter().flatten() {
-            // One that has given up does not mind.
+            // A waiter that has given up is ignored.
             let _ = waiter.send(decision.clone());
         }
     }
@@ -198,7 +199,7 @@ impl<D> Ledger<D> {
     fn wait_for(&mut self, instance: u64) -> oneshot::Receiver<D> {
         let (waiter, decided) = oneshot::channel();
         let waiters = self.waiting.entry(instance).or_default();
-        // Those that have given up make room.
+        // Removes waiters that have given up.
         waiters.retain(|waiter| !waiter.is_closed());
         waiters.push(waiter);
         decided
@@ -207,7 +208,7 @@ impl<D> Ledger<D> {
 
 impl<R: Send + 'static, D: Clone + Send> Abandon for Agreement<R, D> {
     fn close(&self, error: &Error) {
-        // Under the lock: what enters has entered before.
+        // With the lock held: a request that has entered has entered completely.
         let _ledger = self.ledger();
         self.window.close(error);
     }
@@ -257,28 +258,30 @@ impl<T> Proposer<T> {
         }
     }
 
-    /// Proposes a value in an instance, and waits for the decision: the value that one of the
-    /// processes has proposed there. Instances are numbered from 1, and should be used without gaps.
+    /// Proposes a value in an instance, and waits for the decision: a value that one of the processes has
+    /// proposed in this instance. Instances are numbered from 1, and should be used without gaps.
     ///
     /// Waits for room first, as [`Broadcaster::reserve`](super::Broadcaster::reserve) does. A call that is
     /// dropped before it has room has not proposed.
     ///
-    /// The latest decisions, as many as the builder's [window](super::Builder::window), are
-    /// remembered: in such an instance nothing is proposed, and its decision returned. A call that is
-    /// dropped while it waits for the decision has proposed.
+    /// The latest decisions are remembered, as many as the builder's [window](super::Builder::window) has
+    /// messages. In an instance whose decision is remembered nothing is proposed, and the decision is
+    /// returned. A call that is dropped while it waits for the decision has proposed.
     ///
     /// # Errors
     /// [`RequestedTwice`](ProposeError::RequestedTwice) when this process has proposed in this undecided
-    /// instance; [`InstanceOver`](ProposeError::InstanceOver) when it is decided, and its decision forgotten;
-    /// [`InstanceTooFar`](ProposeError::InstanceTooFar); [`NotABit`](ProposeError::NotABit), where the algorithm
-    /// agrees on a bit and what is encoded is not the byte 0 or 1.
-    /// [`UndecodableDecision`](ProposeError::UndecodableDecision) when the decision is no `T`.
+    /// instance before; [`InstanceOver`](ProposeError::InstanceOver) when the instance is decided, and its
+    /// decision is forgotten; [`InstanceTooFar`](ProposeError::InstanceTooFar);
+    /// [`NotABit`](ProposeError::NotABit), where the algorithm agrees on a bit and the encoded value is not
+    /// the byte 0 or 1. [`UndecodableDecision`](ProposeError::UndecodableDecision) when the decision is no
+    /// `T`.
     ///
-    /// As [`Failed`](ProposeError::Failed): [`TooLarge`](Error::TooLarge), [`Unencodable`](Error::Unencodable),
-    /// [`NotStarted`](Error::NotStarted). [`Stopped`](Error::Stopped), [`Excluded`](Error::Excluded),
-    /// [`ReportedCrashed`](Error::ReportedCrashed), [`Panicked`](Error::Panicked) when the node has ended before:
-    /// nothing was proposed. [`OutcomeUnknown`](Error::OutcomeUnknown) when it ends while this waits for the
-    /// decision: others may still decide the value.
+    /// As [`Failed`](ProposeError::Failed): [`TooLarge`](Error::TooLarge),
+    /// [`Unencodable`](Error::Unencodable), [`NotStarted`](Error::NotStarted). [`Stopped`](Error::Stopped),
+    /// [`Excluded`](Error::Excluded), [`ReportedCrashed`](Error::ReportedCrashed),
+    /// [`Panicked`](Error::Panicked) when the node has ended before the proposal: nothing was proposed.
+    /// [`OutcomeUnknown`](Error::OutcomeUnknown) when the node ends while this call waits for the decision:
+    /// the other processes may still decide the value.
     pub async fn propose(&self, instance: u64, value: &T) -> Result<T, ProposeError> {
         let value = (self.codec.encode)(value)?;
         let (size, limit) = (value.len(), self.limit);
@@ -293,18 +296,18 @@ impl<T> Proposer<T> {
         self.decode(instance, decision)
     }
 
-    /// Whether this process has proposed in an instance that is undecided here: a call that was dropped may have
-    /// waited for room only.
+    /// Whether this process has proposed in an instance that is undecided here. After a dropped call this
+    /// tells whether the call had proposed, or had only waited for room.
     pub fn has_proposed(&self, instance: u64) -> bool {
         self.agreement.has_requested(instance)
     }
 
-    /// Waits for the decision of an instance, without a proposal. Where no process proposes, it waits
+    /// Waits for the decision of an instance, without a proposal. If no process proposes, the call waits
     /// until the node ends.
     ///
     /// # Errors
-    /// As [`propose`](Proposer::propose), but for those of the value; when the node ends while this waits, the
-    /// reason.
+    /// As [`propose`](Proposer::propose), without the errors of the value. When the node ends while this
+    /// call waits, the reason of that end.
     pub async fn decision(&self, instance: u64) -> Result<T, ProposeError> {
         let decision = self.agreement.decision(instance).await?;
         self.decode(instance, decision)
@@ -335,26 +338,27 @@ impl Voter {
     /// used without gaps. Waits for room first, as [`Broadcaster::reserve`](super::Broadcaster::reserve)
     /// does: a call that is dropped before it has room has not voted.
     ///
-    /// The latest outcomes, as many as the builder's [window](super::Builder::window), are remembered:
-    /// in such an instance the vote is not asked for any more, and its outcome returned. A call that
-    /// is dropped while it waits for the outcome has voted.
+    /// The latest outcomes are remembered, as many as the builder's [window](super::Builder::window) has
+    /// messages. In an instance whose outcome is remembered this process does not vote, and the outcome is
+    /// returned. A call that is dropped while it waits for the outcome has voted.
     ///
     /// # Errors
     /// [`RequestedTwice`](ProposeError::RequestedTwice) when this process has voted in this undecided
-    /// instance; [`InstanceOver`](ProposeError::InstanceOver) when it is decided, and its outcome forgotten;
-    /// [`InstanceTooFar`](ProposeError::InstanceTooFar).
+    /// instance before; [`InstanceOver`](ProposeError::InstanceOver) when the instance is decided, and its
+    /// outcome is forgotten; [`InstanceTooFar`](ProposeError::InstanceTooFar).
     ///
     /// As [`Failed`](ProposeError::Failed): [`NotStarted`](Error::NotStarted). [`Stopped`](Error::Stopped),
-    /// [`Excluded`](Error::Excluded), [`ReportedCrashed`](Error::ReportedCrashed), [`Panicked`](Error::Panicked)
-    /// when the node has ended before: this process has not voted. [`OutcomeUnknown`](Error::OutcomeUnknown) when
-    /// it ends while this waits for the outcome: the others may still decide either way.
+    /// [`Excluded`](Error::Excluded), [`ReportedCrashed`](Error::ReportedCrashed),
+    /// [`Panicked`](Error::Panicked) when the node has ended before the vote: this process has not voted.
+    /// [`OutcomeUnknown`](Error::OutcomeUnknown) when the node ends while this call waits for the outcome:
+    /// the other processes may still decide either way.
     pub async fn vote(&self, instance: u64, vote: Vote) -> Result<Outcome, ProposeError> {
         let request = atomic_commit::Propose { instance, vote };
         self.0.request(instance, 0, request).await
     }
 
-    /// Whether this process has voted in an instance that is undecided here: a call that was dropped may have
-    /// waited for room only.
+    /// Whether this process has voted in an instance that is undecided here. After a dropped call this
+    /// tells whether the call had voted, or had only waited for room.
     pub fn has_voted(&self, instance: u64) -> bool {
         self.0.has_requested(instance)
     }
@@ -362,7 +366,7 @@ impl Voter {
     /// Waits for the outcome of an instance, without a vote.
     ///
     /// # Errors
-    /// As [`vote`](Voter::vote); when the node ends while this waits, the reason.
+    /// As [`vote`](Voter::vote). When the node ends while this call waits, the reason of that end.
     pub async fn outcome(&self, instance: u64) -> Result<Outcome, ProposeError> {
         self.0.decision(instance).await
     }

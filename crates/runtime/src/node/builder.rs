@@ -36,10 +36,10 @@ use std::{
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-/// The datagrams of a link over a byte stream.
+/// The datagram size of a link over a byte stream, in bytes.
 const STREAM_DATAGRAM: usize = 64 * 1024;
 
-/// Describes a node. What is not set has a default.
+/// Describes a node. Every setting except the socket has a default.
 ///
 /// # What the restart of a process means
 /// A process that was killed, or has ended, and is started again has lost its memory. What that means depends on
@@ -78,13 +78,13 @@ pub struct Builder {
     pub(super) metrics: Option<Duration>,
     faults: Faults,
     cancellation: CancellationToken,
-    /// Whether something is flooded over fair-loss lanes.
+    /// Whether some module floods messages over fair-loss lanes.
     pub(super) floods: bool,
     pub(super) modules: BTreeMap<String, Module>,
     pub(super) handles: Handles,
 }
 
-/// What is chosen.
+/// Settings.
 impl Builder {
     pub(super) fn new(me: ProcessId, peers: Vec<PeerAddress>) -> Self {
         Builder {
@@ -117,11 +117,11 @@ impl Builder {
         }
     }
 
-    /// What finds the addresses of peers that are known by name, where it is not the operating system: a
-    /// directory of services, or a test. It is called from tasks of the runtime in which the node starts: when it
-    /// starts, and again, from every half second to every five, while a peer is silent. Where it finds several
-    /// addresses, they are tried in turn. Default: the operating system's, as
-    /// [`lookup_host`](tokio::net::lookup_host) asks it.
+    /// The function that finds the addresses of peers known by name, in place of the operating system: a
+    /// service directory, or a test. Tasks of the runtime in which the node starts call it at the start,
+    /// and again while a peer is silent, at intervals that grow from half a second to five seconds. If it
+    /// finds several addresses, they are tried in turn. Default: the operating system's resolver, as
+    /// [`lookup_host`](tokio::net::lookup_host) uses it.
     ///
     /// # Example
     /// ```
@@ -159,74 +159,76 @@ impl Builder {
         self
     }
 
-    /// The cluster's name: processes of other clusters are not talked to. Default: `quorate`.
+    /// The cluster's name. Processes of different clusters do not talk to each other. Default: `quorate`.
     #[must_use]
     pub fn cluster(mut self, name: &str) -> Self {
         name.clone_into(&mut self.link.cluster);
         self
     }
 
-    /// What the program itself is, in which version: processes whose programs differ here do not talk to each
-    /// other. For what the names of the modules do not say, such as the form of a machine's commands. Default:
-    /// nothing.
+    /// The name and version of the program itself. Processes whose programs differ here do not talk to each
+    /// other. Use it for what the names of the modules do not express, such as the format of a machine's
+    /// commands. Default: empty.
     #[must_use]
     pub fn application(mut self, version: &str) -> Self {
         version.clone_into(&mut self.application);
         self
     }
 
-    /// This start of the process. Default: made of the wall clock and randomness.
+    /// The incarnation of this process. Default: made of the wall clock and randomness.
     #[must_use]
     pub fn incarnation(mut self, incarnation: Incarnation) -> Self {
         self.incarnation = incarnation;
         self
     }
 
-    /// What all randomness of the algorithms follows from. Default: the operating system's.
+    /// The seed of all randomness of the algorithms. Default: taken from the operating system.
     #[must_use]
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = Some(seed);
         self
     }
 
-    /// How long a datagram may be. Default: 1200 bytes over UDP, 64 KiB over TCP.
+    /// The longest datagram, in bytes. Default: 1200 over UDP, 65536 over TCP.
     #[must_use]
     pub fn datagram(mut self, bytes: usize) -> Self {
         self.datagram = Some(bytes);
         self
     }
 
-    /// The longest message of a module, its heads included. The same on every process. What a handle is given
-    /// that is longer it refuses; what an algorithm of your own sends that is longer goes to nobody, and the node
-    /// says so ([`NodeEvent::TooLong`](super::NodeEvent::TooLong)). Default: 16 MiB.
+    /// The longest message of a module in bytes, with its headers. It must be the same on every process. A
+    /// handle refuses a longer message. A longer message of a user's own algorithm is sent to nobody, and
+    /// the node reports it ([`NodeEvent::TooLong`](super::NodeEvent::TooLong)). Default: 16 MiB.
     #[must_use]
     pub fn maximum_message(mut self, bytes: usize) -> Self {
         self.link.maximum_message = bytes;
         self
     }
 
-    /// How many bytes a peer may owe acknowledgements for. Above, the stream to it ends if it acknowledges
-    /// nothing for 2 seconds (5 over TCP), and at four times as many at once. What waits in it is freed, users
-    /// at both ends are told ([`Gap`](crate::StreamError::Gap)), and the next stream begins when the peer answers:
-    /// nobody loses its place. Not below [`maximum_message`](Builder::maximum_message). Default: 64 MiB.
+    /// How many bytes may be sent to a peer and not acknowledged. Above this limit the stream to the peer
+    /// ends if the peer acknowledges nothing for 2 seconds (5 over TCP), and at four times the limit it
+    /// ends at once. The bytes that wait in the stream are freed, users at both ends are told
+    /// ([`Gap`](crate::StreamError::Gap)), and the next stream begins when the peer answers: no process
+    /// loses its place. Not below [`maximum_message`](Builder::maximum_message). Default: 64 MiB.
     #[must_use]
     pub fn queue_limit(mut self, bytes: usize) -> Self {
         self.link.queue_limit = bytes;
         self
     }
 
-    /// How peers are suspected.
+    /// The settings of the failure detector that suspects silent peers.
     #[must_use]
     pub fn detector(mut self, settings: increasing_timeout::DetectorSettings) -> Self {
         self.detector = settings;
         self
     }
 
-    /// Assumes a synchronous system with these bounds, so that algorithms which need the perfect
-    /// failure detector can be declared. The processes must start within its timeout. Where the
-    /// assumption fails (a pause, a cut, a late start), a live process is reported as crashed for ever,
-    /// and those algorithms lose their properties. It is told so as soon as it can be reached, and
-    /// stops, as [`ReportedCrashed`](Error::ReportedCrashed): both sides of a cut, when it heals.
+    /// Assumes a synchronous system with these bounds, so that algorithms which need the perfect failure
+    /// detector can be declared. The processes must start within its timeout. If the assumption fails (a
+    /// pause, a cut, a late start), a live process is reported as crashed for ever, and those algorithms
+    /// lose their properties. The reported process is told as soon as it can be reached, and stops with
+    /// [`ReportedCrashed`](Error::ReportedCrashed). After a cut this can happen to the processes of both
+    /// sides when the cut heals.
     #[must_use]
     pub fn assume_synchronous(mut self, bounds: exclude_on_timeout::SynchronyBounds) -> Self {
         self.synchrony = Some(bounds);
@@ -241,31 +243,32 @@ impl Builder {
         self
     }
 
-    /// How many bytes own messages of a module that are in flight may have together; a single one may have
-    /// more. For modules declared from now on. Default: 4 MiB.
+    /// How many bytes the own messages of a module that are in flight may have together; a single message
+    /// may be longer. Applies to modules that are declared after this call. Default: 4 MiB.
     #[must_use]
     pub fn window_bytes(mut self, bytes: usize) -> Self {
         self.limits.bytes = bytes;
         self
     }
 
-    /// How many bytes of deliveries may wait for a slow reader, for modules declared from now on: from half
-    /// of it on others are slowed, and what is on its way then still comes; beyond it this process waits with
-    /// its own, too. Default: 64 MiB.
+    /// How many bytes of deliveries may wait for a slow reader. From half of the limit on, the other
+    /// processes are slowed, and messages that are in flight then still arrive. Above the limit this
+    /// process holds back its own messages, too. Applies to modules that are declared after this call.
+    /// Default: 64 MiB.
     #[must_use]
     pub fn backlog(mut self, bytes: usize) -> Self {
         self.backlog = bytes;
         self
     }
 
-    /// How long a shutdown may drain. Default: 5 seconds.
+    /// The longest time that a shutdown waits for own messages to be delivered. Default: 5 seconds.
     #[must_use]
     pub fn drain(mut self, time: Duration) -> Self {
         self.drain = time;
         self
     }
 
-    /// Keeps so many records of what the node does, for diagrams: see
+    /// Keeps this number of records of the node's activity, for diagrams: see
     /// [`Node::recorder`](super::Node::recorder). Default: none.
     #[must_use]
     pub fn trace(mut self, records: usize) -> Self {
@@ -273,22 +276,22 @@ impl Builder {
         self
     }
 
-    /// What a panic in an algorithm leads to. Default: the process aborts.
+    /// What happens when an algorithm panics. Default: the process aborts.
     #[must_use]
     pub fn on_panic(mut self, on_panic: OnPanic) -> Self {
         self.on_panic = on_panic;
         self
     }
 
-    /// Runs on a thread that it shares with other nodes: for programs with many of them, each of which has little
-    /// to do. Default: a thread of its own.
+    /// Runs the node on a thread that it shares with other nodes: for programs with many nodes that each
+    /// have little to do. Default: a thread of its own.
     #[must_use]
     pub fn shared_thread(mut self, thread: &SharedThread) -> Self {
         self.thread = Some(thread.clone());
         self
     }
 
-    /// Switches of faults that exist already.
+    /// Uses fault switches that exist already.
     #[must_use]
     pub fn faults(mut self, faults: Faults) -> Self {
         self.faults = faults;
@@ -303,7 +306,7 @@ impl Builder {
     }
 }
 
-/// What is started.
+/// The start of the node.
 impl Builder {
     /// Binds the socket, wires the modules and starts the protocol thread.
     ///
@@ -318,7 +321,7 @@ impl Builder {
         let handles = self.handles.clone();
         let started = self.start_now();
         if started.is_err() {
-            // The modules may have been wired: nobody is to wait for them.
+            // Some modules may have been wired already: their handles must not wait.
             handles.abandon(&Error::NotStarted, None);
         }
         started
@@ -403,7 +406,7 @@ impl Builder {
         })
     }
 
-    /// Has the program's recorder told what is counted and measured, if that is wanted.
+    /// Publishes the counters and gauges to the program's recorder, if the builder was told to.
     #[cfg(feature = "metrics")]
     fn publish(&self, protocol: &mut Protocol, links: &PerfectLinks<TokioHost>) {
         let Some(every) = self.metrics else {
@@ -420,7 +423,7 @@ impl Builder {
         tokio::spawn(publisher.publish(every, ended));
     }
 
-    /// What looks names of peers up, if there are any.
+    /// The lookups of the peers' names, if some peers are known by name.
     fn lookups(
         &self,
         links: &PerfectLinks<TokioHost>,
@@ -472,8 +475,8 @@ impl Builder {
         Ok(processes)
     }
 
-    /// Refuses addresses at which nobody can be, and those that a UDP socket of the other family cannot
-    /// reach: nothing would ever come of them.
+    /// Refuses addresses at which no process can be, and addresses that a UDP socket of the other IP
+    /// version cannot reach: the node could never talk to them.
     fn check_addresses(
         &self,
         processes: Membership,
@@ -494,7 +497,7 @@ impl Builder {
         }
     }
 
-    /// Refuses what would stall total order, or keep the thread busy, without a word.
+    /// Refuses settings that would silently stall total order or keep the thread busy.
     fn check_settings(&self) -> Result<(), StartError> {
         let zeros = [
             ("the detector's interval", self.detector.interval.is_zero()),
@@ -526,7 +529,7 @@ impl Builder {
             settings.stack.push_str(" synchronous");
         }
         if !self.application.is_empty() {
-            // One part of the stack.
+            // The version is one word of the stack's description, without spaces.
             let version: Vec<&str> = self.application.split_whitespace().collect();
             settings.stack.push_str(" application:");
             settings.stack.push_str(&version.join("/"));
@@ -664,7 +667,7 @@ impl Builder {
             let error = Error::ReportedCrashed { by };
             tracing::error!(%error, "stopped");
             handles.abandon(&error, Some(&error));
-            // The first that says so is the reason.
+            // The first error to be set is the reason.
             let _ = handles.failure.set(error);
             stopped.shared.stop();
         });
@@ -673,7 +676,7 @@ impl Builder {
     }
 }
 
-/// Has told what this process wants to send and is too long.
+/// Reports messages that this process wants to send and that are too long.
 fn tell_too_long(links: &PerfectLinks<TokioHost>, status: &Arc<Sight>) {
     let status = status.clone();
     links
@@ -685,7 +688,7 @@ fn tell_too_long(links: &PerfectLinks<TokioHost>, status: &Arc<Sight>) {
         }));
 }
 
-/// Shuts the node down when it is cancelled, unless it ends before.
+/// Shuts the node down when the token is cancelled, unless the node ends before.
 fn supervise(inner: Arc<Inner>, cancellation: CancellationToken) {
     tokio::spawn(async move {
         let cancelled = tokio::select! {

@@ -1,20 +1,20 @@
-//! How a user's messages travel.
+//! How a user's messages are encoded.
 use crate::error::Error;
 use bytes::Bytes;
 use quorate_core::wire::{decode_value, encode_value};
 use serde::{Serialize, de::DeserializeOwned};
 use std::fmt;
 
-/// A value cannot be encoded, or bytes are no value.
+/// A value cannot be encoded, or bytes cannot be decoded.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, thiserror::Error)]
 #[error("this cannot be encoded, or decoded")]
 pub struct Uncodable;
 
-/// How values of type `T` travel: named where a module is declared, by [`Coded::by`].
+/// The encoding of values of type `T`. It is chosen where a module is declared, by [`Coded::by`].
 ///
-/// What is encoded has to come back as an equal value, at every process. Whoever sends has each value decoded once:
-/// what does not come back is refused there, as [`Unencodable`](Error::Unencodable), and harms nobody else. What arrives
-/// and cannot be decoded is an error of its own at whoever reads it.
+/// An encoded value must be decoded as an equal value at every process. The sender decodes each value once:
+/// a value that does not come back is refused there, as [`Unencodable`](Error::Unencodable), and harms
+/// nobody else. If a message that arrives cannot be decoded, its reader gets an error.
 ///
 /// ```
 /// use bytes::Bytes;
@@ -52,26 +52,28 @@ pub struct Uncodable;
 /// # }
 /// ```
 pub trait Codec<T> {
-    /// What processes compare when they meet: those whose codecs differ do not talk to each other. A new name is for
-    /// whatever reads other bytes.
+    /// The name of the codec, which processes compare when they meet: those whose codecs differ do not talk
+    /// to each other. Use a new name when the format of the bytes changes.
     const NAME: &'static str;
 
-    /// The bytes of a value.
+    /// Encodes a value.
     ///
     /// # Errors
-    /// When it has none.
+    /// When the value cannot be encoded.
     fn encode(value: &T) -> Result<Bytes, Uncodable>;
 
-    /// The value of bytes, which may be any, and are shared with what arrived with them: copy what is kept for long.
-    /// Called where the value is read; for commands of a replicated machine that is the task that applies them, and a panic
-    /// stops the node, as one of the machine does.
+    /// Decodes a value. The bytes may be anything, and share a buffer with other messages: copy the part
+    /// that is kept for long. This function is called where the value is read. For commands of a replicated
+    /// machine that is the task that applies them, where a panic stops the node like a panic of the
+    /// machine.
     ///
     /// # Errors
-    /// When they are no value.
+    /// When the bytes are no encoded value.
     fn decode(bytes: Bytes) -> Result<T, Uncodable>;
 }
 
-/// What serde can write and read, as [bincode](https://docs.rs/bincode) has it: the codec where none is named.
+/// All types that serde can write and read, encoded by [bincode](https://docs.rs/bincode). This is the
+/// default codec.
 #[derive(Clone, Copy, Debug)]
 pub enum Serde {}
 
@@ -87,7 +89,7 @@ impl<T: Serialize + DeserializeOwned> Codec<T> for Serde {
     }
 }
 
-/// Bytes as they are.
+/// Bytes, which are not changed.
 #[derive(Clone, Copy, Debug)]
 pub enum Raw {}
 
@@ -103,16 +105,17 @@ impl Codec<Bytes> for Raw {
     }
 }
 
-/// The name of a module, and how its messages travel: whatever declares a module for messages or values of a type `T`
-/// accepts one. A name alone stands for one by [`Serde`]. (Lattices, states for quorum access and the messages of an
-/// algorithm of one's own say by [`Wire`](quorate_core::wire::Wire) how they travel.)
+/// The name of a module, and the codec of its messages. Every function that declares a module for messages
+/// or values of a type `T` accepts one. A name alone stands for the name with [`Serde`]. (Lattices, states
+/// for quorum access and the messages of a user's own algorithm define their encoding by
+/// [`Wire`](quorate_core::wire::Wire).)
 pub struct Coded<T> {
     pub(crate) name: String,
     pub(crate) codec: Coding<T>,
 }
 
 impl<T> Coded<T> {
-    /// A module of this name, whose messages travel as this codec has it.
+    /// A module of this name, whose messages are encoded by this codec.
     pub fn by<C: Codec<T>>(name: impl Into<String>) -> Self {
         Coded {
             name: name.into(),
@@ -122,8 +125,8 @@ impl<T> Coded<T> {
 }
 
 impl Coded<Bytes> {
-    /// A module of this name, whose messages are bytes, which travel as they are. Those that arrive share the buffers
-    /// that they were received in: copy what is kept for long.
+    /// A module of this name, whose messages are bytes that are not encoded. Messages that arrive share the
+    /// buffers in which they were received: copy the part that is kept for long.
     pub fn raw(name: impl Into<String>) -> Self {
         Coded::by::<Raw>(name)
     }
@@ -185,7 +188,7 @@ impl<T> Clone for Coding<T> {
 impl<T> Copy for Coding<T> {}
 
 impl<T> Coding<T> {
-    /// Values are written and read by this codec.
+    /// Values are encoded and decoded by this codec.
     pub fn by<C: Codec<T>>() -> Self {
         Coding {
             name: C::NAME,
@@ -201,15 +204,15 @@ impl<T> Coding<T> {
         if self.name == <Serde as Codec<()>>::NAME {
             return algorithms.to_owned();
         }
-        // Spaces part what a stack is made of.
+        // Spaces separate the words of a stack's description.
         let coded = format!("coded:{module}:{}", self.name);
         let words: Vec<_> = coded.split_whitespace().collect();
         format!("{algorithms} {}", words.join("/"))
     }
 }
 
-/// The encoding of a value, if it can be read again: untagged enums, skipped fields and the like are encoded
-/// without a word, and would be nothing to whoever receives them.
+/// Encodes a value, and checks that it can be decoded. Serde silently encodes untagged enums, skipped
+/// fields and similar types that no receiver could decode.
 fn encode_readable<T, C: Codec<T>>(value: &T) -> Result<Bytes, Error> {
     let encoded = C::encode(value).map_err(|_| Error::Unencodable)?;
     C::decode(encoded.clone()).map_err(|_| Error::Unencodable)?;

@@ -1,4 +1,4 @@
-//! Handles for algorithms of one's own.
+//! Handles for a user's own algorithms.
 use super::{
     Builder, Wiring,
     flow::{Flow, Payload},
@@ -19,7 +19,8 @@ use std::{
 type Answers<I> = Box<dyn Fn(&I) -> u64 + Send + Sync>;
 type Bytes<I> = Box<dyn Fn(&I) -> usize + Send + Sync>;
 
-/// What the [handles](Builder::custom) of an algorithm of one's own have to know of it: `I` is what it indicates.
+/// The settings of the [handles](Builder::custom) of a user's own algorithm; `I` is the type of its
+/// indications.
 pub struct Custom<I> {
     algorithms: String,
     answers: Option<Answers<I>>,
@@ -28,8 +29,8 @@ pub struct Custom<I> {
 }
 
 impl<I> Custom<I> {
-    /// Names what the module is made of: processes that differ in it do not talk to each other. Change it when
-    /// messages change.
+    /// Names the algorithms of the module: processes that differ in the name do not talk to each other.
+    /// Change the name when the messages change.
     #[must_use]
     pub fn new(algorithms: &str) -> Self {
         Custom {
@@ -40,24 +41,24 @@ impl<I> Custom<I> {
         }
     }
 
-    /// How many of this process's requests an indication answers, the oldest first: their places in the window
-    /// are free again, and a shutdown waits for no more of them. Where nothing is said here, a request has its
-    /// place until the algorithm has got it.
+    /// Sets how many of this process's requests an indication answers, the oldest first. An answered
+    /// request frees its place in the window, and a shutdown no longer waits for it. Without this setting a
+    /// request keeps its place until the algorithm has received it.
     #[must_use]
     pub fn answers(mut self, answers: impl Fn(&I) -> u64 + Send + Sync + 'static) -> Self {
         self.answers = Some(Box::new(answers));
         self
     }
 
-    /// How many bytes an indication holds, where that is more than its type tells: so much of the
-    /// [backlog](Builder::backlog) it takes until it is read.
+    /// Sets how many bytes an indication holds, if that is more than the size of its type. It takes this
+    /// part of the [backlog](Builder::backlog) until it is read.
     #[must_use]
     pub fn bytes(mut self, bytes: impl Fn(&I) -> usize + Send + Sync + 'static) -> Self {
         self.bytes = Box::new(bytes);
         self
     }
 
-    /// For whom requests wait that do not keep up. Default: for everybody, up to two minutes of silence.
+    /// Sets how requests wait for slow peers. Default: for all peers, up to two minutes of silence.
     #[must_use]
     pub fn wait(mut self, wait: Wait) -> Self {
         self.wait = wait;
@@ -65,7 +66,7 @@ impl<I> Custom<I> {
     }
 }
 
-/// A request on its way. How long it is nobody knows: the window counts how many there are.
+/// A request in flight. Its length is unknown: the window counts requests only.
 pub(super) struct Request<R>(R);
 
 impl<R: 'static> Payload for Request<R> {
@@ -80,8 +81,8 @@ impl<R> Observe for Request<R> {
     }
 }
 
-/// Passes requests on that nothing answers, once the algorithm has handled those before. Its mailbox is made
-/// before that of the algorithm, so that the algorithm's turn comes first.
+/// Passes on requests that no indication answers, once the algorithm has handled the earlier ones. Its
+/// mailbox is made before that of the algorithm, so that the algorithm's turn comes first.
 struct Passing<R>(PhantomData<fn(R)>);
 
 impl<R: Send + 'static> Algorithm for Passing<R> {
@@ -93,7 +94,7 @@ impl<R: Send + 'static> Algorithm for Passing<R> {
     }
 }
 
-/// An indication, and how many bytes it counts for.
+/// An indication, and the bytes that it takes of the backlog.
 struct Indicated<I>(I, usize);
 
 impl<I> Cost for Indicated<I> {
@@ -103,21 +104,21 @@ impl<I> Cost for Indicated<I> {
 }
 
 impl Builder {
-    /// Declares an algorithm of one's own, with a handle for its requests `R` and a stream of what it
-    /// indicates, `I`. `wire` starts it when the node starts: it is given where the algorithm's indications go,
-    /// and gives where its requests go. As with [`module`](Builder::module), the names are the same on every
-    /// process.
+    /// Declares a user's own algorithm, with a handle for its requests `R` and a stream of its indications
+    /// `I`. The node calls `wire` when it starts: `wire` is given the address for the algorithm's
+    /// indications, and returns the address for its requests. As with [`module`](Builder::module), the
+    /// names must be the same on every process.
     ///
-    /// Requests wait for a place in the module's [window](Builder::window), of which each takes one, and while
-    /// some peer that is [waited for](Custom::wait) owes the module too much. Indications wait for a slow
-    /// reader, which slows others as the [deliveries](super::Deliveries) of a broadcast do. Both handles end with
-    /// the node, and when this process may not take part.
+    /// Each request takes one place in the module's [window](Builder::window). Requests wait for a place,
+    /// and while a peer that is [waited for](Custom::wait) has too many bytes not acknowledged. Indications
+    /// wait for a slow reader, which slows the other processes as the [deliveries](super::Deliveries) of a
+    /// broadcast do. Both handles end with the node, and when this process may not take part.
     ///
     /// # Errors
     /// When the name is used already, or is no segment of a path.
     ///
     /// # Example
-    /// A process that tells itself what it is asked to:
+    /// A process that sends a number to itself for each request:
     /// ```
     /// # use futures::StreamExt;
     /// # use quorate_abstractions::link::{Deliver, Links, SendRequest, To};
@@ -194,7 +195,7 @@ impl Builder {
     }
 }
 
-/// Where the requests to an algorithm of one's own enter. Clones share its window.
+/// The handle for requests to a user's own algorithm. Clones share its window.
 pub struct Requests<R> {
     flow: Arc<Flow<Request<R>>>,
 }
@@ -208,8 +209,9 @@ impl<R> Clone for Requests<R> {
 }
 
 impl<R: 'static> Requests<R> {
-    /// Waits for room in the module's window, and at the peers, and requests; gives the sequence number of the
-    /// request at this process. That the call has returned says that the request is on its way to the algorithm.
+    /// Waits for room in the module's window and at the peers, and makes the request. Returns the sequence
+    /// number of the request at this process. When the call returns, the request is in flight to the
+    /// algorithm.
     ///
     /// Callers are let through in the order in which they came. A call that is dropped while it waits has
     /// requested nothing.
@@ -223,7 +225,7 @@ impl<R: 'static> Requests<R> {
         Ok(id.sequence)
     }
 
-    /// Requests, if there is room now and nobody waits for it.
+    /// Makes the request if there is room now and no other caller waits for room.
     ///
     /// # Errors
     /// [`Full`](TryRequestError::Full), with the request; and as [`request`](Requests::request).
@@ -234,14 +236,14 @@ impl<R: 'static> Requests<R> {
         }
     }
 
-    /// How many requests have a place in the window: they are not answered yet, or, where nothing answers them,
-    /// have not got to the algorithm.
+    /// The number of requests that have a place in the window: they are not answered yet, or, if nothing
+    /// answers them, the algorithm has not received them yet.
     pub fn pending(&self) -> u64 {
         self.flow.pending()
     }
 }
 
-/// Why nothing was requested at once.
+/// The reason why a request was not made at once.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum TryRequestError<R> {
     /// There is no room at the moment. Here is the request.
@@ -252,9 +254,10 @@ pub enum TryRequestError<R> {
     Failed(#[from] Error),
 }
 
-/// What an algorithm of one's own indicates, in order: a [`Stream`] that ends when the node stops. Who reads
-/// slowly slows others; who reads nothing at all for as long as the module [waits](Custom::wait) for a reader gets
-/// [`StreamError::Lagged`] when more than the builder's [backlog](Builder::backlog) is there, and the end.
+/// The indications of a user's own algorithm, in order: a [`Stream`] that ends when the node stops. A slow
+/// reader slows the others. A reader that reads nothing at all for as long as the module
+/// [waits](Custom::wait) for a reader gets [`StreamError::Lagged`] and the end, when more than the
+/// builder's [backlog](Builder::backlog) waits for it.
 pub struct Indications<I> {
     intake: Intake<Indicated<I>>,
 }

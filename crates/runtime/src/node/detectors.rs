@@ -1,4 +1,5 @@
-//! What the failure detectors of a node say: as watches, which have what is so now, and as streams of changes.
+//! The output of a node's failure detectors: as watches, which have the present value, and as streams of
+//! changes.
 //!
 //! A stream tells how what its reader knows differs from what is so now. So nothing waits for a slow reader,
 //! however long a node runs: what came and went while he did not read he is not told.
@@ -18,7 +19,7 @@ use std::{
 };
 use tokio::sync::watch;
 
-/// What the failure detectors say.
+/// The output of the failure detectors.
 ///
 /// # Example
 /// ```
@@ -42,15 +43,15 @@ use tokio::sync::watch;
 /// # }
 /// ```
 impl Node {
-    /// Whom the eventually perfect failure detector ◇P suspects at present: to have crashed, or to be of as
-    /// little use, because it is cut off from a majority. Whoever is suspected may be alive; a process never
-    /// suspects itself.
+    /// The processes that the eventually perfect failure detector ◇P suspects at present: they may have
+    /// crashed, or are cut off from a majority. A suspected process may be alive. A process never suspects
+    /// itself.
     pub fn suspected(&self) -> watch::Receiver<ProcessSet> {
         self.seen.suspected.clone()
     }
 
-    /// The changes of [`suspected`](Node::suspected), those that are suspected now first: a stream that ends
-    /// when the node stops.
+    /// The changes of [`suspected`](Node::suspected), beginning with the processes that are suspected now:
+    /// a stream that ends when the node stops.
     pub fn suspicions(&self) -> Suspicions {
         let changes = |known: &ProcessSet, now: &ProcessSet| {
             let suspected = now.without(*known).iter().map(Indication::Suspect);
@@ -60,18 +61,18 @@ impl Node {
         Suspicions(changes_of(self.suspected(), ProcessSet::EMPTY, changes))
     }
 
-    /// Whom the eventual leader detector Ω trusts at present; `None` while this process is not admitted, or is
-    /// excluded.
+    /// The process that the eventual leader detector Ω trusts at present; `None` while this process is not
+    /// admitted, or is excluded.
     ///
-    /// It is a hint, and no lock: for a while several processes may be trusted by different ones, or one that
-    /// has crashed; and who is trusted may learn of its successor late. What only one may do at a time
-    /// needs an order, such as total order, and a place in it.
+    /// The leader is a hint, and no lock. For some time different processes may trust different leaders, or
+    /// one that has crashed, and a leader may learn late of its successor. An action that only one process
+    /// may do at a time needs a total order, and a place in it.
     pub fn leader_hint(&self) -> watch::Receiver<Option<ProcessId>> {
         self.seen.trusted.clone()
     }
 
-    /// The changes of [`leader_hint`](Node::leader_hint), the present one first: a stream that ends when the
-    /// node stops.
+    /// The changes of [`leader_hint`](Node::leader_hint), beginning with the present one: a stream that
+    /// ends when the node stops.
     pub fn leader_hints(&self) -> LeaderHints {
         let mut trusted = self.leader_hint();
         let first = *trusted.borrow_and_update();
@@ -82,9 +83,10 @@ impl Node {
         LeaderHints(Box::pin(stream::iter([first]).chain(later)))
     }
 
-    /// The crashes that the perfect failure detector P reports, those of the past first, each process once: a
-    /// stream that ends when the node stops. Where the assumption on which it stands fails, a process that is
-    /// alive is reported, and stops when it learns of it ([`ReportedCrashed`](Error::ReportedCrashed)).
+    /// The crashes that the perfect failure detector P reports, beginning with those of the past, each
+    /// process once: a stream that ends when the node stops. If the system is not synchronous after all, P
+    /// may report a process that is alive. That process stops when it learns of the report
+    /// ([`ReportedCrashed`](Error::ReportedCrashed)).
     ///
     /// # Errors
     /// When the system is not [assumed to be synchronous](super::Builder::assume_synchronous).
@@ -102,7 +104,7 @@ impl Crashes {
     }
 }
 
-/// How what is watched differs from what is known, again and again.
+/// The differences between the watched value and the known one, again and again.
 fn changes_of<S, E>(
     watch: watch::Receiver<S>,
     known: S,
@@ -119,7 +121,7 @@ where
             if !news.is_empty() {
                 return Some((stream::iter(news), (watch, now)));
             }
-            // An error: nothing will change any more.
+            // On an error nothing will change any more.
             watch.changed().await.ok()?;
         }
     };
@@ -129,7 +131,7 @@ where
 /// A stream of suspicions and restorations, which [`Indication::apply`] turns into a set: see [`Node::suspicions`].
 pub struct Suspicions(BoxStream<'static, Indication>);
 
-/// A stream of those that are trusted to lead: see [`Node::leader_hints`].
+/// A stream of the processes that are trusted to lead: see [`Node::leader_hints`].
 pub struct LeaderHints(BoxStream<'static, Option<ProcessId>>);
 
 /// A stream of crashes: see [`Node::crashes`].

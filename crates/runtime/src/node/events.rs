@@ -12,7 +12,7 @@ use std::{
 use tokio::sync::broadcast::{self, error::RecvError};
 use tracing::{Span, debug, error, info, warn};
 
-/// The most events that wait for one who does not read.
+/// The most events that wait for a slow reader.
 pub(super) const WAITING: usize = 256;
 
 /// What an excluded process was before.
@@ -27,7 +27,7 @@ fn history(now: &NodeStatus) -> &'static str {
 }
 
 impl NodeEvent {
-    /// Writes it to the log, in the span of the node; `now`: what is known since.
+    /// Writes the event to the log, in the span of the node. `now` is the status after the event.
     pub(super) fn log(&self, now: &NodeStatus, span: &Span) {
         span.in_scope(|| match self {
             NodeEvent::Admitted if now.started_again => {
@@ -69,7 +69,7 @@ impl NodeEvent {
             NodeEvent::TooLong { lane, bytes, limit } => {
                 error!(lane, bytes, limit, "a message is too long, and was sent to nobody");
             }
-            // Whoever reads is told; it is nothing that has happened to the node.
+            // This event is for a reader of the stream only: nothing has happened to the node.
             NodeEvent::Missed { .. } => {}
             NodeEvent::Connected { .. }
             | NodeEvent::Located { .. }
@@ -84,7 +84,7 @@ impl NodeEvent {
         });
     }
 
-    /// What has happened to a peer.
+    /// Logs an event that concerns a peer.
     fn log_peer(&self, now: &NodeStatus) {
         let name = |peer: &ProcessId| now.peers.get(peer.index()).map(|it| it.name.to_string());
         match self {
@@ -118,20 +118,19 @@ impl NodeEvent {
     }
 }
 
-/// An event, and what is known since.
+/// An event, and the status after it.
 #[derive(Clone, Debug)]
 pub(super) struct Told {
     pub event: NodeEvent,
     pub now: Arc<NodeStatus>,
 }
 
-/// What happens to a node in its cluster, in order: a [`Stream`] that ends when the node stops.
+/// The changes of a node and of its cluster, in order: a [`Stream`] that ends when the node stops.
 ///
-/// It begins with what is known [then](NodeEvents::now), and tells each change of that, but for the lengths of
-/// timeouts, the bytes of a state that comes, who has met this process, and how look-ups that fail go on, which
-/// are in the snapshot alone. The
-/// last 256 events wait for their reader; who is slower is told how many he [missed](NodeEvent::Missed). Nothing
-/// waits for him.
+/// The stream begins with the [status](NodeEvents::now) at that time, and reports each change of it. Some
+/// changes are only in the status: the lengths of timeouts, the bytes of an incoming state, which processes
+/// have met this one, and repeated failures of lookups. The last 256 events wait for their reader; a slower
+/// reader is told how many events it has [missed](NodeEvent::Missed). Nothing waits for a reader.
 ///
 /// # Example
 /// ```
@@ -163,7 +162,7 @@ pub struct NodeEvents {
 }
 
 impl NodeEvents {
-    /// Those that this receiver gets; `None`: the node has stopped. `now`: what is known before them.
+    /// The events of this receiver; `None` if the node has stopped. `now` is the status before them.
     pub(super) fn new(receiver: Option<broadcast::Receiver<Told>>, now: Arc<NodeStatus>) -> Self {
         let told = stream::unfold((receiver, now.clone()), |(receiver, now)| async move {
             let mut receiver = receiver?;
@@ -184,8 +183,9 @@ impl NodeEvents {
         }
     }
 
-    /// What was known of the cluster right after the event that was read last; at first, when the stream began.
-    /// After [missed](NodeEvent::Missed) events it is still that, until the next one is read.
+    /// The status of the cluster right after the event that was read last; before the first event, the
+    /// status when the stream began. After [missed](NodeEvent::Missed) events it stays the same until the
+    /// next event is read.
     pub fn now(&self) -> &NodeStatus {
         &self.now
     }
@@ -211,7 +211,7 @@ impl fmt::Debug for NodeEvents {
 }
 
 impl Node {
-    /// What happens to this node in its cluster, from now on.
+    /// The changes of this node and of its cluster, from now on.
     pub fn events(&self) -> NodeEvents {
         self.seen.events()
     }

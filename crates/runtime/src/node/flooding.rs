@@ -1,4 +1,4 @@
-//! Flooding as a module: what is posted reaches whoever a path leads to.
+//! Flooding as a module: a message reaches each process to which a path of channels leads.
 use super::{
     Builder,
     codec::{Coded, Coding},
@@ -22,16 +22,16 @@ use quorate_core::{
 use quorate_quorums::flooding::{self, FloodingSettings};
 use std::{fmt, sync::Arc};
 
-/// What a module of flooding is made of, top down.
+/// The algorithms of a module of flooding, top down.
 const FLOODING: &str = "flooding:repeating links:fair-loss";
 
-/// The longest message.
+/// The longest message, in bytes.
 const LONGEST: usize = 64 * 1024;
 
-/// A process has no more posts at a time.
+/// The most posts of a process at a time.
 const POSTS: usize = 1 << 10;
 
-/// A message, as it travels.
+/// A message, encoded.
 struct Flooded(Bytes);
 
 impl Wire for Flooded {
@@ -76,9 +76,9 @@ impl<T> fmt::Debug for Flooder<T> {
 }
 
 impl<T> Flooder<T> {
-    /// Waits for room in the module's [window](Builder::window), and posts a message to all processes, this one
-    /// included: it is passed on by everybody whom it reaches, again and again, until what this returns is
-    /// dropped. The window counts what stands so.
+    /// Waits for room in the module's [window](Builder::window), and posts a message to all processes, this
+    /// one included. Every process that the message reaches passes it on, again and again, until the
+    /// returned post is dropped. The window counts the posts that are not dropped.
     ///
     /// A call that is dropped while it waits has not posted.
     ///
@@ -90,7 +90,7 @@ impl<T> Flooder<T> {
         self.post_to(To::All, message).await
     }
 
-    /// As [`post`](Flooder::post), to these processes only; the others pass it on.
+    /// Like [`post`](Flooder::post), to these processes only; the others pass the message on.
     ///
     /// # Errors
     /// As [`post`](Flooder::post).
@@ -112,7 +112,7 @@ impl<T> Flooder<T> {
     }
 }
 
-/// A message that is passed on until this is dropped. Who is reached only later does not get it then.
+/// A message that is passed on until this is dropped. A process that is reached only later does not get it.
 #[must_use = "the message is not passed on once this is dropped"]
 pub struct Posted<T> {
     flooder: Flooder<T>,
@@ -135,14 +135,15 @@ impl<T> Drop for Posted<T> {
 
 /// Flooding.
 impl Builder {
-    /// Declares flooding of messages of type `T`, over fair-loss links: what a correct process posts, and keeps
-    /// posted, is delivered once by every correct process that a path of correct processes and channels leads to,
-    /// although channels fail in one direction for good. Nothing is acknowledged, so that the poster does not
-    /// learn who has it. What arrives while the reader's [backlog](Builder::backlog) is full is lost.
+    /// Declares flooding of messages of type `T`, over fair-loss links. A message that a correct process
+    /// posts, and keeps posted, is delivered once by every correct process to which a path of correct
+    /// processes and channels leads, although channels fail in one direction for good. Nothing is
+    /// acknowledged, so that the poster does not learn which processes have the message. A message that
+    /// arrives while the reader's [backlog](Builder::backlog) is full is lost.
     ///
-    /// A message has 64 KiB at most, and a process up to 1024 posts at a time, if its window is not smaller. The
-    /// builder's [datagram](Builder::datagram) must not be below 1050 bytes. What is gone from one process after a
-    /// restart is gone: its next start is another process.
+    /// A message has 64 KiB at most, and a process has at most 1024 posts at a time, unless its window is
+    /// smaller. The builder's [datagram](Builder::datagram) must not be below 1050 bytes. The posts of a
+    /// process are gone after its restart: the new start counts as another process.
     ///
     /// # Errors
     /// When the name is used already.

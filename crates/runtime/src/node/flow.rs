@@ -1,4 +1,4 @@
-//! A module's own messages, from a handle's request to this process's delivery of it.
+//! A module's own messages, from the request at a handle to the delivery at this process.
 use super::window::{Full, Limits, Taken, Window};
 use crate::error::Error;
 use bytes::Bytes;
@@ -11,9 +11,9 @@ use std::{
 };
 use tokio::sync::{Notify, oneshot};
 
-/// What goes through a flow.
+/// A request that goes through a flow.
 pub(crate) trait Payload: 'static {
-    /// How many bytes of the window it takes.
+    /// The bytes that it takes of the window.
     fn length(&self) -> usize;
 }
 
@@ -23,28 +23,28 @@ impl Payload for Bytes {
     }
 }
 
-/// A message that was requested and is not delivered here.
+/// A message that was requested and is not yet delivered here.
 struct InFlight {
     bytes: usize,
-    /// Who waits for the delivery.
+    /// The caller that waits for the delivery.
     waiter: Option<oneshot::Sender<()>>,
 }
 
-/// What was requested so far.
+/// The requests so far.
 #[derive(Default)]
 struct Ledger {
     /// How many messages were requested.
     requested: u64,
-    /// The latest of them; `None` once it is delivered. The first of them is not.
+    /// The latest messages; `None` for one that is delivered. The first of them is not delivered.
     latest: VecDeque<Option<InFlight>>,
-    /// How many of them are not delivered.
+    /// The number of messages that are not delivered.
     in_flight: u64,
 }
 
-/// One module's messages: no more in flight than its window allows.
+/// The messages of one module, of which its window limits those in flight.
 pub(crate) struct Flow<P = Bytes> {
     window: Arc<Window>,
-    /// The longest message.
+    /// The longest message, in bytes.
     longest: usize,
     port: OnceLock<(Origin, Addr<P>)>,
     ledger: Mutex<Ledger>,
@@ -69,11 +69,11 @@ impl<P: Payload> Flow<P> {
 
     /// From now on requests go to `port`, as messages of `me`.
     pub fn open(&self, me: Origin, port: Addr<P>) {
-        // Wired once, by the builder that made the flow.
+        // The builder that made the flow sets it once.
         let _ = self.port.set((me, port));
     }
 
-    /// Where the link says whether it has room.
+    /// The address at which the link says whether it has room.
     pub fn pressure(&self) -> Addr<Room> {
         let window = self.window.clone();
         Addr::new(move |room| window.press(room))
@@ -86,7 +86,7 @@ impl<P: Payload> Flow<P> {
         self.window.take(self.window.share()).await
     }
 
-    /// Waits for room for a message of so many bytes.
+    /// Waits for room for a message of this many bytes.
     pub async fn room(&self, bytes: usize) -> Result<Taken<'_>, Error> {
         self.check(bytes)?;
         self.window.take(bytes).await
@@ -98,7 +98,7 @@ impl<P: Payload> Flow<P> {
         self.enter(room, payload, None)
     }
 
-    /// Room for a message of so many bytes, if there is any now.
+    /// Room for a message of this many bytes, if there is any now.
     pub fn try_room(&self, bytes: usize) -> Result<Result<Taken<'_>, Full>, Error> {
         self.check(bytes)?;
         self.window.try_take(bytes)
@@ -123,13 +123,13 @@ impl<P: Payload> Flow<P> {
         Ok(id)
     }
 
-    /// Requests in the room that was reserved.
+    /// Makes a request in the room that was reserved.
     pub fn request_in(&self, room: Taken<'_>, payload: P) -> Result<MessageId, Error> {
         self.check(payload.length())?;
         self.enter(room, payload, None)
     }
 
-    /// Refuses what cannot be requested, before anybody waits for room.
+    /// Refuses an impossible request before its caller waits for room.
     fn check(&self, size: usize) -> Result<(), Error> {
         if size > self.longest {
             let limit = self.longest;
@@ -160,7 +160,7 @@ impl<P: Payload> Flow<P> {
         ledger.latest.push_back(Some(InFlight { bytes, waiter }));
         room.keep(bytes);
         let sequence = ledger.requested;
-        // Under the lock: requests are numbered in the order in which they enter.
+        // The lock is held, so that requests enter in the order of their numbers.
         port.send(payload);
         Ok(MessageId {
             origin: *origin,
@@ -173,7 +173,7 @@ impl<P: Payload> Flow<P> {
         self.settle(first, first.saturating_add(count), true);
     }
 
-    /// So many of the oldest messages are done with.
+    /// This number of the oldest messages is finished.
     pub fn settled(&self, count: u64) {
         let first = {
             let ledger = self.ledger();
@@ -182,13 +182,13 @@ impl<P: Payload> Flow<P> {
         self.delivered(first, count);
     }
 
-    /// This process will not deliver those of its own messages that come before the number `next`, and are
-    /// not delivered: whoever waits for one learns that its outcome is unknown.
+    /// This process will never deliver its own messages before the number `next` that are not yet
+    /// delivered: a caller that waits for one of them learns that the outcome is unknown.
     pub fn skipped(&self, next: u64) {
         self.settle(0, next, false);
     }
 
-    /// Takes messages off the books, from the number `first` to the one before `end`.
+    /// Removes the messages from the number `first` up to, but not including, `end`.
     fn settle(&self, first: u64, end: u64, are_delivered: bool) {
         let mut ledger = self.ledger();
         let begin = ledger.requested + 1 - ledger.latest.len() as u64;
@@ -210,7 +210,7 @@ impl<P: Payload> Flow<P> {
         drop(ledger);
         self.window.give_back(messages as usize, bytes);
         for waiter in told {
-            // One that has given up does not mind.
+            // A waiter that has given up is ignored.
             let _ = waiter.send(());
         }
         if drained {
@@ -218,14 +218,14 @@ impl<P: Payload> Flow<P> {
         }
     }
 
-    /// Accepts nothing any more; what waits for room is refused.
+    /// Refuses further requests, and those that wait for room.
     pub fn close(&self, error: &Error) {
-        // Under the lock: what enters has entered before.
+        // With the lock held: a request that has entered has entered completely.
         let _ledger = self.ledger();
         self.window.close(error);
     }
 
-    /// Nothing will be delivered any more: whoever waits learns that the outcome is unknown.
+    /// Nothing will be delivered any more: callers that wait learn that the outcome is unknown.
     pub fn abandon(&self, error: &Error) {
         self.close(error);
         self.skipped(u64::MAX);
@@ -236,7 +236,7 @@ impl<P: Payload> Flow<P> {
         self.ledger().in_flight
     }
 
-    /// Waits, after [`close`](Flow::close), until everything requested was delivered.
+    /// Waits, after [`close`](Flow::close), until all requested messages are delivered.
     pub async fn drained(&self) {
         loop {
             let progress = self.progress.notified();
@@ -248,7 +248,7 @@ impl<P: Payload> Flow<P> {
     }
 }
 
-/// A flow whose node ends, whatever goes through it.
+/// The functions by which a node ends a flow, whatever its requests are.
 pub(super) trait Drain: Send + Sync {
     /// See [`Flow::close`].
     fn close(&self, error: &Error);

@@ -1,22 +1,22 @@
-//! How the exchange with the peers goes, in numbers, for whoever asks.
+//! Measurements of the exchange with each peer.
 use super::{Node, answer};
 use crate::error::Error;
 use quorate_abstractions::Subscribe;
 use quorate_links::perfect::Gauge;
 use std::fmt;
 
-/// Reads how the exchange with each peer goes: what it owes, how long a round trip takes, how much may be in flight.
-/// Clones read the same.
+/// Reads measurements of the exchange with each peer: the bytes that the peer has not acknowledged, the
+/// round-trip time, and how much may be in flight. Clones read the same values.
 ///
-/// Nothing is measured for it that is not known anyway: who never asks pays nothing.
+/// The node has these values in any case: a program that never reads them pays nothing.
 #[derive(Clone)]
 pub struct Gauges(pub(super) Subscribe<Vec<Gauge>>);
 
 impl Gauges {
-    /// The peers, in the order of their ranks, without the process itself; as of some moment between the call and
-    /// its return.
+    /// The gauges of the peers, in the order of their ranks, without the process itself, as of some moment
+    /// between the call and its return.
     ///
-    /// Cancel safe: who stops waiting has changed nothing.
+    /// Cancel safe: a caller that stops waiting has changed nothing.
     ///
     /// # Errors
     /// [`Stopped`](Error::Stopped) when the node has stopped.
@@ -32,7 +32,7 @@ impl fmt::Debug for Gauges {
 }
 
 impl Node {
-    /// How the exchange with each peer goes, in numbers.
+    /// Measurements of the exchange with each peer.
     ///
     /// ```
     /// # use quorate_runtime::Node;

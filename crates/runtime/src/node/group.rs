@@ -1,11 +1,12 @@
 //! The one order of a node that has replicated machines, or views: it decides who holds the seats, and all machines,
 //! views and plain total orders of the node share it.
 //!
-//! A message of the order is for one of those that share it, and numbered among what its sender sent to that
-//! one: `(sharer, number, body)`. Whoever was started again is put into its seat by a command of the order, and
-//! given the state of all that share it at one point of it ([`state`]); so is a member that is too far behind.
-//! A task of the user's runtime acts upon what the order indicates, beside the protocol's thread. What waits
-//! for it is measured: beyond a limit nothing more is taken from the other processes.
+//! A message of the order is for one of its sharers, and is numbered among the messages of its sender to
+//! that sharer: `(sharer, number, body)`. A process that was started again is put into its seat by a
+//! command of the order, and is given the state of all sharers at one point of the order ([`state`]); so is
+//! a member that is too far behind. A task of the user's runtime, not the protocol thread, acts upon the
+//! indications of the order. Indications that wait for it are measured: above a limit this process takes
+//! nothing more from the other processes.
 mod backlogs;
 mod entrance;
 mod sharer;
@@ -48,13 +49,13 @@ use tokio::sync::mpsc;
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 #[non_exhaustive]
 pub enum GroupOrder {
-    /// A leader does, that the majority has promised to follow: few messages, and who was started again is put
-    /// into its seat and given the state.
+    /// By a leader that the majority has promised to follow. It sends few messages. A process that was
+    /// started again is put into its seat and given the state.
     #[default]
     ByLeader,
-    /// One consensus after the other does. Nobody is put into a seat, and nobody is given a state: who was started
-    /// again stays outside, and a process to which the stream of another has [ended](crate::StreamError::Gap) may
-    /// deliver nothing from there on.
+    /// By one consensus after the other. No process is put into a seat or given a state: a process that was
+    /// started again stays outside, and a process to which the stream of another has
+    /// [ended](crate::StreamError::Gap) may deliver nothing more.
     ByConsensus,
 }
 
@@ -64,7 +65,7 @@ impl GroupOrder {
         self.broadcast().name()
     }
 
-    /// The names of the algorithms that it is made of, top down.
+    /// The names of its algorithms, top down.
     pub fn algorithms(self) -> &'static str {
         self.broadcast().algorithms()
     }
@@ -87,35 +88,35 @@ impl FromStr for GroupOrder {
     }
 }
 
-/// There is no such order.
+/// No order has this name.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("`{0}` is no uniform total order: choose one of by-leader, by-consensus")]
 pub struct UnknownOrder(String);
 
-/// How many indications are acted upon before other tasks of the thread have their turn.
+/// How many indications the task acts upon before other tasks of its thread run.
 const INDICATIONS: usize = 64;
 
-/// What an indication costs beside its bytes.
+/// The cost of an indication in addition to its length, in bytes.
 const OVERHEAD: usize = 64;
 
 /// What the order tells of the cluster, and of this process.
 #[derive(Debug)]
 pub(super) enum GroupNews {
-    /// A state comes: so much of it is here.
+    /// A state arrives: the number of bytes so far.
     Coming { bytes: u64 },
-    /// The rest of it will not come.
+    /// The rest of the state will not arrive.
     Abandoned,
-    /// All of it is here, and in use: it is the one at this place of the order.
+    /// The state is complete and in use. It is the state at this position of the order.
     Whole { position: u64 },
-    /// All of it is here, and cannot be read.
+    /// The state is complete, and cannot be read.
     Unreadable,
     /// Another process is given the state of this one.
     StateGiven,
-    /// Who has the seats from now on.
+    /// The present holders of the seats.
     Epoch(Epoch),
 }
 
-/// Who shares the order: known once all modules are wired.
+/// The modules that share the order. They are known once all modules are wired.
 pub(super) struct Group {
     me: Origin,
     wait: Wait,
@@ -125,11 +126,11 @@ pub(super) struct Group {
     links: PerfectLinks<TokioHost>,
 }
 
-/// Why the task has ended before the node did.
+/// The reason why the task has ended before the node did.
 pub(super) type Broken = Unreadable;
 
 impl Group {
-    /// Nobody shares it yet. `wait`: for whom its sharers wait.
+    /// A group without sharers. `wait` is the rule by which they wait for slow peers.
     pub(super) fn new(me: Origin, links: &PerfectLinks<TokioHost>, wait: Wait) -> Self {
         let links = links.at(ORDER);
         let backlogs = Arc::new(Backlogs::new(links.backlog()));
@@ -143,7 +144,7 @@ impl Group {
         }
     }
 
-    /// For whom its sharers wait.
+    /// The rule by which sharers wait for slow peers.
     pub(super) fn wait(&self) -> Wait {
         self.wait
     }
@@ -157,7 +158,7 @@ impl Group {
         }
     }
 
-    /// Where another user of the order says how far it is behind.
+    /// The address at which another user of the order says how far it is behind.
     pub(super) fn backlog(&self) -> Addr<Backlog> {
         self.backlogs.join()
     }
@@ -166,7 +167,7 @@ impl Group {
         self.sharers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Lets another share the order. Where its messages enter it.
+    /// Adds a sharer of the order. Returns the address for its messages.
     pub(super) fn share(&self, sharer: Box<dyn Sharer>) -> Addr<Bytes> {
         let mut sharers = self.sharers();
         let place = sharers.len() as u64;
@@ -176,18 +177,18 @@ impl Group {
             let mut sent = sent.lock().unwrap_or_else(PoisonError::into_inner);
             *sent += 1;
             let payload = put_head(place, *sent, &body);
-            // Under the lock: what is numbered first enters first.
+            // The lock is held, so that messages enter in the order of their numbers.
             entrance.enter(payload);
         })
     }
 
-    /// Lets a plain total order share it.
+    /// Adds a plain total order as a sharer.
     pub(super) fn share_plain(&self, up: Addr<Delivery>) -> Addr<Bytes> {
         self.share(Box::new(Plain { up }))
     }
 
-    /// Starts the order, and the task that acts upon it: it ends with the node, or with an error when a state
-    /// is unreadable. What it learns of the cluster it tells `told`.
+    /// Starts the order, and the task that acts upon its indications. The task ends with the node, or with
+    /// an error when a state is unreadable. It sends its news of the cluster to `told`.
     pub(super) fn start(
         &self,
         host: &TokioHost,
@@ -202,7 +203,7 @@ impl Group {
         let measured = meter.clone();
         let up = Addr::new(move |indication| {
             measured.grow(cost(&indication));
-            // Once the receiver is gone the node is stopping, and nobody waits for deliveries.
+            // If the receiver is gone, the node is stopping, and nobody waits for deliveries.
             let _ = up.send(indication);
         });
         let requests = self.order(host, algorithm, below, up)?;
@@ -249,7 +250,7 @@ impl Group {
                     Request::Broadcast(total_order::Broadcast { payload }) => {
                         broadcast.send(payload);
                     }
-                    // Nobody is put into a seat, and given a state.
+                    // By consensus no process is put into a seat or given a state.
                     Request::State { .. } => {}
                 }))
             }
@@ -264,7 +265,7 @@ struct Task {
     sharers: Vec<Box<dyn Sharer>>,
     position: Position,
     incoming: Option<Incoming>,
-    /// How many bytes of it.
+    /// The bytes of the incoming state so far.
     came: u64,
     told: Addr<GroupNews>,
 }
@@ -301,7 +302,8 @@ impl Task {
         Ok(())
     }
 
-    /// Every message has its place, also one that is for nobody: what is refused here is refused everywhere.
+    /// Every message takes a place in the order, even one that no sharer accepts: all processes refuse the
+    /// same messages.
     fn upon_message(&mut self, origin: Origin, payload: Bytes) -> Result<(), Undecodable> {
         self.position.number += 1;
         let (place, sequence, body) = take_head(payload)?;
@@ -317,7 +319,7 @@ impl Task {
         Ok(())
     }
 
-    /// All states as of all that was delivered here before: indications are acted upon in their order.
+    /// Gives all states as of the deliveries so far: indications are acted upon in their order.
     fn upon_state_wanted(&self, transfer: u64) {
         let views = self.sharers.iter().map(|sharer| sharer.view());
         let view = state::view(&self.position, views.collect());
@@ -371,7 +373,7 @@ impl Task {
     }
 }
 
-/// The last messages that are others than those that were known.
+/// The last messages in `last` that differ from those in `known`.
 fn news(known: &Last, last: &Last) -> Vec<(usize, MessageId)> {
     let is_news = |(key, id): &(&(usize, ProcessId), &MessageId)| known.get(key) != Some(id);
     let news = last.iter().filter(is_news);

@@ -1,4 +1,5 @@
-//! The typed handles: where a user's messages enter a module, and where they come out.
+//! The typed handles of broadcasts: the user's messages go into a module by one, and deliveries come out by
+//! the other.
 use super::{
     codec::Coding,
     flow::Flow,
@@ -39,13 +40,14 @@ impl<T> Broadcaster<T> {
         Broadcaster { flow, codec }
     }
 
-    /// Waits for room for one message: in the module's [window](super::Builder::window), and at the peers,
-    /// where none of those that are waited for may owe too much.
+    /// Waits for room for one message: room in the module's [window](super::Builder::window), and room at
+    /// the peers. A peer that the module waits for must not have too many bytes that it has not
+    /// acknowledged.
     ///
-    /// A call that is dropped while it waits has taken nothing; callers are let through in the order in
-    /// which they came. A permit that is held takes room from others: send soon, or drop it. The length of
-    /// the message is not known yet, so that a few permits use the window up: with
-    /// [`broadcast`](Broadcaster::broadcast) more are in flight together.
+    /// A call that is dropped while it waits has taken no room. Callers are let through in the order in
+    /// which they came. A permit takes room from others while it is held: send soon, or drop it. Since the
+    /// length of the message is not known yet, a few permits use up the window: with
+    /// [`broadcast`](Broadcaster::broadcast) more messages can be in flight together.
     ///
     /// # Errors
     /// [`NotStarted`](Error::NotStarted), [`Stopped`](Error::Stopped), [`Excluded`](Error::Excluded),
@@ -57,8 +59,8 @@ impl<T> Broadcaster<T> {
         })
     }
 
-    /// Waits for room as [`reserve`](Broadcaster::reserve) does, and broadcasts. That the call has returned
-    /// says that the message is on its way, under this identifier, not that it was delivered anywhere.
+    /// Waits for room as [`reserve`](Broadcaster::reserve) does, and broadcasts. When the call returns, the
+    /// message is in flight with this identifier, and need not have been delivered anywhere.
     ///
     /// Messages of one process are numbered in the order in which these calls are let through.
     /// A call that is dropped while it waits has not broadcast.
@@ -71,7 +73,7 @@ impl<T> Broadcaster<T> {
         self.flow.request(payload).await
     }
 
-    /// Broadcasts, if there is room now and nobody waits for it.
+    /// Broadcasts, if there is room now and no other caller waits for room.
     ///
     /// # Errors
     /// [`Full`](TryBroadcastError::Full), with the message; and as [`broadcast`](Broadcaster::broadcast).
@@ -86,15 +88,15 @@ impl<T> Broadcaster<T> {
     /// while it waits may have broadcast.
     ///
     /// # Errors
-    /// As [`broadcast`](Broadcaster::broadcast); and [`OutcomeUnknown`](Error::OutcomeUnknown) when
-    /// the node stops after the message was broadcast and before it is delivered, or when this process
+    /// As [`broadcast`](Broadcaster::broadcast). Also [`OutcomeUnknown`](Error::OutcomeUnknown) when the
+    /// node stops after the message was broadcast and before it is delivered, or when this process
     /// [skips](StreamError::Skipped) it, because it was out of reach for too long.
     pub async fn deliver(&self, message: T) -> Result<MessageId, Error> {
         let payload = (self.codec.encode)(&message)?;
         self.flow.request_and_wait(payload).await
     }
 
-    /// How many own messages are broadcast and not yet delivered here.
+    /// The number of own messages that are broadcast and not yet delivered here.
     pub fn pending(&self) -> u64 {
         self.flow.pending()
     }
@@ -111,8 +113,8 @@ impl<T> Permit<'_, T> {
     /// Broadcasts, without waiting.
     ///
     /// # Errors
-    /// [`TooLarge`](Error::TooLarge), [`Unencodable`](Error::Unencodable), and those of a node that has
-    /// ended since: the message was not broadcast.
+    /// [`TooLarge`](Error::TooLarge), [`Unencodable`](Error::Unencodable), and the errors of a node that
+    /// has ended since the permit was given: the message was not broadcast.
     pub fn send(self, message: T) -> Result<MessageId, Error> {
         let payload = (self.broadcaster.codec.encode)(&message)?;
         self.broadcaster.flow.request_in(self.room, payload)
@@ -125,7 +127,7 @@ impl<T> fmt::Debug for Permit<'_, T> {
     }
 }
 
-/// Why nothing was broadcast at once.
+/// The reason why a message was not broadcast at once.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum TryBroadcastError<T> {
     /// There is no room at the moment. Here is the message.
@@ -139,20 +141,20 @@ pub enum TryBroadcastError<T> {
 /// A message, delivered.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Delivery<T> {
-    /// Whose message it is, and its sequence number.
+    /// The start of the process that broadcast it, and its sequence number.
     pub id: MessageId,
-    /// Who broadcast it.
+    /// The process that broadcast it.
     pub origin: ProcessId,
     pub message: T,
 }
 
-/// What goes from the protocol thread to a reader.
+/// An item that the protocol thread passes to a reader.
 pub(crate) enum Told {
     /// Messages.
     Batch(Batch),
-    /// The channel to a peer, or from it, has lost some.
+    /// The channel to this peer, or from it, has lost messages.
     Gap(ProcessId),
-    /// Those of an origin before this one, that were not delivered, never will be.
+    /// The messages of this origin before this one that were not delivered never will be.
     Skipped(MessageId),
 }
 
@@ -177,15 +179,16 @@ impl Cost for Told {
 
 /// What a module delivers, in order: a [`Stream`] that ends when the node stops.
 ///
-/// Deliveries that are not read wait. From half of the builder's limit on the others are slowed, so that a
-/// slow reader sees all of them; from all of it on this process is, too. So a reader may answer each message
-/// that it reads, in the loop that reads. One that reads nothing at all is waited for as long as the module's
-/// [`Wait`](quorate_abstractions::pressure::Wait::reader) says: 10 seconds, or 5 where the algorithm stands
-/// on the perfect failure detector. Then, when more than the limit is there, it gets [`StreamError::Lagged`], and
-/// the end. A payload that is no `T` gives [`StreamError::Undecodable`]; where messages may be missing for good
-/// because the channel to a peer, or from it, has lost what waited in it, there is [`StreamError::Gap`]; and where
-/// total order has gone on behind messages that nobody keeps for this process, [`StreamError::Skipped`]. After these
-/// the stream goes on, after any other error it ends.
+/// Deliveries that are not read wait. From half of the builder's limit on, the other processes are slowed,
+/// so that a slow reader can see all messages; from the limit on, this process is slowed, too. A reader may
+/// broadcast an answer to each message in its reading loop. A reader that reads nothing at all is waited
+/// for as long as the module's [`Wait`](quorate_abstractions::pressure::Wait::reader) says: 10 seconds, or
+/// 5 if the algorithm stands on the perfect failure detector. If more than the limit waits for it after
+/// that, it gets [`StreamError::Lagged`], and the stream ends. The stream gives
+/// [`StreamError::Undecodable`] for a payload that is no `T`; [`StreamError::Gap`] if messages may be
+/// missing for good because the channel to a peer, or from it, has lost them; and [`StreamError::Skipped`]
+/// if total order goes on after messages that nobody keeps for this process. After these errors the stream
+/// goes on, after any other error it ends.
 pub struct Deliveries<T> {
     intake: Intake<Told>,
     batch: Option<Unpacked>,
@@ -209,7 +212,7 @@ impl<T> Deliveries<T> {
         }
     }
 
-    /// The next delivery of the batch at hand.
+    /// The next delivery of the present batch.
     fn unpack(&mut self) -> Option<Result<Delivery<T>, StreamError>> {
         let batch = self.batch.as_mut()?;
         let payload = batch.payloads.next()?;

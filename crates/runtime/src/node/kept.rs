@@ -1,4 +1,4 @@
-//! What a user keeps going until he drops it: each takes room in a window.
+//! Posts and repetitions that a user keeps going until it drops them. Each takes room in a window.
 use super::{
     Abandon, Wiring,
     window::{Limits, Window},
@@ -12,26 +12,27 @@ use std::sync::{
     atomic::{AtomicU64, Ordering::Relaxed},
 };
 
-/// Where requests enter the algorithm.
+/// The entrance of requests to the algorithm.
 struct Inlet<R: 'static> {
     requests: Addr<R>,
-    /// Where a process tells itself that the thread has taken what ends something.
+    /// The address by which a process tells itself that the protocol thread has handled the end of a post
+    /// or repetition.
     marks: Addr<link::SendRequest<Bytes>>,
     me: ProcessId,
-    /// The longest message.
+    /// The longest message, in bytes.
     longest: usize,
 }
 
-/// What one module keeps going, by requests of type `R`.
+/// The posts or repetitions of one module, which are made by requests of type `R`.
 pub(super) struct Kept<R: 'static> {
     inlet: OnceLock<Inlet<R>>,
     window: Window,
-    /// How many were begun so far.
+    /// The number that were begun so far.
     begun: AtomicU64,
 }
 
 impl<R: Send + 'static> Kept<R> {
-    /// No more at a time than the limits allow.
+    /// Limits how many are kept going at a time.
     pub fn new(limits: Limits) -> Self {
         Kept {
             inlet: OnceLock::new(),
@@ -40,7 +41,7 @@ impl<R: Send + 'static> Kept<R> {
         }
     }
 
-    /// From now on requests go there, with messages of so many bytes at most.
+    /// From now on requests go to `requests`, with messages of at most `longest` bytes.
     pub fn open(self: &Arc<Self>, wiring: &Wiring, requests: Addr<R>, longest: usize) {
         let (kept, me) = (self.clone(), wiring.host.me());
         let marks = wiring.links.at("sent").open(Addr::new(move |mark| {
@@ -52,18 +53,19 @@ impl<R: Send + 'static> Kept<R> {
             me,
             longest,
         };
-        // Wired once, by the builder that made it.
+        // The builder that made this sets it once.
         let _ = self.inlet.set(inlet);
     }
 
-    /// Waits for room for something of this size; says its number. Whoever stops waiting has begun nothing.
+    /// Waits for room for one of this size, and returns its number. A caller that stops waiting has begun
+    /// nothing.
     pub async fn begin(&self, size: usize) -> Result<u64, Error> {
         self.check(size)?;
         self.window.take(size).await?.keep(size);
         Ok(self.begun.fetch_add(1, Relaxed) + 1)
     }
 
-    /// Whether something of this size may be sent.
+    /// Whether a message of this size may be sent.
     pub fn check(&self, size: usize) -> Result<(), Error> {
         let Some(inlet) = self.inlet.get() else {
             return Err(self.window.closed().unwrap_or(Error::NotStarted));
@@ -75,14 +77,15 @@ impl<R: Send + 'static> Kept<R> {
         Ok(())
     }
 
-    /// Requests something.
+    /// Passes a request to the algorithm.
     pub fn request(&self, request: R) {
         if let Some(inlet) = self.inlet.get() {
             inlet.requests.send(request);
         }
     }
 
-    /// Something of this size ends with this request: its room is given back when the thread has taken that.
+    /// Passes a request to the algorithm that ends one of this size. Its room is given back when the
+    /// protocol thread has handled the request.
     pub fn end(&self, request: R, size: usize) {
         if let Some(inlet) = self.inlet.get() {
             inlet.requests.send(request);
@@ -95,7 +98,7 @@ impl<R: Send + 'static> Kept<R> {
         }
     }
 
-    /// Only a process's own marks count.
+    /// A mark has come back. Marks of other processes are ignored.
     fn upon_mark(&self, me: ProcessId, mark: &link::Deliver<Bytes>) {
         if mark.from == me
             && let Ok(size) = <[u8; 8]>::try_from(&mark.message[..])

@@ -1,4 +1,4 @@
-//! The handle of lattice agreement: what is decided can be ordered.
+//! The handle of lattice agreement, whose decisions are ordered.
 use super::{
     Builder, Wiring,
     operations::{Begun, Operations, Sharing},
@@ -27,10 +27,10 @@ pub(super) const LATTICE_AGREEMENT: &str = "lattice-agreement:repeated snapshot:
 /// Proposes values of the join-semilattice `L` to one module of lattice agreement, again and again.
 /// Clones share the module.
 ///
-/// This process has one proposal in flight at a time: others wait in line, and the join of all that wait is
-/// proposed next, for all of them. A call that is dropped while it waits in line has not proposed, and never will;
-/// one that is dropped while its proposal is in flight has, and the line goes on when that is decided. Where there
-/// is no majority, proposals wait for it.
+/// This process has one proposal in flight at a time: others wait in a queue, and the join of all that wait
+/// is proposed next, for all of them. A call that is dropped while it waits in the queue has not proposed,
+/// and never will. A call that is dropped while its proposal is in flight has proposed, and the queue
+/// continues when that proposal is decided. While there is no majority, proposals wait for it.
 pub struct LatticeProposer<L: 'static> {
     pub(super) operations: Arc<Operations<(), L, LatticeResponse<L>>>,
 }
@@ -50,10 +50,11 @@ impl<L> fmt::Debug for LatticeProposer<L> {
 }
 
 impl<L: Lattice> LatticeProposer<L> {
-    /// Of which a message carries the join of what a process has proposed, as long as this at most.
+    /// A proposer where the join of this process's proposals has at most `longest` bytes, because a message
+    /// carries that join.
     pub(super) fn new(limits: Limits, longest: usize) -> Self {
         let join = |value: &mut L, next: L| value.join(&next);
-        // What this process has proposed.
+        // The join of this process's proposals.
         let own = Mutex::new(L::default());
         let admit = move |(): &(), value: &L| {
             let mut own = own.lock().unwrap_or_else(PoisonError::into_inner);
@@ -67,34 +68,37 @@ impl<L: Lattice> LatticeProposer<L> {
     }
 
     /// Proposes a value, and waits for a decision: the join of all that this process has proposed, this
-    /// value included, and of some of what the others have. Of any two decisions of any processes, one is
-    /// at most the other, and no decision is less than one that was returned before its call.
+    /// value included, and of some proposals of other processes. Of any two decisions of any processes, one
+    /// is less than or equal to the other, and no decision is less than one that was returned before its
+    /// call.
     ///
     /// To propose the least value, `L::default()`, is to read.
     ///
     /// # Errors
-    /// As [`Failed`](MemoryError::Failed): [`NotStarted`](Error::NotStarted); [`TooLarge`](Error::TooLarge): a
-    /// message carries of each process the join of all that it has proposed, and the limit of such a join is that
-    /// of messages by n+1; [`Unencodable`](Error::Unencodable) when the value does not come back from the codec as
-    /// it was. [`Stopped`](Error::Stopped), [`Excluded`](Error::Excluded),
-    /// [`ReportedCrashed`](Error::ReportedCrashed), [`Panicked`](Error::Panicked) when the node has ended before it
-    /// began: nothing was proposed. [`OutcomeUnknown`](Error::OutcomeUnknown) when it ends while the proposal is in
-    /// flight: the value may be in what the others decide, at any time, or never.
+    /// As [`Failed`](MemoryError::Failed): [`NotStarted`](Error::NotStarted);
+    /// [`TooLarge`](Error::TooLarge): a message carries, for each process, the join of all its proposals,
+    /// and such a join has at most the limit of messages divided by n+1;
+    /// [`Unencodable`](Error::Unencodable) when the decoded value would differ from the original.
+    /// [`Stopped`](Error::Stopped), [`Excluded`](Error::Excluded),
+    /// [`ReportedCrashed`](Error::ReportedCrashed), [`Panicked`](Error::Panicked) when the node has ended
+    /// before the proposal began: nothing was proposed. [`OutcomeUnknown`](Error::OutcomeUnknown) when it
+    /// ends while the proposal is in flight: the value may be in the decisions of the others, at any time,
+    /// or never.
     pub async fn propose(&self, value: &L) -> Result<L, MemoryError> {
         match self.operations.operate((), 0, value.clone()).await? {
             LatticeResponse::Decided(decision) => Ok(decision),
-            // A proposal has begun that the handle knows nothing of.
+            // Some other code has begun a proposal that the handle does not know.
             LatticeResponse::Refused(_) => Err(MemoryError::Busy),
         }
     }
 
-    /// How far the proposals of this process have come.
+    /// Counts of this process's proposals: waiting, in flight, and returned.
     pub fn progress(&self) -> Progress {
         self.operations.progress()
     }
 }
 
-/// What this process has proposed, with this value, if a message carries it.
+/// The join of this process's proposals and this value, if a message can carry it.
 fn joined<L: Lattice>(own: &L, value: &L, limit: usize) -> Result<L, MemoryError> {
     let mut joined = own.clone();
     joined.join(value);
@@ -121,9 +125,10 @@ impl Wiring {
 
 /// Lattice agreement.
 impl Builder {
-    /// Declares lattice agreement on values of type `L`, of which processes propose as often as they like:
-    /// what is decided grows, the same way for everybody. It needs no consensus: over an atomic snapshot by
-    /// majorities, without a leader or a detector. Proposals are decided as long as a majority lives.
+    /// Declares lattice agreement on values of type `L`. Processes propose as often as they like, and the
+    /// decisions grow in the same way at every process. It needs no consensus: it stands on an atomic
+    /// snapshot by majorities, and needs no leader and no failure detector. Proposals are decided as long
+    /// as a majority is alive.
     ///
     /// # Errors
     /// When the name is used already.

@@ -1,4 +1,4 @@
-//! Leadership with a fence: who holds the present term, and its place in the order.
+//! Leadership with a fence: the holder of the present term, and the term's place in the order.
 //!
 //! It stands on a replicated machine: whoever Ω trusts claims the next term by a command, and the place of the
 //! claim in the order is the term's fence. So terms are ordered, and known by the same fence everywhere.
@@ -11,12 +11,12 @@ use std::{fmt, sync::Arc};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-/// Who holds a term.
+/// The holder of a term.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Holder {
     pub process: ProcessId,
-    /// The place of its claim in the order: each term has a higher one than all before.
+    /// The place of the claim in the order. It is higher than those of all earlier terms.
     pub fence: u64,
 }
 
@@ -55,9 +55,9 @@ impl Machine for Terms {
     }
 }
 
-/// A term of this process. Whoever it writes to compares fences: of two terms the one with the higher fence
-/// counts, and what comes with a lower one is refused. For a process that is paused or cut off learns too late
-/// that its term is over; that is what the fence is for.
+/// A term of this process. Every recipient of its writes must compare fences: of two terms the one with the
+/// higher fence counts, and a write with a lower fence is refused. The reason is that a process that is
+/// paused or cut off learns too late that its term is over.
 #[derive(Debug)]
 pub struct Term {
     fence: u64,
@@ -65,13 +65,14 @@ pub struct Term {
 }
 
 impl Term {
-    /// What is told to whoever is written to in this term.
+    /// The number to be sent with every write in this term.
     pub fn fence(&self) -> u64 {
         self.fence
     }
 
-    /// Cancelled once this process knows that the term is over: another one has begun, Ω trusts somebody
-    /// else, this process is cut off from a majority, or the node has stopped or may not take part.
+    /// A token that is cancelled when this process learns that the term is over: another term has begun, Ω
+    /// trusts another process, this process is cut off from a majority, or the node has stopped or may not
+    /// take part.
     pub fn lost(&self) -> &CancellationToken {
         &self.lost
     }
@@ -83,8 +84,9 @@ impl Drop for Term {
     }
 }
 
-/// Campaigns for the terms of one leadership, and sees who holds them. Clones do the same: but one task of a
-/// process should campaign, for each claim ends the term before it, that of the same process, too.
+/// Campaigns for the terms of one leadership, and shows their holders. Clones are handles on the same
+/// leadership. Only one task of a process should campaign, because each claim ends the term before it, even
+/// a term of the same process.
 #[derive(Clone)]
 pub struct Leadership {
     me: ProcessId,
@@ -105,7 +107,7 @@ impl fmt::Debug for Leadership {
     }
 }
 
-/// The node has stopped, or may not take part.
+/// Cancels the token when the node has stopped, or may not take part.
 struct Ended(CancellationToken);
 
 impl Abandon for Ended {
@@ -119,11 +121,11 @@ impl Abandon for Ended {
 }
 
 impl Leadership {
-    /// Waits until Ω trusts this process, and claims the next term. A call that is dropped may have claimed a
-    /// term: nobody leads in it, until another is claimed.
+    /// Waits until Ω trusts this process, and claims the next term. A call that is dropped may have claimed
+    /// a term. Then nobody leads in that term, until another one is claimed.
     ///
     /// # Errors
-    /// Those of a node that has stopped, or may not take part.
+    /// When the node has stopped or this process may not take part.
     pub async fn acquired(&self) -> Result<Term, Error> {
         let mut trusted = self.trusted.clone();
         loop {
@@ -135,14 +137,14 @@ impl Leadership {
             }
             match self.terms.submit(()).await {
                 Ok(fence) => return Ok(self.watched(fence)),
-                // Whether it was claimed is not known: the next claim is another term.
+                // It is unknown whether this claim succeeded. The next claim is for another term.
                 Err(SubmitError::OutcomeUnknown) => {}
                 Err(SubmitError::NotSubmitted(error)) => return Err(error),
             }
         }
     }
 
-    /// The newest term that is known here. Another may have begun since.
+    /// The newest term that this process knows. A later one may have begun since.
     pub fn holder(&self) -> watch::Receiver<Option<Holder>> {
         self.newest.clone()
     }
@@ -155,7 +157,7 @@ impl Leadership {
         let ended = self.ended.clone();
         tokio::spawn(async move {
             tokio::select! {
-                // An error: the node has stopped.
+                // On an error the node has stopped.
                 _ = newest.wait_for(|newest| newest.is_some_and(|newest| newest.fence > fence)) => {}
                 _ = trusted.wait_for(|trusted| *trusted != Some(me)) => {}
                 _ = cut_off.wait_for(|is_cut_off| *is_cut_off) => {}
@@ -169,9 +171,9 @@ impl Leadership {
 }
 
 impl Builder {
-    /// Declares a leadership: one process at a time holds a term of it, and learns when that is over. Each term
-    /// has a fence, which is the place of its claim in the order that it shares with the node's
-    /// [replicated machines](Builder::replicated); what is said of restarts there holds here.
+    /// Declares a leadership: one process at a time holds a term of it, and learns when the term is over.
+    /// Each term has a fence: the place of its claim in the order that the leadership shares with the
+    /// node's [replicated machines](Builder::replicated). It behaves at restarts like those machines.
     ///
     /// ```no_run
     /// # async fn lead(mut builder: quorate_runtime::Builder) -> Result<(), Box<dyn std::error::Error>> {

@@ -17,10 +17,10 @@ use quorate_abstractions::{
 use quorate_core::{Addr, Host, Layer, ProcessId};
 use std::sync::{Arc, OnceLock};
 
-/// What the modules of perfect links are made of.
+/// The algorithms of a module of perfect links.
 const PERFECT: &str = "links:perfect";
 
-/// What a module of fair-loss links is made of.
+/// The algorithms of a module of fair-loss links.
 const FAIR_LOSS: &str = "links:fair-loss";
 
 impl Handles {
@@ -32,16 +32,16 @@ impl Handles {
 
 /// Links.
 impl Builder {
-    /// Declares perfect point-to-point links for messages of type `T`: what a correct process sends to a
-    /// correct one arrives, once, in no particular order. Beside the name, the names `NAME:p1`, `NAME:p2`, … are
-    /// used: each receiver is a module of its own for windows and room, so that one that does not keep up
-    /// slows what is sent to it only.
+    /// Declares perfect point-to-point links for messages of type `T`: each message from a correct process
+    /// to a correct process arrives, once, in no particular order. The declaration also uses the names
+    /// `NAME:p1`, `NAME:p2`, …: each receiver is a module of its own with its own window and room, so that
+    /// a slow receiver slows only the messages sent to it.
     ///
-    /// Before the two processes have met, messages wait. A receiver that is silent is waited for up to two
-    /// minutes; then what is sent to it waits in the link, up to the builder's
-    /// [queue limit](Builder::queue_limit), beyond which it is lost and both ends are told
-    /// ([`Gap`](crate::StreamError::Gap)). A process that is started again, without its memory, is another one, and
-    /// excluded: links carry nothing to or from it.
+    /// Messages wait until the two processes have met. A silent receiver is waited for up to two minutes.
+    /// After that, messages to it wait in the link, up to the builder's [queue
+    /// limit](Builder::queue_limit); beyond that limit they are lost and both ends are told
+    /// ([`Gap`](crate::StreamError::Gap)). A process that is started again, without its memory, counts as
+    /// another process, and is excluded: links carry nothing to or from it.
     ///
     /// # Errors
     /// When one of the names is used already.
@@ -105,15 +105,15 @@ impl Builder {
         Ok((sender, Messages::new(intake, codec)))
     }
 
-    /// Declares fair-loss links for messages of type `T`: what is sent leaves at once, as one datagram, and may
-    /// be lost, come late, or out of order. Nothing is acknowledged or sent again, so that each direction of a
-    /// channel goes on by itself when the other is cut. What is sent to a process before the two have met, or
-    /// while its reader's [backlog](Builder::backlog) is full, is lost.
+    /// Declares fair-loss links for messages of type `T`: each message is sent at once, as one datagram,
+    /// and may be lost, late, or out of order. Nothing is acknowledged or sent again, so that each
+    /// direction of a channel works even if the other is cut. A message is lost if it is sent to a process
+    /// before the two have met, or while its reader's [backlog](Builder::backlog) is full.
     ///
-    /// A message is limited to what a datagram carries, 26 bytes less than the builder's
-    /// [datagram](Builder::datagram): a longer one is refused, as [`TooLarge`](crate::Error::TooLarge). The sender
-    /// waits for its window, which is that of what the node's thread has not taken, and not for the receiver.
-    /// Before this process is admitted the window fills up.
+    /// A message must fit into a datagram: it may have 26 bytes less than the builder's
+    /// [datagram](Builder::datagram). A longer one is refused, as [`TooLarge`](crate::Error::TooLarge). The
+    /// sender waits for room in its window, which counts the messages that the node's thread has not taken
+    /// yet. It does not wait for the receiver. Before this process is admitted the window fills up.
     ///
     /// # Errors
     /// When the name is used already.
@@ -176,7 +176,7 @@ impl Builder {
         Ok((sender, Messages::new(intake, codec)))
     }
 
-    /// All processes, as far as there may be so many.
+    /// All processes of the cluster, up to the largest possible number of processes.
     pub(super) fn receivers(&self) -> Vec<ProcessId> {
         let ranks = 1..=self.processes();
         ranks.filter_map(ProcessId::from_rank).collect()
@@ -189,7 +189,7 @@ impl Builder {
     }
 }
 
-/// Has the reader told of the peers to which, or from which, something may be lost.
+/// Tells the reader of each peer to which, or from which, messages may be lost.
 fn tell_gaps(wiring: &Wiring, reader: Outlet<Arrival>) {
     let up = Addr::new(move |status| match status {
         Status::Ended { peer } | Status::Gap { peer } => reader.tell(Arrival::Gap(peer)),
@@ -198,7 +198,7 @@ fn tell_gaps(wiring: &Wiring, reader: Outlet<Arrival>) {
     link::watch_streams(&wiring.links.status(), up);
 }
 
-/// Where marks enter the lane in which this process tells itself what the link has taken.
+/// Opens the lane to this process itself in which it marks the messages that the link has taken.
 fn open_marks(
     wiring: &Wiring,
     lane: impl Layer<link::Port<Bytes>>,
@@ -208,7 +208,7 @@ fn open_marks(
     lane.attach(Addr::new(move |arrived| upon_mark(&ways, me, arrived)))
 }
 
-/// The module of what goes to one process.
+/// The module of the messages to one process.
 fn wire_way(
     wiring: &Wiring,
     to: ProcessId,
@@ -236,7 +236,7 @@ fn wire_way(
     open_way(way, me, to, lane, marks);
 }
 
-/// Where what may be lost arrives: it is, where the reader is too far behind.
+/// The address for arrivals that may be lost: they are dropped if the reader is too far behind.
 pub(super) fn offering(wiring: &Wiring, inlet: Outlet<Arrival>) -> Addr<Deliver<Bytes>> {
     let lost = wiring
         .host

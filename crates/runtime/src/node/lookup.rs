@@ -1,11 +1,12 @@
-//! Where peers are that are known by name: looked up by tasks of the user's runtime, and again while they are
-//! silent.
+//! Lookups of peers that are known by name. Tasks of the user's runtime look the names up, and do so again
+//! while the peers are silent.
 //!
-//! A peer is silent while no data flows between it and this process, or it is suspected, or it says that it does
-//! not hear this process: it may be elsewhere now. Its name is looked up at once then, and again after half a second,
-//! ever more slowly up to [`SLOWEST`], until it is silent no longer. A name that leads nowhere is no error: it may
-//! be known later, and until then an address that was known stays. Where it leads to several addresses, one stays
-//! while it is among them, and the next has its turn if the peer is silent nonetheless.
+//! A peer is silent while no data flows between it and this process, or while it is suspected, or while it
+//! says that it does not hear this process: it may have moved. Then its name is looked up at once, and
+//! again after half a second, at growing intervals of up to [`SLOWEST`], until the peer is no longer
+//! silent. A name that cannot be resolved is no error: it may be known later, and until then the known
+//! address stays in use. If the name resolves to several addresses, the present one stays in use while it
+//! is among them. If the peer is silent nonetheless, the next address is tried.
 use super::{NodeStatus, sight::Sight, snapshot::Way, socket::Bound};
 use crate::peers::{Addresses, PeerAddress, PeerName};
 use futures_core::future::BoxFuture;
@@ -21,16 +22,16 @@ use tokio::{sync::watch, time::sleep};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::warn;
 
-/// After this a name is looked up for the second time,
+/// The time until the second lookup of a name.
 const FIRST: Duration = Duration::from_millis(500);
-/// and after twice as long each time, up to this.
+/// The longest time between two lookups of a name. The time doubles with each lookup.
 const SLOWEST: Duration = Duration::from_secs(5);
 
-/// What finds the addresses of a name.
+/// The function that finds the addresses of a name.
 pub(super) type Resolver =
     Arc<dyn Fn(PeerName) -> BoxFuture<'static, io::Result<Vec<SocketAddr>>> + Send + Sync>;
 
-/// The operating system's.
+/// The resolver of the operating system.
 pub(super) fn of_the_system() -> Resolver {
     Arc::new(|name| {
         Box::pin(async move {
@@ -40,18 +41,18 @@ pub(super) fn of_the_system() -> Resolver {
     })
 }
 
-/// Which addresses a socket reaches.
+/// The addresses that a socket reaches.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Family {
-    /// Whether its own address is one of the older family.
+    /// Whether the socket's own address is an IPv4 address.
     older: bool,
-    /// Whether it reaches that family only.
+    /// Whether the socket reaches addresses of its own IP version only.
     only: bool,
 }
 
 impl Family {
-    /// Those of this socket, which is bound to that address. TCP dials from sockets of either family, and a UDP
-    /// socket of the newer one may reach both.
+    /// The addresses that this socket reaches, which is bound to `address`. TCP dials from sockets of
+    /// either IP version, and a UDP socket that is bound to an IPv6 address may reach both.
     pub fn of(socket: &Bound, address: SocketAddr) -> Self {
         Family {
             older: address.is_ipv4(),
@@ -59,12 +60,12 @@ impl Family {
         }
     }
 
-    /// Whether an address is out of reach.
+    /// Whether the socket cannot reach this address.
     pub fn is_foreign(self, address: SocketAddr) -> bool {
         self.only && address.is_ipv6()
     }
 
-    /// Those of the addresses at which a peer can be talked to, the own family's first.
+    /// Those addresses at which a peer can be reached, the own IP version's first.
     fn usable(self, found: Vec<SocketAddr>) -> Vec<SocketAddr> {
         let found = found.into_iter().map(crate::peers::canonical);
         let mut usable: Vec<_> = found
@@ -75,13 +76,13 @@ impl Family {
     }
 }
 
-/// Whether nobody can be at this address.
+/// Whether no process can be at this address.
 pub(super) fn is_nowhere(address: SocketAddr) -> bool {
     address.ip().is_unspecified() || address.port() == 0
 }
 
-/// One of several addresses: the present one if it is among them, or the one behind it if that one has had its
-/// turn.
+/// Chooses one of several addresses: the present one if it is among them; or, if `next` is set, the one
+/// after it.
 fn choose(found: &[SocketAddr], present: Option<SocketAddr>, next: bool) -> Option<SocketAddr> {
     let place = found.iter().position(|it| Some(*it) == present);
     match place {
@@ -91,7 +92,7 @@ fn choose(found: &[SocketAddr], present: Option<SocketAddr>, next: bool) -> Opti
     .copied()
 }
 
-/// Notes on the protocol thread who says that it does not hear this process.
+/// Notes, on the protocol thread, the processes that say that they do not hear this process.
 pub(super) fn those_that_do_not_hear(me: ProcessId) -> (Addr<Heard>, watch::Receiver<ProcessSet>) {
     let (sender, deaf) = watch::channel(ProcessSet::EMPTY);
     let heard = Addr::new(move |Heard { from, beat }: Heard| {
@@ -107,21 +108,21 @@ pub(super) fn those_that_do_not_hear(me: ProcessId) -> (Addr<Heard>, watch::Rece
     (heard, deaf)
 }
 
-/// What the look-ups of one node need. Clones share it.
+/// The state that the lookups of one node share, as do clones.
 #[derive(Clone)]
 pub(super) struct Lookups {
     pub resolver: Resolver,
     pub family: Family,
     pub addresses: Addresses,
     pub status: watch::Receiver<NodeStatus>,
-    /// Those that say that they do not hear this process.
+    /// The processes that say that they do not hear this process.
     pub deaf: watch::Receiver<ProcessSet>,
-    /// A look-up may outlast the node for a while.
+    /// Weak, because a lookup may outlast the node for a while.
     pub sight: Weak<Sight>,
 }
 
 impl Lookups {
-    /// Looks up those of the `peers` that are names, until what is returned is dropped.
+    /// Looks up those `peers` that are names, until the returned guard is dropped.
     pub fn start(&self, peers: &[PeerAddress]) -> DropGuard {
         let end = CancellationToken::new();
         let me = self.status.borrow().me;
@@ -138,9 +139,9 @@ impl Lookups {
         end.drop_guard()
     }
 
-    /// Looks one peer's name up again and again while it is silent, until the node is gone.
+    /// Looks up one peer's name again and again while the peer is silent, until the node is gone.
     async fn follow(mut self, peer: ProcessId, name: PeerName) {
-        // Each address is used for one look longer.
+        // Each address is used for one more lookup before the next one is tried.
         let mut had_its_turn = false;
         let mut pause = FIRST;
         loop {
@@ -157,7 +158,8 @@ impl Lookups {
         }
     }
 
-    /// Acts upon what a look-up has found. Says whether the address in use stays, and should do so for the last time.
+    /// Uses the addresses that a lookup has found. Returns whether the address in use stays the same; the
+    /// next lookup then chooses another.
     fn upon_found(
         &self,
         peer: ProcessId,
@@ -188,7 +190,7 @@ impl Lookups {
         if self.addresses.set(peer, address)
             && let Some(other) = other
         {
-            // One of them has moved, and is found elsewhere next; or the names are wrong.
+            // One of the two has moved, and its next lookup finds its new address; or the names are wrong.
             warn!(%peer, %name, %address, "it is where {other} is, or was");
         }
         if let Some(sight) = self.sight.upgrade() {
@@ -200,7 +202,7 @@ impl Lookups {
         self.deaf.borrow().contains(peer) || is_silent(&self.status.borrow(), peer)
     }
 
-    /// Waits until a peer is silent; fails when the node is gone.
+    /// Waits until a peer is silent. Fails when the node is gone.
     async fn until_silent(&mut self, peer: ProcessId) -> Result<(), watch::error::RecvError> {
         while !self.is_silent(peer) {
             tokio::select! {
@@ -212,8 +214,8 @@ impl Lookups {
     }
 }
 
-/// Whether no data flows between a peer and this process, or it is suspected. Who is suspected since it is cut off
-/// from others is heard.
+/// Whether no data flows between a peer and this process, or the peer is suspected. A peer that is
+/// suspected only because it is cut off from others is heard, and not silent.
 fn is_silent(now: &NodeStatus, peer: ProcessId) -> bool {
     let is_reached = now
         .peers

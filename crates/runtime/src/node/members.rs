@@ -1,4 +1,4 @@
-//! The stream of group membership: who is there, as all agree.
+//! The stream of group membership: the views on which all processes agree.
 use super::{
     Builder,
     outlet::{Cost, Intake, OVERHEAD, Outlet},
@@ -21,8 +21,7 @@ impl Cost for View {
     }
 }
 
-/// The views of a group, in order, the first with everybody: a [`Stream`] that ends when the node
-/// stops.
+/// The views of a group, in order; the first has all processes. A [`Stream`] that ends when the node stops.
 pub struct Members(Intake<View>);
 
 crate::debug::opaque!(Members);
@@ -37,8 +36,8 @@ impl Stream for Members {
 
 /// Group membership.
 impl Builder {
-    /// Declares group membership, over the perfect failure detector: the processes agree, view by
-    /// view, on who has crashed. Any number of crashes; nobody joins.
+    /// Declares group membership, over the perfect failure detector: the processes agree, view by view, on
+    /// which processes have crashed. It tolerates any number of crashes; no process joins.
     ///
     /// # Errors
     /// When the system is not [assumed to be synchronous](Builder::assume_synchronous), or when the

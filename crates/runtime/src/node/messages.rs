@@ -1,4 +1,5 @@
-//! The handles of point-to-point links: messages to one process at a time, and what arrives from all.
+//! The handles of point-to-point links: messages to one process at a time, and the messages that arrive
+//! from all processes.
 use super::{
     codec::Coding,
     flow::Flow,
@@ -25,13 +26,14 @@ use std::{
 };
 
 /// Sends messages of type `T` to one process at a time, through one module of a node. Clones share the
-/// module's windows, of which there is one for each receiver: one that does not keep up slows what is sent to
-/// it, and nothing else.
+/// module's windows. Each receiver has its own window, so that a slow receiver slows only the messages that
+/// are sent to it.
 pub struct Sender<T> {
-    /// By receiver, in rank order.
+    /// The flows by receiver, in rank order.
     ways: Arc<[Arc<Flow>]>,
     codec: Coding<T>,
-    /// What a datagram carries, where that is the limit: known once the node has started.
+    /// The bytes that a datagram carries, if that is the limit of a message. It is known once the node has
+    /// started.
     datagram: Option<Arc<OnceLock<usize>>>,
 }
 
@@ -64,12 +66,13 @@ impl<T> Sender<T> {
         }
     }
 
-    /// Waits for room for one message to this process: in the [window](super::Builder::window) of what is
-    /// sent to it, and at the process itself, which may not owe too much, and whose user may not be behind.
+    /// Waits for room for one message to this process: in the [window](super::Builder::window) of the
+    /// messages to it, and at the process itself, which must not have too many bytes that it has not
+    /// acknowledged, and whose reader must not be behind.
     ///
-    /// A call that is dropped while it waits has taken nothing; callers are let through in the order in which
-    /// they came. A permit that is held takes room from others: send soon, or drop it. The length of the
-    /// message is not known yet, so that a few permits use the window up.
+    /// A call that is dropped while it waits has taken no room. Callers are let through in the order in
+    /// which they came. A permit takes room from others while it is held: send soon, or drop it. Since the
+    /// length of the message is not known yet, a few permits use up the window.
     ///
     /// # Errors
     /// [`NotMember`](Error::NotMember) when there is no such process; [`NotStarted`](Error::NotStarted),
@@ -84,8 +87,8 @@ impl<T> Sender<T> {
         })
     }
 
-    /// Waits for room as [`reserve`](Sender::reserve) does, and sends. That the call has returned says that
-    /// the message is on its way, not that it has arrived. To oneself one sends as to anybody.
+    /// Waits for room as [`reserve`](Sender::reserve) does, and sends. When the call returns, the message
+    /// is in flight, and need not have arrived. A process can also send to itself.
     ///
     /// A call that is dropped while it waits has not sent.
     ///
@@ -99,7 +102,7 @@ impl<T> Sender<T> {
         Ok(())
     }
 
-    /// Sends, if there is room now and nobody waits for it.
+    /// Sends, if there is room now and no other caller waits for room.
     ///
     /// # Errors
     /// [`Full`](TrySendError::Full), with the message; and as [`send`](Sender::send).
@@ -112,7 +115,8 @@ impl<T> Sender<T> {
         }
     }
 
-    /// How many messages to this process wait for the links to take them; 0 where there is no such process.
+    /// The number of messages to this process that wait for the links to take them; 0 if there is no such
+    /// process.
     pub fn pending(&self, to: ProcessId) -> u64 {
         self.ways.get(to.index()).map_or(0, |way| way.pending())
     }
@@ -145,8 +149,8 @@ impl<T> SendPermit<'_, T> {
     /// Sends, without waiting.
     ///
     /// # Errors
-    /// [`TooLarge`](Error::TooLarge), [`Unencodable`](Error::Unencodable), and those of a node that has
-    /// ended since: the message was not sent.
+    /// [`TooLarge`](Error::TooLarge), [`Unencodable`](Error::Unencodable), and the errors of a node that
+    /// has ended since the permit was given: the message was not sent.
     pub fn send(self, message: T) -> Result<(), Error> {
         let payload = self.sender.encode(&message)?;
         self.way.request_in(self.room, payload)?;
@@ -160,7 +164,7 @@ impl<T> fmt::Debug for SendPermit<'_, T> {
     }
 }
 
-/// Why nothing was sent at once.
+/// The reason why a message was not sent at once.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum TrySendError<T> {
     /// There is no room at the moment. Here is the message.
@@ -171,10 +175,10 @@ pub enum TrySendError<T> {
     Failed(#[from] Error),
 }
 
-/// What goes from the protocol thread to a reader.
+/// An item that the protocol thread passes to a reader.
 pub(super) enum Arrival {
     Message(ProcessId, Bytes),
-    /// The channel to this process, or from it, has lost what waited in it.
+    /// The channel to this process, or from it, has lost the messages that waited in it.
     Gap(ProcessId),
 }
 
@@ -187,16 +191,18 @@ impl Cost for Arrival {
     }
 }
 
-/// What arrives at this process, each message with its sender: a [`Stream`] that ends when the node stops.
+/// The messages that arrive at this process, each with its sender: a [`Stream`] that ends when the node
+/// stops.
 ///
-/// Of perfect links: what is not read waits, up to the builder's [limit](super::Builder::backlog). From half
-/// of it on those who send to this process are slowed, so that a slow reader sees all. One that reads nothing
-/// at all for 10 seconds gets, beyond the limit, [`StreamError::Lagged`], and the end. Where the channel to a
-/// peer, or from it, has lost what waited in it, there is [`StreamError::Gap`]: what the two sent each other before
-/// may be missing. Of fair-loss and stubborn links: what comes while the limit is used up is lost.
+/// Of perfect links: messages that are not read wait, up to the builder's [limit](super::Builder::backlog).
+/// From half of the limit on, the senders are slowed, so that a slow reader can see all messages. A reader
+/// that reads nothing at all for 10 seconds gets [`StreamError::Lagged`] when more than the limit waits,
+/// and the stream ends. If the channel to a peer, or from it, has lost the messages that waited in it, the
+/// stream gives [`StreamError::Gap`]: earlier messages between the two processes may be missing. Of
+/// fair-loss and stubborn links: messages that arrive while the limit is used up are lost.
 ///
-/// A payload that is no `T` gives [`StreamError::UndecodableMessage`]. After this and after a gap the stream goes
-/// on, after any other error it ends. A call of `next` that is dropped has taken nothing.
+/// A payload that is no `T` gives [`StreamError::UndecodableMessage`]. After this error and after a gap the
+/// stream goes on, after any other error it ends. A call of `next` that is dropped has taken no message.
 pub struct Messages<T> {
     intake: Intake<Arrival>,
     decode: fn(Bytes) -> Option<T>,
@@ -234,8 +240,8 @@ impl<T> Stream for Messages<T> {
     }
 }
 
-/// Opens the way to one process: what is requested goes into `lane`, and behind each message a mark to this
-/// process itself into `marks`, which comes back when the link has taken both.
+/// Opens the flow to one process. Requests go into `lane`. Behind each message a mark to this process
+/// itself goes into `marks`; the mark comes back when the link has taken both.
 pub(super) fn open_way(
     way: &Flow,
     me: Origin,
@@ -249,7 +255,7 @@ pub(super) fn open_way(
             to: To::One(to),
             message,
         });
-        // One at a time: the flow numbers its requests under a lock.
+        // There is one request at a time: the flow numbers its requests under a lock.
         let number = requests.fetch_add(1, Relaxed) + 1;
         marks.send(SendRequest {
             to: To::One(me.process),
@@ -259,7 +265,7 @@ pub(super) fn open_way(
     way.open(me, port);
 }
 
-/// The mark of the message of this number to that process.
+/// The mark of the message with this number to that process.
 fn mark(to: ProcessId, number: u64) -> Bytes {
     let mut mark = BytesMut::with_capacity(12);
     put_number(to.rank() as u64, &mut mark);
@@ -267,7 +273,7 @@ fn mark(to: ProcessId, number: u64) -> Bytes {
     mark.freeze()
 }
 
-/// A mark has come back: its message has left the window. Only a process's own marks count.
+/// A mark has come back: its message has left the window. Marks of other processes are ignored.
 pub(super) fn upon_mark(ways: &[Arc<Flow>], me: ProcessId, arrived: Deliver<Bytes>) {
     let Deliver { from, mut message } = arrived;
     if from != me {

@@ -10,9 +10,10 @@ use tokio::{
 };
 
 impl Builder {
-    /// Tells the program's `metrics` recorder so often what the node has counted and how the exchange with each peer
-    /// goes; and once more when the node has stopped, when nothing is owed any more. With the feature `metrics`. Zero is
-    /// taken for a millisecond.
+    /// Publishes the node's counters and its gauges of each peer to the program's `metrics` recorder, each
+    /// time this interval has passed. Publishes them once more when the node has stopped; then no bytes are
+    /// unacknowledged any more. Needs the feature `metrics`. An interval of zero is taken for a
+    /// millisecond.
     ///
     /// | name | kind | labels, beside `cluster` and `process` |
     /// |---|---|---|
@@ -20,7 +21,7 @@ impl Builder {
     /// | `quorate_peer_owed_bytes` | gauge | `peer`: see [`Gauge::owed`] |
     /// | `quorate_peer_in_flight_bytes` | gauge | `peer`: see [`Gauge::in_flight`] |
     /// | `quorate_peer_window_bytes` | gauge | `peer`: see [`Gauge::window`] |
-    /// | `quorate_peer_round_trip_seconds` | gauge | `peer`; as it was measured last, and not before |
+    /// | `quorate_peer_round_trip_seconds` | gauge | `peer`; the last measurement, and absent before the first one |
     #[must_use]
     pub fn publish_metrics(mut self, every: Duration) -> Self {
         self.metrics = Some(every.max(Duration::from_millis(1)));
@@ -28,7 +29,7 @@ impl Builder {
     }
 }
 
-/// What is told, and of whom.
+/// The values that are published, with their labels.
 pub(super) struct Publisher {
     pub cluster: String,
     pub me: ProcessId,
@@ -37,7 +38,8 @@ pub(super) struct Publisher {
 }
 
 impl Publisher {
-    /// Tells the recorder so often, until the node has `ended`: then nobody holds its other end any more.
+    /// Publishes to the recorder at this interval, until the node has `ended`, when the other end of that
+    /// channel is dropped.
     pub async fn publish(self, every: Duration, mut ended: oneshot::Receiver<()>) {
         let mut ticks = interval(every);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -23,11 +23,11 @@ pub(super) struct Module {
 
 /// What is declared.
 impl Builder {
-    /// Declares a module by its wiring: `wire` is called when the node starts. `algorithms` names
-    /// what it is made of; processes whose modules differ do not talk to each other.
+    /// Declares a module by its wiring function `wire`, which is called when the node starts. `algorithms`
+    /// names the algorithms of the module; processes whose modules differ do not talk to each other.
     ///
-    /// Everything that is declared goes through here; algorithms of an application do, too, most simply by
-    /// [`custom`](Builder::custom), which gives them handles.
+    /// All modules are declared through this function. An application's own algorithms can be, too;
+    /// [`custom`](Builder::custom) is simpler, and gives them handles.
     ///
     /// # Errors
     /// When the name is used already, or is no segment of a path.

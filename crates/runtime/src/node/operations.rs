@@ -1,27 +1,29 @@
-//! The operations on one module of shared memory: on each of its objects one in flight at most, and a line of
-//! those who wait behind it.
+//! The operations on one module of shared memory. Each object has at most one operation in flight, and a
+//! queue of operations that wait behind it.
 //!
-//! Who invokes an operation on an object that has one in flight waits in the object's line. When that one
-//! returns, the next begins. Those at the front of the line who want the same kind of thing share it, where
-//! [`Sharing`] says how one operation does what all of them ask for.
+//! A caller that invokes an operation on an object that has one in flight waits in the object's queue. When
+//! that operation returns, the next one begins. Operations of the same kind at the front of the queue share
+//! one operation: [`Sharing`] says how one operation does the work of all of them.
 //!
 //! # Why sharing is linearizable
-//! Whoever shares an operation came before it began, and is answered after it has returned. Reads return what it
-//! has read. Of writes, the operation writes the value of the last; the others take effect immediately before it,
-//! in their order, where nobody sees them. All of this is between their invocations and their responses. If the
-//! operation never takes effect, none of them has.
+//! A shared operation begins after the invocation of all calls that share it, and returns before they are
+//! answered. Reads return what it has read. Of several writes, the operation writes the value of the last;
+//! the others take effect immediately before it, in their order, where nobody sees them. All of this is
+//! between their invocations and their responses. If the operation never takes effect, none of them does.
 //!
 //! # What is given up, and what is not
-//! An operation that has begun is never abandoned: its object has it in flight until it returns, whether anybody
-//! waits for it or not. Who drops his call while it waits in line leaves the line, and nothing of him stays.
+//! An operation that has begun is never abandoned: its object has it in flight until it returns, even if
+//! nobody waits for it. A caller that drops its call while it waits in the queue leaves the queue, and
+//! nothing of the call stays.
 //!
 //! # What the window bounds
-//! What is in flight. An operation takes its room when it begins, and gives it back when it returns. What waits in
-//! line takes none: it is kept for a caller who holds it, and is gone when he drops it. So an object takes the
-//! room of one operation, however many wait for it, and does not keep the others from theirs, even if it is
-//! stuck. Objects that could begin and lack room are let through in the order in which the first of their lines
-//! have come: a long operation is not overtaken for ever by short ones, and nobody waits for ever for room, as
-//! long as operations return.
+//! The window bounds the operations in flight. An operation takes its room when it begins, and gives the
+//! room back when it returns. Operations in a queue take no room: each is kept for a caller that holds it,
+//! and is gone when the caller drops it. So an object takes the room of one operation, even if many callers
+//! wait for it, and does not keep operations on other objects from theirs, even if it is stuck. Objects
+//! that lack only room to begin are let through in the order in which the first callers of their queues
+//! have come. So long operations are not overtaken by short ones for ever, and nobody waits for room for
+//! ever, as long as operations return.
 use super::{
     Abandon,
     pending::{Leave, Pending, Progress},
@@ -38,26 +40,26 @@ use std::{
 };
 use tokio::{sync::oneshot, time::Instant};
 
-/// An operation, as it goes through the port.
+/// An operation, as it is passed to the algorithm.
 pub(crate) struct Begun<K, A> {
-    /// The object that it is on.
+    /// The object of the operation.
     pub object: K,
-    /// Its number: each once.
+    /// A number that is used once.
     pub operation: u64,
-    /// What is to be done.
     pub action: A,
 }
 
-/// How those who wait for the same object share an operation.
+/// How callers that wait for the same object share an operation.
 pub(crate) struct Sharing<A> {
-    /// Whether one operation may do both: what shares with the same shares with each other.
+    /// Whether one operation may do both actions. Two actions that each share with a third share with each
+    /// other.
     shares: fn(&A, &A) -> bool,
-    /// Has an action do what the next one asks for, too.
+    /// Extends an action so that it also does the next one.
     absorb: fn(&mut A, A),
 }
 
 impl<A> Sharing<A> {
-    /// Each operation is done by itself.
+    /// No operations are shared.
     pub fn none() -> Self {
         Sharing {
             shares: |_, _| false,
@@ -65,7 +67,7 @@ impl<A> Sharing<A> {
         }
     }
 
-    /// Actions that are the same variant of an enum: the last of them is done.
+    /// Actions of the same variant of an enum share an operation, which does the last of them.
     pub fn of_a_kind() -> Self {
         Sharing {
             shares: |one, other| mem::discriminant(one) == mem::discriminant(other),
@@ -73,7 +75,7 @@ impl<A> Sharing<A> {
         }
     }
 
-    /// All actions: `join` makes one of two.
+    /// All actions share an operation: `join` makes one action of two.
     pub fn joined(join: fn(&mut A, A)) -> Self {
         Sharing {
             shares: |_, _| true,
@@ -82,13 +84,13 @@ impl<A> Sharing<A> {
     }
 }
 
-/// Whether an action may begin.
+/// Decides whether an action may begin.
 type Admit<K, A> = Box<dyn Fn(&K, &A) -> Result<(), MemoryError> + Send + Sync>;
 
-/// Takes an outcome, and how long the operation was in flight; or why there is none.
+/// Takes the outcome and the time during which the operation was in flight, or the error.
 type Answer<O> = Box<dyn FnOnce(Result<(O, Duration), MemoryError>) + Send>;
 
-/// Whoever waits in a line.
+/// A caller that waits in a queue.
 struct Waiting<A, O> {
     ticket: u64,
     since: Instant,
@@ -101,13 +103,13 @@ struct Waiting<A, O> {
 struct InFlight<O> {
     operation: u64,
     since: Instant,
-    /// What it has taken of the window.
+    /// The bytes that it takes of the window.
     bytes: usize,
-    /// Who shares it, and has not given up.
+    /// The callers that share it and have not given up.
     answers: Vec<(u64, Answer<O>)>,
 }
 
-/// An object that is in use: with an operation in flight, or with somebody in line, or both.
+/// An object in use: it has an operation in flight, or callers in its queue, or both.
 struct Line<A, O> {
     in_flight: Option<InFlight<O>>,
     /// In the order of their tickets.
@@ -115,11 +117,11 @@ struct Line<A, O> {
     sharers: Sharers,
 }
 
-/// Those at the front of a line who share its next operation, as far as was looked.
+/// The callers at the front of a queue that share its next operation, as far as the queue was examined.
 #[derive(Clone, Copy, Default)]
 struct Sharers {
     count: usize,
-    /// How long the longest of them is, and how many are so long.
+    /// The bytes of the longest of them, and the number of callers with this length.
     longest: usize,
     as_long: usize,
 }
@@ -133,7 +135,7 @@ impl Sharers {
         self.as_long += usize::from(bytes == self.longest);
     }
 
-    /// Whoever was at this place of the line has left it.
+    /// A caller has left this place of the queue.
     fn left(&mut self, place: usize, bytes: usize) {
         if place >= self.count {
             return;
@@ -141,7 +143,7 @@ impl Sharers {
         self.count -= 1;
         self.as_long -= usize::from(bytes == self.longest);
         if self.as_long == 0 {
-            // How long the others are is not known any more.
+            // The length of the next longest caller is unknown.
             *self = Sharers::default();
         }
     }
@@ -156,7 +158,8 @@ impl<A, O> Line<A, O> {
         }
     }
 
-    /// How much room the next operation may take. Looks at those only that have come since it was asked last.
+    /// The room that the next operation may take, in bytes. Examines only the callers that have come since
+    /// the last call.
     fn next_bytes(&mut self, sharing: &Sharing<A>) -> usize {
         let mut sharers = self.sharers;
         let first = self.waiting.front();
@@ -173,16 +176,16 @@ impl<A, O> Line<A, O> {
 }
 
 struct Ledger<K, A, O> {
-    /// How many operations were invoked, begun, and answered with an outcome.
+    /// The numbers of operations that were invoked, begun, and answered with an outcome.
     invoked: u64,
     begun: u64,
     returned: u64,
     lines: BTreeMap<K, Line<A, O>>,
-    /// The objects that could begin and lack room, by the tickets of the first in their lines.
+    /// The objects that lack only room to begin, by the tickets of the first callers in their queues.
     ready: BTreeMap<u64, K>,
 }
 
-/// Who is to be told that nothing will be done, once the ledger is free.
+/// The callers that get an error once the ledger is unlocked.
 type Refused<O> = Vec<(Answer<O>, MemoryError)>;
 
 /// One module's operations: actions of type `A` on objects named by a `K`, with outcomes of type `O`.
@@ -200,7 +203,7 @@ where
     A: Send + 'static,
     O: Clone + Send + 'static,
 {
-    /// No more operations in flight than the limits allow.
+    /// Limits the operations in flight.
     pub fn new(limits: Limits, sharing: Sharing<A>) -> Self {
         Operations {
             port: OnceLock::new(),
@@ -217,8 +220,8 @@ where
         }
     }
 
-    /// `admit` is asked for each action at the moment at which it begins; what it refuses does not begin, and its
-    /// caller gets the error.
+    /// `admit` is called for each action when it is about to begin. If it returns an error, the action does
+    /// not begin, and its caller gets the error.
     pub fn admitting(
         self,
         admit: impl Fn(&K, &A) -> Result<(), MemoryError> + Send + Sync + 'static,
@@ -235,11 +238,11 @@ where
 
     /// From now on operations go to `port`.
     pub fn open(&self, port: Addr<Begun<K, A>>) {
-        // Wired once, by the builder that made the operations.
+        // The builder that made the operations sets it once.
         let _ = self.port.set(port);
     }
 
-    /// Where the link says whether it has room.
+    /// The address at which the link says whether it has room.
     pub fn pressure(self: &Arc<Self>) -> Addr<Room> {
         let operations = self.clone();
         Addr::new(move |room| {
@@ -248,8 +251,8 @@ where
         })
     }
 
-    /// Invokes an action of so many `bytes` on an object: it begins now, or waits in line. `then` is called with
-    /// what it returns, and with how long it was in flight, where the outcome comes in.
+    /// Invokes an action of this many `bytes` on an object: it begins now, or waits in the queue. `then` is
+    /// called with the outcome and the time in flight, on the thread on which the outcome arrives.
     pub fn invoke<R: Send + 'static>(
         self: &Arc<Self>,
         object: K,
@@ -260,7 +263,7 @@ where
         let (told, outcome) = oneshot::channel();
         let answer = Box::new(move |returned: Result<(O, Duration), MemoryError>| {
             let result = returned.and_then(|(outcome, lasted)| then(outcome, lasted));
-            // Whoever has given up is not there any more.
+            // The caller may have given up: then nobody receives the result.
             let _ = told.send(result);
         });
         let mut ledger = self.ledger();
@@ -282,7 +285,7 @@ where
         Ok(Pending::new(Box::new(place), outcome))
     }
 
-    /// Invokes an action, and waits for what it returns.
+    /// Invokes an action, and waits for its outcome.
     pub async fn operate(
         self: &Arc<Self>,
         object: K,
@@ -293,7 +296,7 @@ where
             .await
     }
 
-    /// The operation on an object has returned, of which there is never another one.
+    /// The operation on an object has returned. The object has only one operation in all.
     pub fn returned_on(&self, object: &K, outcome: O) {
         let ledger = self.ledger();
         let line = ledger.lines.get(object);
@@ -304,7 +307,7 @@ where
         }
     }
 
-    /// An operation has returned: whoever shares it is answered, and the next begins.
+    /// An operation has returned: answers the callers that share it, and begins the next one.
     pub fn returned(&self, object: &K, operation: u64, outcome: O) {
         let mut ledger = self.ledger();
         let Some(ended) = ledger.end(object, operation) else {
@@ -320,13 +323,13 @@ where
         refuse(refused);
     }
 
-    /// How far the operations have come.
+    /// The counts of the operations.
     pub fn progress(&self) -> Progress {
         let ledger = self.ledger();
         let lines = || ledger.lines.values();
         let in_flight = || lines().filter_map(|line| line.in_flight.as_ref());
         let since = || {
-            // In a line the first has waited for the longest.
+            // In a queue the first caller has waited longest.
             let waiting = lines().filter_map(|line| line.waiting.front());
             let waiting = waiting.map(|waiting| waiting.since);
             in_flight().map(|it| it.since).chain(waiting)
@@ -361,7 +364,7 @@ where
         refused
     }
 
-    /// Begins an operation for those at the front of a line, as far as they share it and are admitted.
+    /// Begins an operation for the callers at the front of a queue that share it and are admitted.
     fn begin(
         &self,
         ledger: &mut Ledger<K, A, O>,
@@ -393,7 +396,7 @@ where
                 Some(action) => (self.sharing.absorb)(action, next.action),
             }
         }
-        // Where nobody was admitted nobody is left, and the room is given back.
+        // If no caller was admitted, the queue is empty, and the room is given back.
         let Some(action) = action else {
             ledger.lines.remove(&object);
             return;
@@ -415,7 +418,7 @@ where
     }
 }
 
-/// Tells those for whom nothing will be done.
+/// Gives the errors to callers whose actions do not begin.
 fn refuse<O>(refused: Refused<O>) {
     for (answer, error) in refused {
         answer(Err(error));
@@ -423,7 +426,7 @@ fn refuse<O>(refused: Refused<O>) {
 }
 
 impl<K: Ord + Clone, A, O> Ledger<K, A, O> {
-    /// Puts an action at the end of its object's line.
+    /// Puts an action at the end of its object's queue.
     fn enter(&mut self, object: &K, bytes: usize, action: A, answer: Answer<O>) -> u64 {
         self.invoked += 1;
         let ticket = self.invoked;
@@ -439,7 +442,7 @@ impl<K: Ord + Clone, A, O> Ledger<K, A, O> {
         ticket
     }
 
-    /// Takes an operation that has returned out of its line.
+    /// Removes an operation that has returned from its object.
     fn end(&mut self, object: &K, operation: u64) -> Option<InFlight<O>> {
         let line = self.lines.get_mut(object)?;
         let is_it = |it: &mut InFlight<O>| it.operation == operation;
@@ -449,7 +452,7 @@ impl<K: Ord + Clone, A, O> Ledger<K, A, O> {
         Some(ended)
     }
 
-    /// Takes whoever still waits out of its line.
+    /// Removes a caller that still waits from the queue.
     fn leave(&mut self, object: &K, ticket: u64) -> Option<Waiting<A, O>> {
         let line = self.lines.get_mut(object)?;
         let place = line.waiting.binary_search_by_key(&ticket, |w| w.ticket);
@@ -463,14 +466,14 @@ impl<K: Ord + Clone, A, O> Ledger<K, A, O> {
         left
     }
 
-    /// Takes out who shares an operation in flight and has gone.
+    /// Removes a caller that shares an operation in flight and has given up.
     fn forget(&mut self, object: &K, ticket: u64) -> Option<Answer<O>> {
         let in_flight = self.lines.get_mut(object)?.in_flight.as_mut()?;
         let place = in_flight.answers.iter().position(|it| it.0 == ticket)?;
         Some(in_flight.answers.remove(place).1)
     }
 
-    /// An object with nothing in flight is ready if somebody waits, and is forgotten if nobody does.
+    /// An object with nothing in flight becomes ready if a caller waits, and is removed if none does.
     fn settle(&mut self, object: &K) {
         let Some(line) = self.lines.get(object) else {
             return;
@@ -485,7 +488,7 @@ impl<K: Ord + Clone, A, O> Ledger<K, A, O> {
     }
 }
 
-/// An invoked operation's place.
+/// The place of an invoked operation.
 struct Invocation<K: 'static, A: 'static, O> {
     operations: Arc<Operations<K, A, O>>,
     object: K,
@@ -502,7 +505,7 @@ where
         let left = self.operations.ledger().leave(&self.object, self.ticket);
         let has_left = left.is_some();
         if has_left {
-            // It may have been a long one, before others that fit.
+            // The removed action may have been a long one that lacked room, with shorter ones behind it.
             self.operations.go_on();
         }
         has_left
@@ -510,7 +513,7 @@ where
 
     fn forget(&self) {
         let answer = self.operations.ledger().forget(&self.object, self.ticket);
-        // Not under the lock: what it holds is its caller's.
+        // Dropped after the lock is released: the answer holds values of the caller.
         drop(answer);
     }
 }
@@ -521,9 +524,9 @@ where
     A: Send + 'static,
     O: Clone + Send + 'static,
 {
-    /// Who waits in line is told, too: nothing will be done for him.
+    /// The callers that wait in a queue are told, too: their operations will never begin.
     fn close(&self, error: &Error) {
-        // Under the lock: what begins has begun before.
+        // With the lock held: an operation that has begun has begun completely.
         let mut ledger = self.ledger();
         self.window.close(error);
         let error = self.window.closed().unwrap_or_else(|| error.clone());

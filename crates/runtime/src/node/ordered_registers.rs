@@ -1,5 +1,5 @@
-//! Registers in the order of the group: what is written has a place in it, so that they can be compared and set at
-//! once, and whoever watches one sees its values in their order.
+//! Registers in the order of the group. Each write has a place in the order, so that a register can be
+//! compared and set in one step, and a watcher of a register sees its values in their order.
 //!
 //! They stand on a replicated machine. The version of a value is the place of its write in the order, the same at
 //! every process: values are told apart by that, never by their content.
@@ -22,25 +22,26 @@ use tokio::sync::watch;
 use versioned::Held;
 use watched::{Ended, Watched};
 
-/// How long a name and a value are together at most: the state is given in chunks, of which each has whole entries.
+/// The longest sum of a name and a value, in bytes. The state is transferred in chunks that each have whole
+/// entries.
 const LONGEST: usize = 512 << 10;
 
 /// What became of a comparison.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Compared<T> {
-    /// The version was the expected one: the register is set, or cleared, and this is the place of that in the order, the
-    /// version of what was set.
+    /// The register had the expected version, and was set or cleared. This is the place of that in the
+    /// order: after a set it is the new version.
     Set(u64),
-    /// It was another one: nothing is changed. The register holds this.
+    /// The register had another version, and was not changed. It holds this.
     Differs(Versioned<T>),
 }
 
-/// Why a comparison has no outcome that can be told.
+/// The reason why a comparison has no known result.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CompareError {
-    /// The version was another one, so that nothing is changed, and what the register holds is no value of the
-    /// expected type: some process writes another one.
+    /// The register had another version, and was not changed. Its value is not of the expected type: some
+    /// process writes another type.
     #[error("the value of register `{0}` is undecodable: another process writes another type")]
     UndecodableValue(String),
     /// The comparison was not submitted, or its outcome is unknown.
@@ -72,7 +73,7 @@ impl Registers {
     }
 
     fn write(&mut self, register: &[u8], version: u64, value: &[u8]) {
-        // It would keep all that arrived with it.
+        // A slice would keep the whole message in memory that it arrived in.
         let value = Bytes::copy_from_slice(value);
         let now = Held {
             value: Some(value.clone()),
@@ -132,9 +133,9 @@ impl Machine for Registers {
 
 /// Registers with values of type `T`, by name, in the order of the group. Clones do the same.
 ///
-/// Unlike [`Registers`](super::Registers), which need no leader, they stand on the order, which its leader makes: so
-/// each value has a version, a register can be compared and set at once, and be watched. A register is there as soon
-/// as it is named, without a value.
+/// [`Registers`](super::Registers) need no leader. These registers stand on a total order, which a leader
+/// makes: so each value has a version, and a register can be compared and set in one step, and watched. A
+/// register exists as soon as somebody names it, and has no value then.
 pub struct OrderedRegisters<T> {
     machine: Replicated<Registers>,
     watched: Arc<Watched>,
@@ -158,20 +159,20 @@ impl<T> fmt::Debug for OrderedRegisters<T> {
 }
 
 impl<T> OrderedRegisters<T> {
-    /// Reads a register: whatever had been written before the call, by anybody who knew it by then, is in it. It
-    /// costs what a write costs.
+    /// Reads a register. The read sees every write that had returned, to anybody, before this call. It
+    /// costs as much as a write.
     ///
     /// # Errors
-    /// [`UndecodableValue`](MemoryError::UndecodableValue) when the value is no `T`; those of a node that has not
-    /// started, has stopped, or may not take part.
+    /// [`UndecodableValue`](MemoryError::UndecodableValue) when the value is no `T`; otherwise when the
+    /// node has not started, has stopped, or this process may not take part.
     pub async fn read(&self, register: impl AsRef<[u8]>) -> Result<Versioned<T>, MemoryError> {
         let name = register.as_ref().to_vec();
         let held = self.machine.query(move |all| all.held(&name)).await?;
         decode(self.codec, register.as_ref(), held).map_err(MemoryError::UndecodableValue)
     }
 
-    /// Reads what is known of a register here, without asking anybody: others may have written since, and a process that
-    /// was started again knows of no register before it has the state.
+    /// Reads the local copy of a register, without asking other processes. Others may have written since. A
+    /// process that was started again knows no register before it has the state.
     ///
     /// # Errors
     /// [`UndecodableValue`](MemoryError::UndecodableValue) when the value is no `T`.
@@ -180,26 +181,30 @@ impl<T> OrderedRegisters<T> {
         decode(self.codec, register.as_ref(), held).map_err(MemoryError::UndecodableValue)
     }
 
-    /// Writes a register, whatever it holds. Says the version of what was written.
+    /// Writes a register, whatever it holds. Returns the version of the new value.
     ///
     /// # Errors
-    /// See [`SubmitError`]: whether it may have been written. [`TooLarge`](Error::TooLarge): the name and the value have
-    /// more than 512 KiB, or than a message may have; [`Unencodable`](Error::Unencodable).
+    /// See [`SubmitError`]: it says whether the register may have been written.
+    /// [`TooLarge`](Error::TooLarge) when the name and the value have more than 512 KiB together, or more
+    /// than a message may have; [`Unencodable`](Error::Unencodable).
     pub async fn write(&self, register: impl AsRef<[u8]>, value: &T) -> Result<u64, SubmitError> {
         let command = self.command(register.as_ref(), None, Some(value))?;
         done(self.machine.submit(command).await?)
     }
 
-    /// Clears a register, whatever it holds: it is as if it had never been written. Says the place of that in the order.
+    /// Clears a register, whatever it holds: it is as if it had never been written. Returns the place of
+    /// the change in the order.
     ///
     /// # Errors
-    /// See [`SubmitError`]: whether it may have been cleared. [`TooLarge`](Error::TooLarge), of the name.
+    /// See [`SubmitError`]: it says whether the register may have been cleared.
+    /// [`TooLarge`](Error::TooLarge) when the name is too long.
     pub async fn clear(&self, register: impl AsRef<[u8]>) -> Result<u64, SubmitError> {
         let command = self.command(register.as_ref(), None, None)?;
         done(self.machine.submit(command).await?)
     }
 
-    /// Clears a register if it holds the expected version: what was set by oneself, and is nobody else's since.
+    /// Clears a register if it has the expected version. So a process clears a value that it has set
+    /// itself, unless somebody else has set the register since.
     ///
     /// # Errors
     /// As [`compare_and_set`](OrderedRegisters::compare_and_set).
@@ -211,9 +216,10 @@ impl<T> OrderedRegisters<T> {
         self.compare(register.as_ref(), expected, None).await
     }
 
-    /// Writes a register if it holds the expected version, which a read, a write or a watch has told. Of all who expect
-    /// the same version, one sets. Zero is expected where there is no value: one sets then, until the register is
-    /// cleared again, which zero does not tell from before.
+    /// Writes a register if it has the expected version, which comes from a read, a write or a watch. Of
+    /// all callers that expect the same version, one succeeds. Version zero is expected if there is no
+    /// value. Then one caller succeeds until the register is cleared; after that zero is expected again,
+    /// and does not show that there was a value in between.
     ///
     /// ```no_run
     /// # use quorate_runtime::{node::Compared, node::OrderedRegisters};
@@ -230,9 +236,10 @@ impl<T> OrderedRegisters<T> {
     /// ```
     ///
     /// # Errors
-    /// [`UndecodableValue`](CompareError::UndecodableValue) when the version differs, and what there is is no `T`:
-    /// nothing was changed. The others are those of [`write`](OrderedRegisters::write). Where the outcome is
-    /// unknown, a read tells whether the version is still the expected one, if that was none of nothing.
+    /// [`UndecodableValue`](CompareError::UndecodableValue) when the version differs and the present value
+    /// is no `T`: nothing was changed. The others are those of [`write`](OrderedRegisters::write). If the
+    /// outcome is unknown, a read shows whether the version is still the expected one; this is no proof if
+    /// the expected version was zero.
     pub async fn compare_and_set(
         &self,
         register: impl AsRef<[u8]>,
@@ -253,7 +260,7 @@ impl<T> OrderedRegisters<T> {
         let command = command.map_err(SubmitError::NotSubmitted)?;
         match self.machine.submit(command).await? {
             Reply::Done(version) => Ok(Compared::Set(version)),
-            // Nothing was changed, whatever there is.
+            // Nothing was changed, even if the present value cannot be decoded.
             Reply::Differs(held) => match decode(self.codec, name, held) {
                 Ok(held) => Ok(Compared::Differs(held)),
                 Err(of) => Err(CompareError::UndecodableValue(of)),
@@ -261,12 +268,12 @@ impl<T> OrderedRegisters<T> {
         }
     }
 
-    /// Watches a register, as it is known here: what it holds now first, then what it holds after changes. Who is slow
-    /// misses what came between, and never what was written last. A process that was started again knows of no register
-    /// before it has the state, which is a change then.
+    /// Watches the local copy of a register: first its present value, then its value after changes. A slow
+    /// watcher misses values in between, but never the last one. A process that was started again knows no
+    /// register before it has the state; the arrival of the state then counts as a change.
     pub fn watch(&self, register: impl AsRef<[u8]>) -> RegisterWatch<T> {
         let name = register.as_ref();
-        // Under the machine's lock: nothing is written between the look and the beginning of the watch.
+        // The machine's lock is held: nothing is written between the look and the start of the watch.
         let mut told = self
             .machine
             .peek(|all| self.watched.watch(name, all.held(name)));
@@ -301,7 +308,7 @@ impl<T> OrderedRegisters<T> {
     }
 }
 
-/// A reply that compares nothing.
+/// The version from the reply to a command that compares nothing.
 fn done(reply: Reply) -> Result<u64, SubmitError> {
     match reply {
         Reply::Done(version) => Ok(version),
@@ -309,7 +316,8 @@ fn done(reply: Reply) -> Result<u64, SubmitError> {
     }
 }
 
-/// What a register holds; or, if that is no value of the type, the register's name.
+/// Decodes the content of a register. The error is the register's name, if its value is not of the type
+/// `T`.
 fn decode<T>(codec: Coding<T>, register: &[u8], held: Held) -> Result<Versioned<T>, String> {
     let name = || String::from_utf8_lossy(register).into_owned();
     let decode = |value| (codec.decode)(value).ok_or_else(name);
@@ -337,14 +345,15 @@ impl<T> fmt::Debug for RegisterWatch<T> {
 }
 
 impl<T> RegisterWatch<T> {
-    /// What the register holds, the first time; later, waits until it holds something else than was told last, or the
-    /// same written anew.
+    /// The first call returns the present content of the register. Later calls wait until the content has
+    /// changed since the last call; writing an equal value counts as a change.
     ///
-    /// Cancel safe: who stops waiting misses nothing.
+    /// Cancel safe: a caller that stops waiting misses nothing.
     ///
     /// # Errors
-    /// [`UndecodableValue`](MemoryError::UndecodableValue) when the value is no `T`: the next call waits for the
-    /// next change. Those of a node that has stopped, or may not take part: for good.
+    /// [`UndecodableValue`](MemoryError::UndecodableValue) when the value is no `T`: the next call waits
+    /// for the next change. When the node has stopped or this process may not take part: this error is
+    /// final.
     pub async fn changed(&mut self) -> Result<Versioned<T>, MemoryError> {
         if self.told.changed().await.is_err() {
             return Err(self.ended.get().cloned().unwrap_or(Error::Stopped).into());
@@ -355,8 +364,9 @@ impl<T> RegisterWatch<T> {
 }
 
 impl Builder {
-    /// Declares registers in the order that they share with the node's [replicated machines](Builder::replicated):
-    /// they can be compared and set at once, and watched. What is said of restarts there holds here.
+    /// Declares registers in the order that they share with the node's [replicated
+    /// machines](Builder::replicated): they can be compared and set in one step, and watched. They behave
+    /// at restarts like those machines.
     ///
     /// # Errors
     /// When the name is used already.

@@ -1,7 +1,8 @@
-//! What the protocol thread tells a reader, who may be slow.
+//! The stream from the protocol thread to a reader, which may be slow.
 //!
-//! What is on its way when a reader falls behind still comes, beyond the limit if need be: a reader that
-//! goes on is not cut off. One that has read nothing for as long as others wait for it is, at the limit.
+//! Items that are in flight when a reader falls behind still come, beyond the limit if necessary: a reader
+//! that goes on reading is not cut off. A reader that has read nothing during its timeout is cut off at the
+//! limit.
 use crate::{
     backlog::{AtTheLimit, Meter},
     error::{Error, StreamError},
@@ -15,12 +16,12 @@ use std::{
 };
 use tokio::sync::mpsc;
 
-/// What a payload costs a slow reader beside its own length.
+/// The cost of a payload to a slow reader in addition to its length, in bytes.
 pub(super) const OVERHEAD: usize = 64;
 
-/// What waits for a reader.
+/// An item that waits for a reader.
 pub(super) trait Cost {
-    /// How many bytes it counts for.
+    /// The bytes that it takes of the backlog.
     fn cost(&self) -> usize;
 }
 
@@ -51,7 +52,7 @@ pub(super) struct Intake<I> {
 }
 
 impl<I: Cost + Send> Outlet<I> {
-    /// An outlet for which items of at most `limit` bytes wait, and what they are taken from.
+    /// An outlet for which items of at most `limit` bytes wait, and the intake from which they are read.
     pub fn new(limit: usize) -> (Self, Intake<I>) {
         let (sender, parcels) = mpsc::unbounded_channel();
         let meter = Arc::new(Meter::new(limit));
@@ -62,8 +63,8 @@ impl<I: Cost + Send> Outlet<I> {
         (outlet, Intake { parcels, meter })
     }
 
-    /// From now on `link` is told when the reader is behind, and the reader has so much time (`timeout`) to count
-    /// on.
+    /// From now on `link` is told when the reader is behind. A reader that reads nothing is cut off after
+    /// `timeout`.
     pub fn open(&self, link: Addr<Backlog>, timeout: Duration) {
         self.meter.open(link, AtTheLimit::CutOff(timeout));
     }
@@ -78,13 +79,13 @@ impl<I: Cost + Send> Outlet<I> {
         fits
     }
 
-    /// Hands an item to the reader, unless it lags.
+    /// Gives an item to the reader, unless the reader lags.
     pub fn tell(&self, item: I) {
-        // Whoever has no reader has nobody to tell.
+        // If there is no reader, the item is dropped.
         let _ = self.hand(item);
     }
 
-    /// As [`tell`](Outlet::tell). Says whether there is a reader, who has it now.
+    /// Like [`tell`](Outlet::tell). Returns whether there is a reader, which has the item now.
     pub fn hand(&self, item: I) -> bool {
         let mut parcels = self.parcels.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(to) = &*parcels else {
@@ -105,7 +106,7 @@ impl<I: Cost + Send> Outlet<I> {
     }
 }
 
-/// What the builder keeps of each, whatever its items.
+/// The function by which the builder ends outlets, whatever their items.
 pub(super) trait End: Send + Sync {
     /// Ends the stream, with the reason of the node's end or without one.
     fn end(&self, error: Option<Error>);
@@ -124,7 +125,7 @@ impl<I> Outlet<I> {
         if let Some(to) = parcels.take()
             && let Some(error) = error
         {
-            // A reader that is gone does not mind.
+            // A reader that is gone is ignored.
             let _ = to.send(Parcel::End(error));
         }
         drop(parcels);
@@ -147,7 +148,7 @@ impl<I: Cost> Intake<I> {
         }
     }
 
-    /// The next item; after an error comes the end.
+    /// The next item. After an error the stream ends.
     pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<I, StreamError>>> {
         self.parcels.poll_recv(cx).map(|parcel| {
             Some(match parcel? {

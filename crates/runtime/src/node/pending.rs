@@ -9,19 +9,19 @@ use std::{
 };
 use tokio::sync::oneshot::{self, error::TryRecvError};
 
-/// An operation's place in the line of its object.
+/// An operation's place in the queue of its object.
 pub(super) trait Leave: Send + Sync {
-    /// Leaves the line. `false`: the operation has begun.
+    /// Leaves the queue; `false` if the operation has begun.
     fn leave(&self) -> bool;
-    /// Nobody waits for what has begun.
+    /// The operation has begun, and no caller waits for it any more.
     fn forget(&self);
 }
 
-/// An operation that was invoked, in the order of the calls: it is in flight, or waits in the line of its object
-/// until those before it have returned. As a future it is what the operation returns.
+/// An operation that was invoked, in the order of the calls. It is in flight, or waits in the queue of its
+/// object until the operations before it have returned. As a future it gives the result of the operation.
 ///
-/// Whoever drops it while it waits in line has done nothing. One that is in flight when it is dropped goes on:
-/// it takes effect, as it would otherwise, and nobody is told.
+/// If it is dropped while it waits in the queue, the operation never begins. If it is dropped while the
+/// operation is in flight, the operation goes on and takes effect as usual, but no caller gets the result.
 ///
 /// # Example
 /// ```
@@ -60,14 +60,15 @@ pub struct Pending<R> {
     has_ended: bool,
 }
 
-/// What becomes of an operation that its caller gives up.
+/// The state of an operation that its caller gives up.
 #[derive(Debug)]
 pub enum Withdrawal<R> {
-    /// It waited in line: it has not begun, and will not.
+    /// The operation waited in the queue: it has not begun, and never will.
     NotBegun,
-    /// It has begun: it takes effect once, at any time, or never. Whoever drops this is not told.
+    /// The operation has begun: it takes effect once, at any time, or never. Dropping this value gives up
+    /// the result.
     InFlight(Pending<R>),
-    /// It has just returned.
+    /// The operation has just returned.
     Returned(Result<R, MemoryError>),
 }
 
@@ -83,7 +84,7 @@ impl<R> Pending<R> {
         }
     }
 
-    /// What the operation has returned, if it has.
+    /// The result of the operation, if it has returned.
     pub fn try_outcome(&mut self) -> Option<Result<R, MemoryError>> {
         if self.has_ended {
             return None;
@@ -97,7 +98,7 @@ impl<R> Pending<R> {
         Some(outcome)
     }
 
-    /// Gives the operation up, as far as it can be: one that has not begun never will.
+    /// Gives the operation up, if possible: an operation that has not begun never will.
     pub fn withdraw(mut self) -> Withdrawal<R> {
         if !self.has_ended && self.place.leave() {
             self.has_ended = true;
@@ -113,14 +114,15 @@ impl<R> Pending<R> {
 impl<R> Future for Pending<R> {
     type Output = Result<R, MemoryError>;
 
-    /// Once it has returned it never does again.
+    /// After it has returned a result it is always pending.
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         if self.has_ended {
             return Poll::Pending;
         }
         let outcome = ready!(Pin::new(&mut self.outcome).poll(cx));
         self.has_ended = true;
-        // Nobody to answer: what was to be called with the outcome has panicked.
+        // The sender is gone without a result: the function that was to be called with the outcome has
+        // panicked.
         Poll::Ready(outcome.unwrap_or(Err(Error::OutcomeUnknown.into())))
     }
 }
@@ -139,16 +141,16 @@ impl<R> fmt::Debug for Pending<R> {
     }
 }
 
-/// How far the operations of this process on one module have come.
+/// Counts of this process's operations on one module.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub struct Progress {
-    /// Calls that wait in line, or for room in the window.
+    /// Calls that wait, in a queue or for room in the window.
     pub waiting: usize,
-    /// Operations in flight: on each object one at most, which several calls may share.
+    /// Operations in flight: at most one on each object, which several calls may share.
     pub in_flight: usize,
     /// Calls whose operations have returned.
     pub returned: u64,
-    /// For how long the oldest of those that have not returned has been, in flight or waiting.
+    /// The age of the oldest call that has not returned, whether it waits or is in flight.
     pub oldest: Option<Duration>,
 }

@@ -19,8 +19,8 @@ use std::{
     },
 };
 
-/// Updates and reads a replicated state `S` through quorums. Clones share the module. Calls of one process may
-/// overlap; where no quorum answers, they wait for one.
+/// Updates and reads a replicated state `S` through quorums. Clones share the module. Calls of one process
+/// may overlap. While no quorum answers, calls wait.
 pub struct QuorumAccess<S: State> {
     operations: Arc<Operations<u64, Call<S::Update>, Answer<S>>>,
     called: Arc<AtomicU64>,
@@ -42,20 +42,21 @@ impl<S: State> fmt::Debug for QuorumAccess<S> {
 }
 
 impl<S: State> QuorumAccess<S> {
-    /// The states of a read quorum, in the order of its processes. One of them has each update whose
-    /// [`set`](QuorumAccess::set) had returned before this was called.
+    /// The states of a read quorum, in the order of its processes. Each update whose
+    /// [`set`](QuorumAccess::set) had returned before this call is in one of them.
     ///
-    /// A call that is dropped while it waits for room has not begun; one that is dropped later goes on.
+    /// A call that is dropped while it waits for room has not begun; a call that is dropped later goes on.
     ///
     /// # Errors
     /// As [`Failed`](MemoryError::Failed): [`NotStarted`](Error::NotStarted), [`Stopped`](Error::Stopped),
-    /// [`Excluded`](Error::Excluded), [`ReportedCrashed`](Error::ReportedCrashed), [`Panicked`](Error::Panicked)
-    /// when the node has ended before, [`OutcomeUnknown`](Error::OutcomeUnknown) when it ends while this waits.
+    /// [`Excluded`](Error::Excluded), [`ReportedCrashed`](Error::ReportedCrashed),
+    /// [`Panicked`](Error::Panicked) when the node has ended before the call,
+    /// [`OutcomeUnknown`](Error::OutcomeUnknown) when it ends while this call waits.
     pub async fn get(&self) -> Result<Vec<S>, MemoryError> {
         let get = self.operations.operate(self.number(), 0, Call::Get);
         match get.await? {
             Answer::Got(states) => Ok(states),
-            // A call has begun that the handle knows nothing of.
+            // Some other code has begun a call that the handle does not know.
             Answer::Set => Err(MemoryError::Busy),
         }
     }
@@ -63,31 +64,32 @@ impl<S: State> QuorumAccess<S> {
     /// Has a write quorum apply an update.
     ///
     /// # Errors
-    /// As [`Failed`](MemoryError::Failed): [`TooLarge`](Error::TooLarge) when what this process has made of the
-    /// state would be longer than 64 KiB; and as [`get`](QuorumAccess::get): where the node had ended before,
-    /// nothing was updated; where the outcome is unknown, the update takes effect once, at any time, or never.
+    /// As [`Failed`](MemoryError::Failed): [`TooLarge`](Error::TooLarge) when all updates of this process
+    /// together would make a state longer than 64 KiB. Otherwise as [`get`](QuorumAccess::get). If the node
+    /// had ended before the call, nothing was updated; if the outcome is unknown, the update takes effect
+    /// once, at any time, or never.
     pub async fn set(&self, update: S::Update) -> Result<(), MemoryError> {
         let size = encode(&update).len();
         let set = Call::Set(update);
         match self.operations.operate(self.number(), size, set).await? {
             Answer::Set => Ok(()),
-            // A call has begun that the handle knows nothing of.
+            // Some other code has begun a call that the handle does not know.
             Answer::Got(_) => Err(MemoryError::Busy),
         }
     }
 
-    /// How far the calls of this process have come.
+    /// Counts of this process's calls: waiting, in flight, and returned.
     pub fn progress(&self) -> Progress {
         self.operations.progress()
     }
 
-    /// Each call is an object of its own: calls may overlap.
+    /// A new number: each call is an object of its own, so that calls may overlap.
     fn number(&self) -> u64 {
         self.called.fetch_add(1, Relaxed) + 1
     }
 }
 
-/// Applies an update to what this process has made of the state, if a message can carry that.
+/// Applies an update to the state that this process's updates make, if a message can carry the result.
 fn apply<S: State>(own: &Mutex<S>, update: &S::Update) -> Result<(), MemoryError> {
     let mut own = own.lock().unwrap_or_else(PoisonError::into_inner);
     let mut next = own.clone();
@@ -102,9 +104,10 @@ fn apply<S: State>(own: &Mutex<S>, update: &S::Update) -> Result<(), MemoryError
 
 /// Quorum access.
 impl Builder {
-    /// Declares access through the quorums of a system to a replicated state that begins as `initial`, the same at
-    /// every process: what [registers](Builder::registers_over) stand on. Each message carries the state: what the
-    /// updates of one process make of it has 64 KiB at most, and those of all together as much as their sum.
+    /// Declares access, through the quorums of a system, to a replicated state with the initial value
+    /// `initial`, which must be the same at every process. [Registers](Builder::registers_over) stand on
+    /// such access. Each message carries the state: the state that one process's updates make has 64 KiB at
+    /// most, and the whole state at most the sum of these.
     ///
     /// # Errors
     /// As [`registers_over`](Builder::registers_over).
@@ -139,7 +142,7 @@ impl Builder {
         initial: S,
     ) -> Result<QuorumAccess<S>, StartError> {
         self.check_system(system)?;
-        // What this process has made of the state, which a message has to carry.
+        // The state that this process's updates make, which a message must carry.
         let own = Mutex::new(initial.clone());
         let admit = move |_: &u64, call: &Call<S::Update>| match call {
             Call::Get => Ok(()),

@@ -24,7 +24,7 @@ use std::sync::Arc;
 pub(super) type NodeScope = Scope<TokioHost, PerfectLinks<TokioHost>, Datagrams<TokioHost>>;
 
 impl Wiring {
-    /// Where stacks over a quorum system are built: the host and the lanes of this module.
+    /// The scope from which stacks over a quorum system are built: the host and the lanes of this module.
     pub fn scope(&self) -> NodeScope {
         Scope {
             host: self.host.clone(),
@@ -35,17 +35,17 @@ impl Wiring {
     }
 }
 
-/// Microseconds since 1970: clocks that lag behind each other only make operations slower.
+/// Microseconds since 1970. If the clocks of processes differ, operations only become slower.
 fn epoch() -> u64 {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     since.map_or(0, |since| since.as_micros() as u64)
 }
 
-/// Over a quorum system. With generalized access, which a quorum-system file stands for unless it is said
-/// otherwise, all of these go over fair-loss lanes and flooding: they go on under each pattern of failures of the
-/// system, at the processes where it promises that, although channels fail in one direction for good. The
-/// processes must have met before, once, and the builder's [datagram](Builder::datagram) must not be below 1050
-/// bytes.
+/// Modules over a quorum system. A quorum-system file stands for generalized access unless it says
+/// otherwise. Then all these modules use fair-loss lanes and flooding. Under each pattern of failures of
+/// the system they work at the processes where the pattern promises that, although channels fail in one
+/// direction for good. The processes must have met once before, and the builder's
+/// [datagram](Builder::datagram) must not be below 1050 bytes.
 ///
 /// # Example
 /// ```
@@ -79,13 +79,14 @@ fn epoch() -> u64 {
 /// # }
 /// ```
 impl Builder {
-    /// Declares atomic registers which every process reads and writes, as [`registers`](Builder::registers), over
-    /// a quorum system. Each message carries all registers: names and values have 64 KiB together, beyond which a
-    /// write is refused when its turn comes, as [`StoreFull`](crate::MemoryError::StoreFull).
+    /// Declares atomic registers over a quorum system, which every process reads and writes like
+    /// [`registers`](Builder::registers). Each message carries all registers: names and values have at most
+    /// 64 KiB together. A write that would exceed this is refused when its turn comes, as
+    /// [`StoreFull`](crate::MemoryError::StoreFull).
     ///
     /// # Errors
-    /// [`QuorumSystemSize`](StartError::QuorumSystemSize) when the system is for another number of processes; when the
-    /// name is used already.
+    /// [`QuorumSystemSize`](StartError::QuorumSystemSize) when the system is for another number of
+    /// processes. Otherwise, when the name is used already.
     pub fn registers_over<T>(
         &mut self,
         name: impl Into<Coded<T>>,
@@ -94,10 +95,11 @@ impl Builder {
         self.carried_registers(name.into(), system, None)
     }
 
-    /// As [`registers`](Builder::registers) of bytes as they are, or, if there is a system, as
-    /// [`registers_over`](Builder::registers_over), for who wants to know which registers there are, and
-    /// how long their values: `written` is called on the protocol thread for each write that this process sees, its
-    /// own and those of others, in any order, and more than once for some.
+    /// Like [`registers`](Builder::registers) with values of raw bytes, or like
+    /// [`registers_over`](Builder::registers_over) if `system` is given. For a program that must know which
+    /// registers exist and how long their values are: `written` is called on the protocol thread for each
+    /// write that this process sees, its own and those of others, in any order, and more than once for
+    /// some.
     ///
     /// # Errors
     /// As [`registers_over`](Builder::registers_over).
@@ -125,7 +127,7 @@ impl Builder {
         self.wire_registers(name, algorithms, declared, |_, _| Ok(()), wire)
     }
 
-    /// Registers of which messages carry all.
+    /// Registers where each message carries all of them.
     fn carried_registers<T>(
         &mut self,
         Coded { name, codec }: Coded<T>,
@@ -165,8 +167,8 @@ impl Builder {
         self.wire_registers(&name, &algorithms, declared, admit, wire)
     }
 
-    /// Declares an atomic snapshot, as [`snapshot`](Builder::snapshot), over a quorum system. The limit of a
-    /// segment is 64 KiB by n, less 96 bytes.
+    /// Declares an atomic snapshot over a quorum system: see [`snapshot`](Builder::snapshot). A segment has
+    /// at most 64 KiB divided by n, minus 96 bytes.
     ///
     /// # Errors
     /// As [`registers_over`](Builder::registers_over).
@@ -207,8 +209,9 @@ impl Builder {
         Ok(Segments::new(operations, self.segment_over(), codec))
     }
 
-    /// Declares lattice agreement, as [`lattice_agreement`](Builder::lattice_agreement), over a quorum system. The
-    /// limit of what a process proposes, all together, is 64 KiB by n, less 96 bytes.
+    /// Declares lattice agreement over a quorum system: see
+    /// [`lattice_agreement`](Builder::lattice_agreement). The join of all that a process proposes has at
+    /// most 64 KiB divided by n, minus 96 bytes.
     ///
     /// # Errors
     /// As [`registers_over`](Builder::registers_over).
@@ -247,8 +250,8 @@ impl Builder {
         (STORE / self.processes()).saturating_sub(2 * ENTRY + SEGMENT)
     }
 
-    /// Refuses a system for another number of processes; of a generalized one the datagrams are checked at the
-    /// start.
+    /// Refuses a system for another number of processes. For generalized access the length of datagrams is
+    /// checked when the node starts.
     pub(super) fn check_system(&mut self, system: &QuorumSystem) -> Result<(), StartError> {
         let (own, n) = (system.processes(), self.processes());
         if own != n {

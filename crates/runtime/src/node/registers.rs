@@ -26,36 +26,37 @@ pub(super) type OnRegisters = Operations<Bytes, Action, RegisterResponse>;
 
 /// Reads and writes registers that hold values of type `T`, by name. Clones share the module.
 ///
-/// A register is there as soon as it is named, without a value, and is never removed: each process
+/// A register exists as soon as somebody names it, and has no value then. It is never removed: each process
 /// holds the last value of each register that was written.
 ///
-/// Operations on different registers are in flight together, up to the builder's [window](Builder::window). On
-/// one register this process has one in flight: others wait in the register's line, in the order of the calls.
-/// Neighbours in the line who want the same share the next operation: reads return what it has read, and of
-/// writes the last one's value is written, as if the others had been overwritten at once. Who waits in line takes
-/// no room in the window, so that a register, however many wait for it, does not keep others from theirs.
+/// Operations on different registers are in flight together, up to the builder's [window](Builder::window).
+/// On one register this process has one operation in flight: others wait in the register's queue, in the
+/// order of the calls. Operations of the same kind that are next to each other in the queue share the next
+/// operation: all reads return what it has read, and of several writes the last one's value is written, as
+/// if it had overwritten the others at once. Calls that wait in a queue take no room in the window, so that
+/// a register with many waiting calls does not keep operations on other registers from theirs.
 ///
-/// A call that is dropped while it waits, in line or for room, has not begun, and never will. One that is dropped
-/// while it is in flight goes on, and its register's line goes on when it has returned. Where the algorithm needs
-/// a majority, and there is none, operations wait for it.
+/// A call that is dropped while it waits, in the queue or for room, has not begun, and never will. A call
+/// that is dropped while it is in flight goes on, and the register's queue continues when it has returned.
+/// If the algorithm needs a majority and there is none, operations wait for it.
 pub struct Registers<T> {
     operations: Arc<OnRegisters>,
     limit: usize,
-    /// Who alone writes, if there is such a process.
+    /// The only process that writes, if there is such a process.
     writer: Option<ProcessId>,
     me: ProcessId,
     codec: Coding<T>,
 }
 
-/// What a read has returned.
+/// The result of a read.
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub struct Reading<T> {
     /// The value; `None` if the register was never written.
     pub value: Option<T>,
-    /// Which write it is of.
+    /// The identifier of the write that the value is from.
     pub tag: Tag,
-    /// How long the read was in flight.
+    /// The time during which the read was in flight.
     pub lasted: Duration,
 }
 
@@ -77,16 +78,18 @@ impl<T> fmt::Debug for Registers<T> {
 impl<T> Registers<T> {
     /// Reads a register: its value, or `None` if it was never written.
     ///
-    /// Of atomic registers, whoever reads after a write has returned gets what was written or something
-    /// newer, and whoever reads after a read has returned nothing older than that one.
+    /// If the registers are atomic, a read that begins after a write has returned gets the written value or
+    /// a newer one, and a read that begins after another read has returned gets nothing older than that
+    /// read.
     ///
     /// # Errors
     /// [`UndecodableValue`](MemoryError::UndecodableValue) when the value is no `T`.
     ///
-    /// As [`Failed`](MemoryError::Failed): [`NotStarted`](Error::NotStarted); [`TooLarge`](Error::TooLarge), of the
-    /// name. [`Stopped`](Error::Stopped), [`Excluded`](Error::Excluded),
+    /// As [`Failed`](MemoryError::Failed): [`NotStarted`](Error::NotStarted); [`TooLarge`](Error::TooLarge)
+    /// when the name is too long. [`Stopped`](Error::Stopped), [`Excluded`](Error::Excluded),
     /// [`ReportedCrashed`](Error::ReportedCrashed), [`Panicked`](Error::Panicked) when the node has ended
-    /// before it began, [`OutcomeUnknown`](Error::OutcomeUnknown) when it ends while the read is in flight.
+    /// before the read began, [`OutcomeUnknown`](Error::OutcomeUnknown) when it ends while the read is in
+    /// flight.
     pub async fn read(&self, register: impl AsRef<[u8]>) -> Result<Option<T>, MemoryError> {
         let (register, size) = self.named(register.as_ref(), 0)?;
         let read = self
@@ -98,13 +101,15 @@ impl<T> Registers<T> {
         }
     }
 
-    /// Invokes a read, without waiting: it is in flight when this returns, or has its place in the register's
-    /// line. `then` makes of what is read what the returned [`Pending`] gives. It is called as soon as the value
-    /// is there, on the thread on which the node's algorithms run, so that it should be short. If the read fails,
-    /// or the `Pending` was dropped before, it is dropped without being called.
+    /// Invokes a read, without waiting for it: when this function returns, the read is in flight or has its
+    /// place in the register's queue. `then` converts the value that was read into the result of the
+    /// returned [`Pending`]. It is called as soon as the value is there, on the thread on which the node's
+    /// algorithms run, so that it should be short. If the read fails, or the `Pending` was dropped before,
+    /// `then` is dropped without being called.
     ///
     /// # Errors
-    /// As [`read`](Registers::read): those that are known now here, the others where the [`Pending`] is awaited.
+    /// As [`read`](Registers::read). This function returns the errors that are known at once; awaiting the
+    /// [`Pending`] gives the others.
     pub fn read_then<R: Send + 'static>(
         &self,
         register: impl AsRef<[u8]>,
@@ -129,16 +134,16 @@ impl<T> Registers<T> {
     /// Writes a register.
     ///
     /// # Errors
-    /// [`NotWriter`](MemoryError::NotWriter) when another process alone writes;
-    /// [`Exhausted`](MemoryError::Exhausted); [`StoreFull`](MemoryError::StoreFull), over a quorum system: nothing was
-    /// written.
+    /// [`NotWriter`](MemoryError::NotWriter) when another process is the only one that writes;
+    /// [`Exhausted`](MemoryError::Exhausted); over a quorum system, [`StoreFull`](MemoryError::StoreFull):
+    /// nothing was written.
     ///
-    /// As [`Failed`](MemoryError::Failed): [`NotStarted`](Error::NotStarted); [`TooLarge`](Error::TooLarge), of the
-    /// name and the value together; [`Unencodable`](Error::Unencodable): nothing was written.
-    /// [`Stopped`](Error::Stopped), [`Excluded`](Error::Excluded), [`ReportedCrashed`](Error::ReportedCrashed),
-    /// [`Panicked`](Error::Panicked) when the node has ended before it began: nothing was written.
-    /// [`OutcomeUnknown`](Error::OutcomeUnknown) when it ends while the write is in flight: it takes effect once,
-    /// at any time, or never.
+    /// As [`Failed`](MemoryError::Failed): [`NotStarted`](Error::NotStarted); [`TooLarge`](Error::TooLarge)
+    /// when the name and the value together are too long; [`Unencodable`](Error::Unencodable): nothing was
+    /// written. [`Stopped`](Error::Stopped), [`Excluded`](Error::Excluded),
+    /// [`ReportedCrashed`](Error::ReportedCrashed), [`Panicked`](Error::Panicked) when the node has ended
+    /// before the write began: nothing was written. [`OutcomeUnknown`](Error::OutcomeUnknown) when it ends
+    /// while the write is in flight: the write takes effect once, at any time, or never.
     pub async fn write(&self, register: impl AsRef<[u8]>, value: &T) -> Result<(), MemoryError> {
         let (register, size, value) = self.written(register.as_ref(), value)?;
         let write = Action::Write(value);
@@ -148,10 +153,12 @@ impl<T> Registers<T> {
         }
     }
 
-    /// Invokes a write, as [`read_then`](Registers::read_then) a read; `then` is given how long it was in flight.
+    /// Invokes a write, as [`read_then`](Registers::read_then) invokes a read. `then` is given the time
+    /// during which the write was in flight.
     ///
     /// # Errors
-    /// As [`write`](Registers::write): those that are known now here, the others where the [`Pending`] is awaited.
+    /// As [`write`](Registers::write). This function returns the errors that are known at once; awaiting
+    /// the [`Pending`] gives the others.
     pub fn write_then<R: Send + 'static>(
         &self,
         register: impl AsRef<[u8]>,
@@ -168,12 +175,12 @@ impl<T> Registers<T> {
         self.operations.invoke(register, size, write, written)
     }
 
-    /// How far the operations of this process have come.
+    /// Counts of this process's operations: waiting, in flight, and returned.
     pub fn progress(&self) -> Progress {
         self.operations.progress()
     }
 
-    /// The register's name, and how long it and a value of so many bytes are together.
+    /// The register's name, and the length of the name together with a value of this length, in bytes.
     fn named(&self, register: &[u8], length: usize) -> Result<(Bytes, usize), MemoryError> {
         let (size, limit) = (register.len().saturating_add(length), self.limit);
         if size > limit {
@@ -182,7 +189,7 @@ impl<T> Registers<T> {
         Ok((Bytes::copy_from_slice(register), size))
     }
 
-    /// The same, with the value that is to be written.
+    /// The same for a write, together with the encoded value.
     fn written(&self, register: &[u8], value: &T) -> Result<(Bytes, usize, Bytes), MemoryError> {
         if let Some(writer) = self.writer.filter(|writer| *writer != self.me) {
             return Err(MemoryError::NotWriter { writer });
@@ -206,19 +213,19 @@ fn decode<T>(
     (codec.decode)(value).map(Some).ok_or_else(undecodable)
 }
 
-/// What an outcome that is not the one of this action comes to.
+/// The error for an outcome that does not belong to this kind of action.
 fn refused(outcome: RegisterResponse, writer: Option<ProcessId>) -> MemoryError {
     match (outcome, writer) {
         (RegisterResponse::Refused(Refusal::NotWriter), Some(writer)) => {
             MemoryError::NotWriter { writer }
         }
         (RegisterResponse::Refused(Refusal::Exhausted), _) => MemoryError::Exhausted,
-        // An operation has begun that the handle knows nothing of.
+        // Some other code has begun an operation that the handle does not know.
         _ => MemoryError::Busy,
     }
 }
 
-/// Where an algorithm says that operations have returned.
+/// The address at which an algorithm indicates that operations have returned.
 fn returns(operations: &Arc<OnRegisters>) -> Addr<Indication> {
     let operations = operations.clone();
     Addr::new(move |indication: Indication| {
@@ -241,8 +248,9 @@ fn open(operations: &OnRegisters, algorithm: Addr<Request>) {
 }
 
 impl Registers<Bytes> {
-    /// Registers of the process `me` without a node, for tests of what stands on them: operations that begin go to
-    /// `algorithm`, at most so many at a time, and have returned when the address that comes back is told so.
+    /// Registers of the process `me` without a node, for tests of code that stands on registers. Operations
+    /// that begin go to `algorithm`, at most `window` at a time. An operation has returned when the test
+    /// sends its indication to the returned address.
     pub fn alone(
         me: ProcessId,
         window: usize,
@@ -266,14 +274,14 @@ impl Registers<Bytes> {
     }
 }
 
-/// Registers that are declared.
+/// Registers that are being declared.
 pub(super) struct Declared<T> {
     pub limits: Limits,
-    /// How long a name and a value are together at most.
+    /// The longest sum of a name and a value, in bytes.
     pub longest: usize,
     pub writer: Option<ProcessId>,
     pub codec: Coding<T>,
-    /// Whom operations wait for.
+    /// The rule by which operations wait for slow peers.
     pub wait: Wait,
 }
 
@@ -295,9 +303,9 @@ impl Wiring {
 
 /// Registers.
 impl Builder {
-    /// Declares atomic registers which every process reads and writes, by name, and which hold values of
-    /// type `T`: their operations are linearizable. By majorities, without a leader or a detector:
-    /// operations return as long as a majority lives.
+    /// Declares atomic registers with values of type `T`, which every process reads and writes, by name:
+    /// their operations are linearizable. They use majorities, and need no leader and no failure detector:
+    /// operations return as long as a majority is alive.
     ///
     /// # Errors
     /// When the name is used already.
@@ -305,16 +313,17 @@ impl Builder {
         self.registers_of(name.into(), Algorithm::MultiWriterMajority, None)
     }
 
-    /// As [`registers`](Builder::registers), by this algorithm, which is read from its name, too: see
-    /// [`Registers`](quorate_stacks::registers::Registers). Some have one writer, the same on every
-    /// process, which is `writer`; of those that all processes write it is `None`. Only what is
-    /// called atomic there is linearizable, and promises that no read returns something older than one
-    /// that returned before it.
+    /// Like [`registers`](Builder::registers), by this algorithm: see
+    /// [`Registers`](quorate_stacks::registers::Registers), which can also be parsed from its name. Some
+    /// algorithms have one writer: then `writer` is that process, the same on every process. For algorithms
+    /// in which all processes write, `writer` is `None`. Only the algorithms that are called atomic there
+    /// are linearizable, and promise that no read returns an older value than a read that returned before
+    /// it.
     ///
     /// # Errors
-    /// When they have one writer and none is named, or one is named and
-    /// they have many, when it is no process of the cluster, when they need the perfect failure detector
-    /// and the system is not [assumed to be synchronous](Builder::assume_synchronous), or when the name is
+    /// When the algorithm has one writer and none is named, or all processes write and a writer is named;
+    /// when the writer is no process of the cluster; when the algorithm needs the perfect failure detector
+    /// and the system is not [assumed to be synchronous](Builder::assume_synchronous); or when the name is
     /// used already.
     pub fn registers_with<T>(
         &mut self,
@@ -365,12 +374,12 @@ impl Builder {
         )
     }
 
-    /// How long a name and a value are together at most, where messages carry one register.
+    /// The longest sum of a name and a value in bytes, where a message carries one register.
     pub(super) fn longest_register(&self) -> usize {
         self.link.maximum_message.saturating_sub(HEADS)
     }
 
-    /// Declares registers that `wire` starts; `admit` is asked for what is about to begin.
+    /// Declares registers that `wire` starts. `admit` decides whether an operation may begin.
     pub(super) fn wire_registers<T>(
         &mut self,
         name: &str,

@@ -1,4 +1,4 @@
-//! Deterministic state machines that every process of a group keeps: each command of anybody is applied by
+//! Deterministic state machines that every process of a group keeps: all processes apply the commands of
 //! all of them, in one order.
 mod alone;
 mod chunk;
@@ -25,78 +25,82 @@ use std::{
 };
 use tokio::sync::oneshot;
 
-/// What is behind the head of a message: nothing, for who only wants to know that it came back; or a command.
+/// The first byte of a message without a command. Its sender only wants to know when the message comes back
+/// in the order.
 const NOTHING: u8 = 0;
 const COMMAND: u8 = 1;
 
-/// A deterministic state machine. Every process starts with an equal one, and applies the same commands in the
-/// same order: what `apply` does follows from the machine and its arguments alone. No clock, no randomness, no
-/// input, no iteration over what has no order: two replicas would differ.
+/// A deterministic state machine. Every process starts with an equal one, and applies the same commands in
+/// the same order. What `apply` does must follow from the machine and its arguments alone. It must not use
+/// a clock, randomness, input, or iteration over an unordered collection: otherwise two replicas would
+/// differ.
 ///
-/// Its state is given to who was started again in chunks, which make of a default machine what this one was.
-/// For the state as a list of values, which may be long, there is [`Items`].
+/// A process that was started again is given the state in chunks, which turn a default machine into an
+/// equal one. For a state that is a list of values, which may be long, use [`Items`].
 pub trait Machine: Default + Send + 'static {
-    /// What is asked of it.
+    /// The commands that the machine applies.
     type Command: Send + 'static;
-    /// What it answers to who has asked.
+    /// The answer to a command, for the process that submitted it.
     type Reply: Send + 'static;
 
-    /// Applies the next command. `position` is its place in the order of the group, which grows, and is the
-    /// same at every process; `origin` is who submitted it.
+    /// Applies the next command. `position` is the command's place in the order of the group, which grows,
+    /// and is the same at every process. `origin` is the process that submitted the command.
     ///
-    /// It is called on a task of the runtime that the node was started in. A panic here stops the node.
+    /// This function runs on a task of the runtime in which the node was started. A panic here stops the
+    /// node.
     fn apply(&mut self, position: u64, origin: ProcessId, command: Self::Command) -> Self::Reply;
 
-    /// As [`apply`](Machine::apply), where nobody waits for the reply: a machine whose replies take long to
-    /// make need not make this one. What becomes of the machine must be the same.
+    /// Like [`apply`](Machine::apply), for a command to whose reply nobody waits. A machine whose replies
+    /// are costly can skip the reply here. The change of the machine must be the same.
     fn apply_unanswered(&mut self, position: u64, origin: ProcessId, command: Self::Command) {
         drop(self.apply(position, origin, command));
     }
 
-    /// The state as it is now, which does not change any more: it is read later, chunk by chunk, while further
-    /// commands are applied. Chunks have at most 1 MiB; a state with a longer one is not given.
+    /// A view of the present state that does not change any more: it is read later, chunk by chunk, while
+    /// further commands are applied. A chunk has at most 1 MiB; a state with a longer chunk is not
+    /// transferred.
     fn snapshot(&self) -> View;
 
-    /// Takes in the next chunk of what [`snapshot`](Machine::snapshot) gave, in their order: the first one
-    /// into a default machine.
+    /// Takes in the next chunk of the view that [`snapshot`](Machine::snapshot) gave. The chunks come in
+    /// order; the first is taken into a default machine.
     ///
     /// # Errors
-    /// When it is no such chunk: then this process stops.
+    /// When this is not such a chunk. Then this process stops.
     fn restore(&mut self, chunk: Chunk) -> Result<(), Unreadable>;
 
-    /// All chunks were taken in.
+    /// Called after the last chunk was taken in.
     ///
     /// # Errors
-    /// When something is missing: then this process stops.
+    /// When something is missing. Then this process stops.
     fn restored(&mut self) -> Result<(), Unreadable> {
         Ok(())
     }
 
-    /// This machine, which was restored, takes the place of the one `before`: here it takes over what is no
-    /// part of the state, such as those who watch it.
+    /// Called on this machine, after it was restored, when it replaces the machine `before`. It takes over
+    /// what is no part of the state, such as the watchers of the machine.
     fn take_over(&mut self, before: Self) {
         drop(before);
     }
 }
 
-/// Why there is no reply.
+/// The reason why there is no reply to a command.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SubmitError {
     /// The command was not submitted, and will not be applied.
     #[error("not submitted: {0}")]
     NotSubmitted(#[from] Error),
-    /// The command was submitted, and may or may not be applied: the node has stopped, or this process was
-    /// given a state that stands for it.
+    /// The command was submitted, and it is unknown whether it is applied: the node has stopped, or this
+    /// process was given a state that may include it.
     #[error("outcome unknown: the command may or may not be applied")]
     OutcomeUnknown,
 }
 
-/// Who waits for a message to come back.
+/// The handler of a caller that waits for a message to come back in the order.
 enum Waiter<M: Machine> {
-    /// It wants the reply to its command.
+    /// The caller wants the reply to its command.
     Reply(Box<dyn FnOnce(M::Reply) + Send>),
-    /// It wants to look at the machine as it is then.
+    /// The caller wants to look at the machine at this point of the order.
     Look(Box<dyn FnOnce(&M) + Send>),
 }
 
@@ -126,7 +130,7 @@ impl<M: Machine> Shared<M> {
         self.machine.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A command as it travels.
+    /// Encodes a command as a message.
     fn encode(&self, command: &M::Command) -> Result<Bytes, Error> {
         let encoded = (self.codec.encode)(command)?;
         let mut body = BytesMut::with_capacity(encoded.len() + 1);
@@ -135,9 +139,10 @@ impl<M: Machine> Shared<M> {
         Ok(body.freeze())
     }
 
-    /// Sends in the room that was taken; the waiter is told when the message has come back.
+    /// Sends a message in the room that was taken. The waiter is called when the message has come back in
+    /// the order.
     fn send(&self, room: Taken<'_>, body: Bytes, waiter: Waiter<M>) -> Result<(), Error> {
-        // Under the lock: the message may be back before its waiter is here.
+        // The lock is held while sending: the message may come back before its waiter is inserted.
         let mut waiters = self.waiters();
         let id = self.flow.request_in(room, body)?;
         waiters.insert(id.sequence, waiter);
@@ -177,32 +182,34 @@ impl<M: Machine> fmt::Debug for Replicated<M> {
 }
 
 impl<M: Machine> Replicated<M> {
-    /// Submits a command, and waits until it is applied here: then it is, or will be, applied everywhere, in the
-    /// same place of the order. Waits for room first, as a broadcast does; on a process that was started again,
-    /// until it has the state.
+    /// Submits a command, and waits until it is applied here. Then it is, or will be, applied everywhere,
+    /// at the same place of the order. First it waits for room, as a broadcast does; on a process that was
+    /// started again it also waits until this process has the state.
     ///
-    /// Commands of one process are applied in the order in which these calls are let through. A call that is
-    /// dropped while it waits for room has submitted nothing; later, the command may be applied.
+    /// Commands of one process are applied in the order in which these calls get their room. A call that is
+    /// dropped while it waits for room has submitted nothing. After that the command may be applied even if
+    /// the call is dropped.
     ///
     /// # Errors
-    /// See [`SubmitError`]: whether the command was submitted.
+    /// See [`SubmitError`]: it says whether the command was submitted.
     pub async fn submit(&self, command: M::Command) -> Result<M::Reply, SubmitError> {
         let (answer, answered) = oneshot::channel();
         let then = move |reply| {
-            // Who has given up is not there any more.
+            // The caller may have given up: then nobody receives the reply.
             let _ = answer.send(reply);
         };
         self.submit_then(command, then).await?;
         answered.await.map_err(|_| SubmitError::OutcomeUnknown)
     }
 
-    /// As [`submit`](Replicated::submit), without waiting for the reply: `then` is called with it, on the task
-    /// that applies commands, which waits for it. So commands can follow each other without a task for each.
+    /// Like [`submit`](Replicated::submit), but does not wait for the reply: `then` is called with it, on
+    /// the task that applies commands, which waits until `then` returns. So commands can follow each other
+    /// without a task for each.
     ///
-    /// Where the outcome stays unknown here, `then` is dropped without being called.
+    /// If the outcome stays unknown here, `then` is dropped and never called.
     ///
     /// # Errors
-    /// The command was not submitted, and will not be applied.
+    /// When the command was not submitted. It will not be applied.
     pub async fn submit_then(
         &self,
         command: M::Command,
@@ -213,24 +220,26 @@ impl<M: Machine> Replicated<M> {
         self.shared.send(room, body, Waiter::Reply(Box::new(then)))
     }
 
-    /// Waits for room for one command, whose length is not known yet: who makes a command of what has come in
-    /// meanwhile waits first. A call that is dropped has taken nothing.
+    /// Waits for room for one command of unknown length. Use it if the command depends on data that arrives
+    /// during the wait. A call that is dropped has taken no room.
     ///
     /// # Errors
-    /// Those of a node that has stopped, or may not take part.
+    /// When the node has stopped or this process may not take part.
     pub async fn reserve(&self) -> Result<SubmitPermit<'_, M>, Error> {
         let room = self.shared.flow.reserve().await?;
         let shared = &self.shared;
         Ok(SubmitPermit { shared, room })
     }
 
-    /// Looks at the machine at a moment between the call and its return: whatever had been replied to anybody
-    /// before the call is in it. So the machine's answers are as if there were only one.
+    /// Looks at the machine at a moment between the call and its return. Every command to which anybody had
+    /// a reply before the call has been applied by then. So queries are linearizable: the answers are as if
+    /// there were only one machine.
     ///
-    /// It costs what a command costs. `look` is called on the task that applies commands, which waits for it.
+    /// A query costs as much as a command. `look` is called on the task that applies commands, which waits
+    /// until it returns.
     ///
     /// # Errors
-    /// Those of a node that has stopped, or may not take part.
+    /// When the node has stopped or this process may not take part.
     pub async fn query<R: Send + 'static>(
         &self,
         look: impl FnOnce(&M) -> R + Send + 'static,
@@ -242,7 +251,7 @@ impl<M: Machine> Replicated<M> {
             let waiter = Waiter::Look(Box::new(move |machine: &M| {
                 let look = mine.lock().unwrap_or_else(PoisonError::into_inner).take();
                 if let Some(look) = look {
-                    // Who has given up is not there any more.
+                    // The caller may have given up: then nobody receives the answer.
                     let _ = answer.send(look(machine));
                 }
             }));
@@ -252,19 +261,21 @@ impl<M: Machine> Replicated<M> {
             if let Ok(result) = answered.await {
                 return Ok(result);
             }
-            // A state stands for the message: it is asked again, unless the node has stopped.
+            // A state that was transferred includes the message: the machine is asked again, unless the
+            // node has stopped.
         }
     }
 
-    /// Looks at the machine as it is here at the moment, without asking anybody: it may lack what others have
-    /// been replied already. For numbers, and for what never changes any more.
+    /// Looks at the local machine as it is now, without asking other processes. It may lack commands to
+    /// which other processes already have replies. Use it for statistics, and for values that never change
+    /// any more.
     ///
-    /// Commands wait while `look` is running. It must not be called by a `look`, or by the machine.
+    /// Commands wait while `look` is running. Neither a `look` nor the machine may call this function.
     pub fn peek<R>(&self, look: impl FnOnce(&M) -> R) -> R {
         look(&self.shared.machine())
     }
 
-    /// How many own commands are submitted and not applied here.
+    /// The number of own commands that are submitted and not yet applied here.
     pub fn pending(&self) -> u64 {
         self.shared.flow.pending()
     }
@@ -278,10 +289,10 @@ pub struct SubmitPermit<'r, M: Machine> {
 }
 
 impl<M: Machine> SubmitPermit<'_, M> {
-    /// Submits a command, without waiting. `then` is called as that of [`Replicated::submit_then`].
+    /// Submits a command, without waiting. `then` is called as in [`Replicated::submit_then`].
     ///
     /// # Errors
-    /// The command was not submitted, and will not be applied.
+    /// When the command was not submitted. It will not be applied.
     pub fn submit_then(
         self,
         command: &M::Command,
@@ -299,15 +310,15 @@ impl<M: Machine> fmt::Debug for SubmitPermit<'_, M> {
     }
 }
 
-/// A machine at this process.
+/// The machine of this process.
 struct Replica<M: Machine> {
-    /// What is made of a state that comes.
+    /// The machine that is being built from the chunks of a state that arrives.
     coming: Option<M>,
     shared: Arc<Shared<M>>,
     undecodable: Counter,
 }
 
-/// The body is for no machine.
+/// The body belongs to no machine.
 struct Undecodable;
 
 impl<M: Machine> Replica<M> {
@@ -327,7 +338,7 @@ impl<M: Machine> Replica<M> {
                     return Ok(());
                 };
                 let reply = machine.apply(position, origin, command);
-                // Who is told may want to look at the machine.
+                // `then` may look at the machine, so the lock is released first.
                 drop(machine);
                 then(reply);
             }
@@ -370,7 +381,7 @@ impl<M: Machine> Sharer for Replica<M> {
         self.coming = None;
     }
 
-    /// Own commands that the state stands for are applied: what they came to cannot be known here any more.
+    /// The state includes own commands: they are applied, and their replies can never be known here.
     fn whole(&mut self, news: &[MessageId], me: Origin) -> Result<(), Unreadable> {
         if let Some(mut coming) = self.coming.take() {
             coming.restored()?;
@@ -393,19 +404,21 @@ impl<M: Machine> Sharer for Replica<M> {
 
 /// Replicated machines.
 impl Builder {
-    /// Declares a replicated state machine: `machine` is what every process begins with.
+    /// Declares a replicated state machine. `machine` is its initial value at every process.
     ///
-    /// A process that was killed, or whose program has ended, takes part again when it is started again at its
-    /// address, or under its name: the others put it into its seat, and give it the state. So as long as a majority of the
-    /// processes lives at any time *and has its state*, nothing is lost, and one after the other may be
-    /// restarted. What is not in memory of a majority is lost: nothing is written to a disk.
+    /// A process that was killed, or whose program has ended, takes part again when it is started again at
+    /// its address, or under its name: the others put it into its seat, and give it the state. So nothing
+    /// is lost as long as, at any time, a majority of the processes is alive *and has the state*, and
+    /// processes may be restarted one after the other. Commands that are not in the memory of a majority
+    /// are lost: nothing is written to a disk.
     ///
-    /// All machines and plain total orders of a node share one order, which decides who holds the seats. A
-    /// plain [total order](Builder::total_order) keeps no state: a process that was started again, or was far
-    /// behind, goes on where the others are, and is told what it [skips](crate::StreamError::Skipped).
-    /// [Primary views](Builder::views) share it, too, and are joined again. The node's other
-    /// modules take a restart for what it is, the crash of the first start: they go on without that process,
-    /// and at the second start their handles say [`StartedAgain`](Error::StartedAgain).
+    /// All machines and plain total orders of a node share one order, which decides which process holds
+    /// each seat. A plain [total order](Builder::total_order) keeps no state: a process that was started
+    /// again, or was far behind, continues where the others are, and is told which messages it
+    /// [skips](crate::StreamError::Skipped). [Primary views](Builder::views) share the order, too, and the
+    /// process can join them again. For the node's other modules a restart is the crash of the first start:
+    /// they go on without that process, and the handles of its second start return
+    /// [`StartedAgain`](Error::StartedAgain).
     ///
     /// # Errors
     /// When the name is used already.
@@ -419,7 +432,7 @@ impl Builder {
         self.replicated_with(coded, &algorithms, machine, |_| {})
     }
 
-    /// As [`replicated`](Builder::replicated), with something else to be wired.
+    /// Like [`replicated`](Builder::replicated). `beside` wires something else with the machine.
     pub(super) fn replicated_with<M: Machine>(
         &mut self,
         Coded { name, codec }: Coded<M::Command>,
@@ -442,7 +455,7 @@ impl Builder {
                 shared: ours,
                 undecodable: host.counters().counter(host.path(), "undecodable"),
             };
-            // There is one: a machine was declared.
+            // There is a group: this module makes the builder create one.
             let Some(group) = &wiring.group else {
                 return Ok(());
             };

@@ -1,4 +1,5 @@
-//! The handle of an atomic snapshot: an array with a segment a process, which is read at once.
+//! The handle of an atomic snapshot: an array with one segment for each process, which is read at one
+//! moment.
 use super::{
     Builder, Wiring,
     codec::{Coded, Coding},
@@ -26,20 +27,22 @@ pub(super) const SNAPSHOT: &str = "snapshot:from-registers register:multi-writer
 /// What a segment's length and the number of its updates take in a message, at most.
 pub(super) const SEGMENT: usize = 20;
 
-/// The longest value of a segment: messages carry one of each process, and the own one twice.
+/// The longest value of a segment, in bytes. A message carries one segment of each process, and the own one
+/// twice.
 pub(super) fn longest_segment(builder: &Builder) -> usize {
     let room = builder.link.maximum_message.saturating_sub(HEADS);
     (room / (builder.processes() + 1)).saturating_sub(SEGMENT)
 }
 
-/// Updates this process's segment of an atomic snapshot, which holds a value of type `T`, and scans those
-/// of all processes, as of one moment. Clones share the module.
+/// Updates this process's segment of an atomic snapshot, which holds a value of type `T`, and scans the
+/// segments of all processes as of one moment. Clones share the module.
 ///
-/// This process has one operation in flight at a time: others wait in line, in the order of the calls. Neighbours
-/// in the line who want the same share the next operation: scans return what it has seen, and of updates the last
-/// one's value is given, as if the others had been overwritten at once. A call that is dropped while it waits in
-/// line has not begun, and never will; one that is dropped while it is in flight goes on, and the line when it has
-/// returned. Where there is no majority, operations wait for it.
+/// This process has one operation in flight at a time: others wait in a queue, in the order of the calls.
+/// Operations of the same kind that are next to each other in the queue share the next operation: all scans
+/// return what it has seen, and of several updates the last one's value is given, as if it had overwritten
+/// the others at once. A call that is dropped while it waits in the queue has not begun, and never will. A
+/// call that is dropped while it is in flight goes on, and the queue continues when it has returned. While
+/// there is no majority, operations wait for it.
 pub struct Segments<T> {
     operations: Arc<Operations<(), Action, SnapshotResponse>>,
     limit: usize,
@@ -74,16 +77,17 @@ impl<T> Segments<T> {
         }
     }
 
-    /// Gives this process's segment a value. Scans that begin after this has returned see it, or a later
-    /// one.
+    /// Gives this process's segment a value. Scans that begin after this call has returned see this value,
+    /// or a later one.
     ///
     /// # Errors
-    /// As [`Failed`](MemoryError::Failed): [`NotStarted`](Error::NotStarted); [`TooLarge`](Error::TooLarge): a
-    /// message carries the values of all processes, and their limit is that of messages by n+1;
-    /// [`Unencodable`](Error::Unencodable). [`Stopped`](Error::Stopped), [`Excluded`](Error::Excluded),
-    /// [`ReportedCrashed`](Error::ReportedCrashed), [`Panicked`](Error::Panicked) when the node has ended before it
-    /// began: there was no update. [`OutcomeUnknown`](Error::OutcomeUnknown) when it ends while the update is in
-    /// flight: it takes effect once, at any time, or never.
+    /// As [`Failed`](MemoryError::Failed): [`NotStarted`](Error::NotStarted);
+    /// [`TooLarge`](Error::TooLarge): a message carries the values of all processes, so that a value has at
+    /// most the limit of messages divided by n+1; [`Unencodable`](Error::Unencodable).
+    /// [`Stopped`](Error::Stopped), [`Excluded`](Error::Excluded),
+    /// [`ReportedCrashed`](Error::ReportedCrashed), [`Panicked`](Error::Panicked) when the node has ended
+    /// before the update began: there was no update. [`OutcomeUnknown`](Error::OutcomeUnknown) when it ends
+    /// while the update is in flight: the update takes effect once, at any time, or never.
     pub async fn update(&self, value: &T) -> Result<(), MemoryError> {
         let value = (self.codec.encode)(value)?;
         let (size, limit) = (value.len(), self.limit);
@@ -93,25 +97,25 @@ impl<T> Segments<T> {
         let update = self.operations.operate((), size, Action::Update(value));
         match update.await? {
             SnapshotResponse::Updated => Ok(()),
-            // An operation has begun that the handle knows nothing of.
+            // Some other code has begun an operation that the handle does not know.
             SnapshotResponse::Scanned(_) | SnapshotResponse::Refused(_) => Err(MemoryError::Busy),
         }
     }
 
-    /// The values of all segments, in the order of the processes p1 … pn, as of one moment between the
-    /// call and its return; `None` of those that have had no update. All scans of all processes are
-    /// ordered: of two, one has the same as the other, or something newer, in every segment.
+    /// The values of all segments, in the order of the processes p1 … pn, as of one moment between the call
+    /// and its return; `None` for a segment without an update. All scans of all processes are ordered: of
+    /// two scans, one has the same value as the other, or a newer one, in every segment.
     ///
     /// # Errors
-    /// [`UndecodableSegment`](MemoryError::UndecodableSegment) when a value is no `T`; and as
-    /// [`update`](Segments::update), but for the errors of values.
+    /// [`UndecodableSegment`](MemoryError::UndecodableSegment) when a value is no `T`. Otherwise as
+    /// [`update`](Segments::update), without the errors of values.
     pub async fn scan(&self) -> Result<Vec<Option<T>>, MemoryError> {
         let segments = self.scan_numbered().await?;
         Ok(segments.into_iter().map(|(_, value)| value).collect())
     }
 
-    /// As [`scan`](Segments::scan), each value with how many updates its segment has had: of those that have shared
-    /// an operation the last one counts.
+    /// Like [`scan`](Segments::scan), with the number of updates that each segment has had. Updates that
+    /// share an operation count as one.
     ///
     /// # Errors
     /// As [`scan`](Segments::scan).
@@ -121,12 +125,12 @@ impl<T> Segments<T> {
                 let segments = view.into_iter().enumerate();
                 segments.map(|it| decode(self.codec, it)).collect()
             }
-            // An operation has begun that the handle knows nothing of.
+            // Some other code has begun an operation that the handle does not know.
             SnapshotResponse::Updated | SnapshotResponse::Refused(_) => Err(MemoryError::Busy),
         }
     }
 
-    /// How far the operations of this process have come.
+    /// Counts of this process's operations: waiting, in flight, and returned.
     pub fn progress(&self) -> Progress {
         self.operations.progress()
     }
@@ -141,7 +145,7 @@ fn decode<T>(
         return Ok((0, None));
     }
     let value = (codec.decode)(value);
-    // A view has no more segments than there are processes.
+    // A view has at most as many segments as there are processes.
     let of = ProcessId::from_rank(index + 1);
     let undecodable = || match of {
         Some(of) => MemoryError::UndecodableSegment { of },
@@ -172,9 +176,10 @@ pub(super) fn snapshot(
 
 /// Atomic snapshots.
 impl Builder {
-    /// Declares an atomic snapshot: an array with a segment a process, of values of type `T`, which its
-    /// owner updates, and everybody scans at once. Its operations are linearizable. Over atomic registers
-    /// by majorities, without a leader or a detector: they return as long as a majority lives.
+    /// Declares an atomic snapshot: an array with one segment of type `T` for each process. The owner of a
+    /// segment updates it, and every process scans all segments at one moment. Its operations are
+    /// linearizable. It stands on atomic registers by majorities, and needs no leader and no failure
+    /// detector: operations return as long as a majority is alive.
     ///
     /// # Errors
     /// When the name is used already.

@@ -1,4 +1,4 @@
-//! The one place through which all goes that a node learns of its cluster, and tells of it.
+//! The one place for all that a node learns of its cluster, and reports of it.
 use super::{
     NodeStatus,
     event::NodeEvent,
@@ -9,12 +9,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{broadcast, watch};
 use tracing::{Span, debug};
 
-/// Where the protocol thread, and the task that acts upon the group's order, say what they know of the cluster:
-/// all that a node tells of it goes through here.
+/// The protocol thread, and the task that acts upon the group's order, report here all news of the cluster.
+/// Everything that a node tells its user about the cluster goes through here.
 pub(super) struct Sight {
-    /// Held while a change is told, so that all tell them in one order.
+    /// Locked while a change is reported, so that all outputs report the changes in one order.
     turn: Mutex<()>,
-    /// What was told last, for those who begin to listen.
+    /// The last status that was reported, for readers that begin to listen.
     latest: Arc<Mutex<Arc<NodeStatus>>>,
     events: broadcast::Sender<Told>,
     /// Names the node in the log.
@@ -25,14 +25,14 @@ pub(super) struct Sight {
     crashed: watch::Sender<ProcessSet>,
 }
 
-/// By this the log's filter knows what is counted.
+/// The target by which the log's filter selects counts.
 const COUNTS: &str = "quorate::counts";
 
-/// Has the log told, in this span, of what is counted as dropped, refused, repeated or sent: when it begins, and
-/// whenever there is twice as much of it.
+/// Logs, in this span, the counts of dropped, refused, repeated or sent items: at the first, and whenever a
+/// count has doubled.
 pub(super) fn log_counts(counters: &Counters, span: &Span) {
     let span = span.clone();
-    // A node's own counters: nobody else watches them.
+    // These are the node's own counters: nobody else watches them.
     let _ = counters.watch(move |module, reason, count| {
         span.in_scope(|| debug!(target: COUNTS, %module, count, "{reason}"));
     });
@@ -46,21 +46,23 @@ pub(super) struct Seen {
     pub status: watch::Receiver<NodeStatus>,
     pub suspected: watch::Receiver<ProcessSet>,
     pub trusted: watch::Receiver<Option<ProcessId>>,
-    /// `None`: the system is not assumed to be synchronous.
+    /// `None` if the system is not assumed to be synchronous.
     pub crashed: Option<watch::Receiver<ProcessSet>>,
 }
 
 impl Sight {
-    /// In which the node's events are told to the log.
+    /// The span in which the node's events are logged.
     pub fn span(&self) -> &Span {
         &self.span
     }
 
-    /// So much is known at first, in this cluster; `has_perfect`: whether there is P.
+    /// Begins with this status, in this cluster. `has_perfect` says whether there is a perfect failure
+    /// detector.
     pub fn new(snapshot: NodeStatus, cluster: &str, has_perfect: bool) -> (Self, Seen) {
         let latest = Arc::new(Mutex::new(Arc::new(snapshot.clone())));
         let events = broadcast::Sender::new(WAITING);
-        // Whatever the log's filter takes of the events, it takes their span, too.
+        // The span has the highest level: if the log's filter accepts any of the events, it accepts their
+        // span, too.
         let span = tracing::error_span!("node", cluster, process = %snapshot.me);
         let (suspected, now_suspected) = watch::channel(snapshot.suspected);
         let (trusted, now_trusted) = watch::channel(snapshot.leader);
@@ -87,8 +89,8 @@ impl Sight {
         (sight, seen)
     }
 
-    /// Something has changed, and `change` says what has happened by it: the log, the watches and those who
-    /// listen to events are told. Whoever reads an event finds what it says in the watches.
+    /// Applies a change; `change` returns the events that follow from it. The log, the watches and the
+    /// readers of events are told. When a reader gets an event, the watches already have its effect.
     pub fn change(&self, change: impl FnOnce(&mut NodeStatus) -> Vec<NodeEvent>) {
         let _turn = lock(&self.turn);
         let mut events = Vec::new();
@@ -100,11 +102,11 @@ impl Sight {
         publish(&self.suspected, now.suspected);
         publish(&self.trusted, now.leader);
         publish(&self.crashed, now.crashed);
-        // Who begins to listen meanwhile has all of this change behind him, or all of it before him.
+        // A reader that begins to listen meanwhile gets either all events of this change, or none of them.
         let mut latest = lock(&self.latest);
         for event in events {
             let now = now.clone();
-            // Nobody may be listening.
+            // There may be no listener.
             let _ = self.events.send(Told { event, now });
         }
         *latest = now;
@@ -112,7 +114,7 @@ impl Sight {
 }
 
 impl Seen {
-    /// What happens from now on.
+    /// The events from now on.
     pub fn events(&self) -> NodeEvents {
         let latest = lock(&self.latest);
         let receiver = self.events.upgrade().map(|events| events.subscribe());

@@ -23,45 +23,45 @@ use std::{collections::BTreeMap, mem, net::SocketAddr};
 pub enum Admission {
     /// It has not been admitted yet: too few others have met it.
     Joining,
-    /// It was started again, and waits for its seat and for the state of the others.
+    /// It was started again, and waits for its seat and the state of the others.
     Newcomer,
     /// It takes part.
     Admitted,
-    /// The others know this process under another incarnation, or have given it up: it may not take part.
-    /// Final.
+    /// The others know this process under another incarnation, or have excluded it: it may not take part.
+    /// This is final.
     Excluded {
-        /// Who said so.
+        /// The process that said so.
         by: ProcessId,
         reason: String,
     },
-    /// It was given a state that it cannot read, and stops. Final.
+    /// It was given a state that it cannot read, and stops. This is final.
     Unreadable,
 }
 
-/// How the way to a peer stands.
+/// The state of the channel to a peer.
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum Way {
-    /// Nothing was heard yet, or not since the seat has another holder.
+    /// No news yet, or none since the seat has another holder.
     Unknown,
-    /// Data flows between this process and that incarnation.
+    /// Data flows between this process and this incarnation of the peer.
     Connected {
-        /// Which start of the peer.
+        /// The incarnation of the peer with which data flows.
         incarnation: Incarnation,
     },
-    /// What answers at the peer's address cannot be talked to.
+    /// The process at the peer's address cannot talk to this one.
     Refused { reason: String },
-    /// The peer owed too much for too long: the stream to that incarnation has ended, and another one has
-    /// not begun yet.
+    /// The peer did not acknowledge too many bytes for too long: the stream to this incarnation has ended,
+    /// and another one has not begun yet.
     Ended {
-        /// Which start of the peer.
+        /// The incarnation of the peer to which the stream led.
         incarnation: Incarnation,
     },
-    /// Another incarnation than the one that takes part is there.
+    /// The peer was started again, and the new incarnation does not take part.
     Replaced {
-        /// The one that takes part.
+        /// The incarnation that takes part.
         known: Incarnation,
-        /// The one that is there.
+        /// The new incarnation.
         newcomer: Incarnation,
     },
 }
@@ -71,23 +71,25 @@ pub enum Way {
 #[non_exhaustive]
 pub struct Peer {
     pub process: ProcessId,
-    /// What the list of peers says of where it is.
+    /// The peer's entry in the list of peers.
     pub name: PeerAddress,
-    /// Where that is at present; `None`: a name that has led nowhere yet, or one's own.
+    /// The present address; `None` for a name that could not be resolved yet, and for this process itself
+    /// if it is named.
     pub address: Option<SocketAddr>,
-    /// Why its name has led nowhere when it was last looked up; `None`: it led somewhere, or there is none.
+    /// The error of the last lookup of the peer's name; `None` if that succeeded, or if there is no name.
     pub lookup_failure: Option<String>,
-    /// How the way to it stands; that to oneself is always unknown.
+    /// The state of the channel to the peer; always unknown for this process itself.
     pub way: Way,
-    /// The start of it that data flowed with last; `None`: none yet, or oneself.
+    /// The incarnation with which data flowed last; `None` if there was none yet, or for this process
+    /// itself.
     pub incarnation: Option<Incarnation>,
-    /// Whether the stream to it has ended, and another one has not begun yet, however the way stands.
+    /// Whether the stream to the peer has ended and another one has not begun yet, independent of `way`.
     pub stream_ended: bool,
-    /// How long it may be silent before it is suspected; `None`: oneself.
+    /// How long the peer may be silent before it is suspected; `None` for this process itself.
     pub timeout: Option<Timeout>,
-    /// Which start of it has its seat, as far as is known.
+    /// The incarnation that has the peer's seat, as far as is known.
     pub holder: Option<Incarnation>,
-    /// How many had that seat before, as the group's order has it.
+    /// The number of earlier holders of that seat, according to the group's order.
     pub held_before: u64,
 }
 
@@ -96,50 +98,53 @@ pub struct Peer {
 #[non_exhaustive]
 pub struct NodeStatus {
     pub me: ProcessId,
-    /// This start of it.
+    /// The incarnation of this process.
     pub incarnation: Incarnation,
-    /// Whether it may take part.
     pub admission: Admission,
-    /// Whether another start of this process came before. It has a place in what stands on the group's order
-    /// only, also once it is admitted.
+    /// Whether this process ran before with another incarnation. Then it takes part only in modules that
+    /// stand on the group's order, even after it is admitted.
     pub started_again: bool,
-    /// Whether it takes part, or did.
+    /// Whether this process takes part, or did so earlier.
     pub took_part: bool,
-    /// Which others have met this process, as far as they have said so.
+    /// The other processes that have met this one, as far as they have said so.
     pub met: ProcessSet,
-    /// How many others must have met it before it takes part, unless it was started again.
+    /// The number of others that must have met this process before it takes part, unless it was started
+    /// again.
     pub needed: usize,
     /// All processes, in rank order, oneself included.
     pub peers: Vec<Peer>,
-    /// How many replacements of one start of a process by another the group's order has made: 0 where there is
-    /// no such order.
+    /// The number of replacements of one incarnation of a process by another in the group's order; 0 if
+    /// there is no such order.
     pub epoch: u64,
-    /// How many bytes have come of a state that is not whole yet; `None`: none is coming.
+    /// The bytes that have arrived of an incoming state that is not complete; `None` if no state is
+    /// arriving.
     pub incoming: Option<u64>,
-    /// Who is known to reach less than a majority in both directions, oneself included.
+    /// The processes, this one included, that are known to communicate in both directions with less than a
+    /// majority.
     pub cut_off: ProcessSet,
-    /// Who is suspected to have crashed, or to be of as little use.
+    /// The processes that are suspected: they may have crashed, or are cut off from a majority.
     pub suspected: ProcessSet,
-    /// Who has said that it is about to stop, while a majority stays, and is heard yet; oneself included. Peers that are
-    /// about to stop are suspected, too.
+    /// The processes, this one included, that have announced that they are about to stop, are still heard,
+    /// and leave a majority behind. Peers that are about to stop are suspected, too.
     pub leaving: ProcessSet,
-    /// Who is trusted to lead, which is a hint: see [`Node::leader_hint`](super::Node::leader_hint). `None`
-    /// while this process does not take part.
+    /// The process that is trusted to lead. This is a hint: see
+    /// [`Node::leader_hint`](super::Node::leader_hint). `None` while this process does not take part.
     pub leader: Option<ProcessId>,
-    /// Whom the detector trusts, whether this process takes part or not.
+    /// The process that the leader detector trusts, even if this process does not take part.
     trusted: Option<ProcessId>,
-    /// Who has crashed, as the perfect failure detector reports, where the system is
-    /// [assumed to be synchronous](super::Builder::assume_synchronous).
+    /// The processes that have crashed according to the perfect failure detector, if the system is [assumed
+    /// to be synchronous](super::Builder::assume_synchronous).
     pub crashed: ProcessSet,
-    /// The modules whose handles wait for room, each with who slows it.
+    /// The modules whose handles wait for room, each with the process that slows it and the reason.
     pub slowed: BTreeMap<String, Hindrance>,
-    /// The holders of seats that are not the first ones, each with how many there were before.
+    /// The holders of seats that are not the first ones, each with the number of holders before it.
     newcomers: Vec<(Origin, u64)>,
 }
 
-/// What is said.
+/// Questions about the status.
 impl NodeStatus {
-    /// Nothing is known yet. `needed`: how many others must meet this process before it takes part.
+    /// The status before any news. `needed` is the number of others that must meet this process before it
+    /// takes part.
     pub fn new(
         me: ProcessId,
         incarnation: Incarnation,
@@ -184,7 +189,7 @@ impl NodeStatus {
         }
     }
 
-    /// The processes that data flows to and from.
+    /// The processes with which data flows in both directions.
     pub fn connected(&self) -> ProcessSet {
         let connected = |peer: &&Peer| matches!(peer.way, Way::Connected { .. });
         self.peers
@@ -196,7 +201,7 @@ impl NodeStatus {
 
     /// Whether this process takes part and reaches a majority in both directions.
     pub fn has_quorum(&self) -> bool {
-        // Who is suspected since it is cut off itself answers this process nonetheless.
+        // A process that is suspected only because it is cut off can still answer this process.
         let silent = self.suspected.without(self.cut_off);
         let mut present = self.connected().without(silent);
         present.insert(self.me);
@@ -205,12 +210,12 @@ impl NodeStatus {
             && present.len() > self.peers.len() / 2
     }
 
-    /// Whether so many others cannot talk to this process that those who are left are too few to admit it: the
-    /// first of them, and why.
+    /// If so many others cannot talk to this process that the rest are too few to admit it: the first of
+    /// those others, and its reason.
     pub fn kept_out(&self) -> Option<(ProcessId, &str)> {
         let others = self.peers.iter().filter(|peer| peer.process != self.me);
         let mut refused = others.filter_map(|peer| match &peer.way {
-            // Who has met this process since then talks to it.
+            // A process that has met this one since then can talk to it.
             Way::Refused { reason } if !self.met.contains(peer.process) => {
                 Some((peer.process, reason.as_str()))
             }
@@ -221,7 +226,7 @@ impl NodeStatus {
         refused.next().filter(|_| is_out)
     }
 
-    /// What is known of another process.
+    /// The entry of another process.
     fn other(&mut self, peer: ProcessId) -> Option<&mut Peer> {
         let me = self.me;
         let entry = self.peers.get_mut(peer.index());
@@ -229,7 +234,7 @@ impl NodeStatus {
     }
 }
 
-/// What look-ups of names say.
+/// News from lookups of names.
 impl NodeStatus {
     pub(crate) fn upon_located(&mut self, peer: ProcessId, address: SocketAddr) -> Vec<NodeEvent> {
         let Some(entry) = self.other(peer) else {
@@ -245,14 +250,15 @@ impl NodeStatus {
         let Some(entry) = self.other(peer) else {
             return Vec::new();
         };
-        // It is asked for again and again: said once, however the reason reads.
+        // The lookup is repeated: the first failure gives an event, later ones do not, even if the reason
+        // differs.
         let before = entry.lookup_failure.replace(reason.clone());
         let is_news = before.is_none();
         Vec::from_iter(is_news.then_some(NodeEvent::NotLocated { peer, reason }))
     }
 }
 
-/// What the links say.
+/// News from the links.
 impl NodeStatus {
     pub(crate) fn upon_status(&mut self, status: link::Status) -> Vec<NodeEvent> {
         match status {
@@ -268,7 +274,7 @@ impl NodeStatus {
             } => self.upon_replaced(peer, known, newcomer),
             link::Status::Admitted => match self.admission {
                 Admission::Joining => self.take_part(),
-                // Whoever was started again has its seat then, and not the state.
+                // A process that was started again has its seat then, but not the state.
                 Admission::Newcomer
                 | Admission::Admitted
                 | Admission::Excluded { .. }
@@ -279,7 +285,7 @@ impl NodeStatus {
         }
     }
 
-    /// Which others have met this process.
+    /// Other processes have met this one.
     pub(crate) fn upon_met(&mut self, met: ProcessSet) -> Vec<NodeEvent> {
         self.met = met;
         Vec::new()
@@ -289,7 +295,7 @@ impl NodeStatus {
         let Some(entry) = self.other(peer) else {
             return Vec::new();
         };
-        // Who took the seat over owes nothing of what the one before did.
+        // A new holder of the seat has not inherited the ended stream of the one before.
         entry.stream_ended &= entry.incarnation == Some(incarnation);
         entry.incarnation = Some(incarnation);
         entry.way = if entry.stream_ended {
@@ -302,7 +308,7 @@ impl NodeStatus {
     }
 
     fn upon_refused(&mut self, peer: ProcessId, reason: String) -> Vec<NodeEvent> {
-        // Of one who is no member it is said once.
+        // If the sender is no member, the event is given only once.
         if let Some(entry) = self.other(peer) {
             let way = Way::Refused {
                 reason: reason.clone(),
@@ -375,7 +381,7 @@ impl NodeStatus {
         }
     }
 
-    /// This process takes part from now on. Whom it trusts counts.
+    /// This process takes part from now on, so that the leader that it trusts counts.
     fn take_part(&mut self) -> Vec<NodeEvent> {
         self.admission = Admission::Admitted;
         self.took_part = true;
@@ -397,7 +403,7 @@ impl NodeStatus {
             Room::Full(by) => {
                 let module = module.to_string();
                 let before = self.slowed.insert(module.clone(), by);
-                // How much is owed changes all the time.
+                // The number of bytes that are owed changes all the time, and is no news.
                 if before.is_some_and(|before| before.by == by.by) {
                     return Vec::new();
                 }
@@ -407,7 +413,7 @@ impl NodeStatus {
     }
 }
 
-/// What the failure detectors say.
+/// News from the failure detectors.
 impl NodeStatus {
     pub(crate) fn upon_reach(&mut self, reach: Reach) -> Vec<NodeEvent> {
         let suspected = mem::replace(&mut self.suspected, reach.suspected);
@@ -415,7 +421,7 @@ impl NodeStatus {
         let leaving = mem::replace(&mut self.leaving, reach.leaving);
         let (now_suspected, now_cut_off) = (reach.suspected, reach.cut_off);
         let mut events = Vec::new();
-        // Before it is suspected for that.
+        // This event comes before the process is suspected for leaving.
         let news = reach.leaving.without(leaving).iter();
         events.extend(news.map(|process| NodeEvent::Leaving { process }));
         let news = now_suspected.without(suspected).iter();
@@ -440,7 +446,7 @@ impl NodeStatus {
 
     pub(crate) fn upon_leader(&mut self, Trust(leader): Trust) -> Vec<NodeEvent> {
         self.trusted = Some(leader);
-        // Who does not take part knows nothing that others would act on.
+        // A process that does not take part must not give a leader on which others would act.
         if self.admission != Admission::Admitted || self.leader == self.trusted {
             return Vec::new();
         }
@@ -458,7 +464,8 @@ impl NodeStatus {
 impl NodeStatus {
     /// Who has the seats: as the order says; or the first ones, which are known by meeting them.
     fn note_holders(&mut self) {
-        // The seat of one who was started again is another's, until the order says otherwise.
+        // The seat of a process that was started again belongs to its earlier start until the order says
+        // otherwise.
         let has_own = self.took_part || !self.started_again;
         let own = has_own.then_some(self.incarnation);
         for peer in &mut self.peers {

@@ -26,7 +26,7 @@ pub(super) struct Edges {
     tcp: TcpSettings,
 }
 
-/// A node's socket: bound already, or to be bound.
+/// A node's socket, which may be bound already.
 #[derive(Debug)]
 pub enum Socket {
     /// To be bound for UDP.

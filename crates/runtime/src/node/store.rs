@@ -1,11 +1,11 @@
-//! How long the store of registers is of which each message carries all: a write that would make it too long is
-//! refused.
+//! The size of a store of registers that each message carries as a whole. A write that would make the store
+//! too long is refused.
 //!
-//! A write begins if the store, as this process knows it, has room for what it adds to its register, and for
-//! what writes of this process to other registers that are in flight will add. What waits in line adds nothing yet: it
-//! is looked at when it begins. What others write at the same time is
-//! not known here yet: n processes overshoot to n times the limit at most, since each knows what it has written
-//! itself. Messages have room for that.
+//! A write begins if the store, as this process knows it, has room for the growth by this write, and for
+//! the growth by this process's writes to other registers that are in flight. A write that waits in a queue
+//! adds nothing yet: it is checked when it begins. Concurrent writes of other processes are not known here
+//! yet. So n processes exceed the limit at most n times, since each knows its own writes. Messages have
+//! room for that.
 use crate::error::MemoryError;
 use bytes::Bytes;
 use quorate_abstractions::register::{RegisterResponse, Tag};
@@ -14,27 +14,27 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-/// What an entry of a store takes beside its name and its value, at most.
+/// The most bytes that an entry of a store takes in addition to its name and its value.
 pub(super) const ENTRY: usize = 32;
 
 #[derive(Default)]
 struct State {
-    /// By register: the newest write that is known, and how long its value is.
+    /// By register: the newest known write, and the length of its value.
     known: BTreeMap<Bytes, (Tag, usize)>,
-    /// How long these are together.
+    /// The length of all these entries together, in bytes.
     stored: usize,
-    /// By register that this process writes: how long the value is, and by how much the store grows.
+    /// By register that this process is writing: the length of the value, and the growth of the store.
     coming: BTreeMap<Bytes, (usize, usize)>,
 }
 
-/// What is known of a store.
+/// The store as this process knows it.
 pub(crate) struct Store {
     limit: usize,
     state: Mutex<State>,
 }
 
 impl Store {
-    /// An empty one, of at most so many bytes.
+    /// An empty store of at most `limit` bytes.
     pub fn new(limit: usize) -> Self {
         Store {
             limit,
@@ -51,8 +51,8 @@ impl Store {
         self.state().learn(register, tag, value);
     }
 
-    /// This process is about to write a register, of which it writes one value at a time: of several before an
-    /// operation begins, the last.
+    /// This process is about to write a register. It writes one value of a register at a time: if several
+    /// writes share an operation, this is called for each, and the last one counts.
     pub fn begin(&self, register: &Bytes, value: usize) -> Result<(), MemoryError> {
         let mut state = self.state();
         let before = state.length(register);
@@ -82,7 +82,7 @@ impl Store {
 }
 
 impl State {
-    /// What a register takes, as far as it is known.
+    /// The known length of a register's entry.
     fn length(&self, register: &Bytes) -> usize {
         let known = self.known.get(register);
         known.map_or(0, |(_, value)| register.len() + value + ENTRY)
@@ -97,7 +97,7 @@ impl State {
             return;
         }
         let before = self.length(register);
-        // What it came in may be large.
+        // A slice would keep the whole buffer in memory that it arrived in.
         let name = Bytes::copy_from_slice(register);
         self.known.insert(name, (tag, value));
         self.stored = self.stored - before + self.length(register);
@@ -126,7 +126,7 @@ mod tests {
             Err(MemoryError::StoreFull { limit: 1000 })
         ));
         store.ended(&a, &RegisterResponse::Written { tag: tag(1) });
-        // The tap below has seen the same write.
+        // The tap in the layer below has seen the same write.
         store.learn(&a, tag(1), 500);
         assert!(store.begin(&b, 500).is_err());
         store.begin(&a, 900).unwrap();
@@ -143,7 +143,7 @@ mod tests {
         let [a, b] = ["a", "b"].map(|name| Bytes::from_static(name.as_bytes()));
         store.begin(&a, 900).unwrap();
         store.begin(&a, 500).unwrap();
-        // One that is refused changes nothing.
+        // A refused write changes nothing.
         assert!(store.begin(&a, 1000).is_err());
         assert!(store.begin(&b, 500).is_err());
         store.begin(&b, 400).unwrap();

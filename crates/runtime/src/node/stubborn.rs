@@ -1,4 +1,4 @@
-//! Stubborn links as a module: what is sent is sent again and again, until its sender has enough.
+//! Stubborn links as a module: a message is sent again and again, until its sender stops it.
 use super::{
     Builder,
     codec::{Coded, Coding},
@@ -17,10 +17,10 @@ use quorate_core::{Addr, Layer, ProcessId};
 use quorate_links::stubborn::{self, Deliver, Pauses, Request};
 use std::{fmt, sync::Arc};
 
-/// What a module of stubborn links is made of, top down.
+/// The algorithms of a module of stubborn links, top down.
 const STUBBORN: &str = "links:stubborn links:fair-loss";
 
-/// What a stubborn link puts in front of a message: who sends it, and its identifier.
+/// The bytes that a stubborn link puts in front of a message: the sender and the message's identifier.
 const HEAD: usize = 9;
 
 /// Sends messages of type `T` again and again, through one module of a node. Clones share its window.
@@ -47,8 +47,9 @@ impl<T> fmt::Debug for Repeater<T> {
 }
 
 impl<T> Repeater<T> {
-    /// Waits for room in the module's [window](Builder::window), and sends: at once, and after pauses that
-    /// grow from 50 ms to 2 s, until what this returns is dropped. The window counts what is being sent.
+    /// Waits for room in the module's [window](Builder::window), and sends: at once, and again after pauses
+    /// that grow from 50 ms to 2 s, until the returned repetition is dropped. The window counts the
+    /// messages that are being sent.
     ///
     /// A call that is dropped while it waits has not sent.
     ///
@@ -75,7 +76,8 @@ impl<T> Repeater<T> {
     }
 }
 
-/// A message that is sent again and again until this is dropped. What is on its way then may still arrive.
+/// A message that is sent again and again until this is dropped. Datagrams in flight may still arrive after
+/// that.
 #[must_use = "the message is not sent again once this is dropped"]
 pub struct Repetition {
     kept: Arc<Kept<Request>>,
@@ -99,10 +101,10 @@ impl Drop for Repetition {
 
 /// Stubborn links.
 impl Builder {
-    /// Declares stubborn links for messages of type `T`: what is sent to a correct process arrives there again
-    /// and again, until its sender has enough. Over [fair-loss links](Builder::datagrams): nothing is
-    /// acknowledged, and what arrives while the reader's [backlog](Builder::backlog) is full is lost, that time.
-    /// A message is limited to what a datagram carries, 35 bytes less than the builder's
+    /// Declares stubborn links for messages of type `T`: a message to a correct process arrives there again
+    /// and again, until its sender stops it. They stand on [fair-loss links](Builder::datagrams): nothing
+    /// is acknowledged, and a copy that arrives while the reader's [backlog](Builder::backlog) is full is
+    /// lost. A message must fit into a datagram: it may have 35 bytes less than the builder's
     /// [datagram](Builder::datagram).
     ///
     /// # Errors
@@ -168,8 +170,8 @@ impl Builder {
     }
 }
 
-/// A fair-loss lane, in the place of the edge that a stubborn link stands on. What claims to be another's than
-/// its sender's is dropped.
+/// A fair-loss lane, in place of the edge on which a stubborn link stands. A message that names another
+/// process than its sender is dropped.
 fn over(lane: impl Layer<link::Port<Bytes>>, up: Addr<Indication>) -> Addr<Transmit> {
     let arrive = Addr::new(
         move |link::Deliver { from, message }: link::Deliver<Bytes>| {

@@ -1,4 +1,5 @@
-//! The handles of terminating broadcast: whoever waits for a source's next message gets an answer.
+//! The handles of terminating broadcast: a process that waits for a source's next message always gets an
+//! answer.
 use super::{
     Builder, Crashes, Wiring,
     codec::Coded,
@@ -43,7 +44,7 @@ impl<T> fmt::Debug for Source<T> {
 
 impl<T> Source<T> {
     /// Waits for room in the window, and broadcasts the next message of this process. If this process
-    /// crashes now, all others get the message, or all get that it is faulty.
+    /// crashes now, either all others get the message, or all learn that this process is faulty.
     ///
     /// # Errors
     /// As [`Broadcaster::broadcast`].
@@ -67,27 +68,26 @@ impl<T> Source<T> {
         self.0.try_broadcast(message)
     }
 
-    /// How many own messages are broadcast and not yet delivered here.
+    /// The number of own messages that are broadcast and not yet delivered here.
     pub fn pending(&self) -> u64 {
         self.0.pending()
     }
 }
 
-/// What came of a source's message of a number: the same at every process.
+/// The outcome for one message of a source. It is the same at every process.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Content<T> {
     Message(T),
-    /// The source is faulty: nothing of it follows.
+    /// The source is faulty: it has no further messages.
     SenderFaulty,
 }
 
-/// What comes instead of waiting for ever.
+/// The answer about the next message of a source, which comes even if the source has crashed.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Answer<T> {
     pub source: ProcessId,
     /// The sequence number of the message, counted from 1.
     pub number: u64,
-    /// What came of it.
     pub outcome: Content<T>,
 }
 
@@ -101,8 +101,8 @@ impl Cost for Deliver {
     }
 }
 
-/// The answers about all sources, those about one in the order of its messages: a [`Stream`] that ends
-/// when the node stops.
+/// The answers about all sources, those about one source in the order of its messages: a [`Stream`] that
+/// ends when the node stops.
 ///
 /// Answers that are not read wait, up to the builder's limit, as for
 /// [`Deliveries`](super::Deliveries). A payload that is no `T` gives
@@ -202,12 +202,12 @@ impl Builder {
 
 /// Terminating broadcast.
 impl Builder {
-    /// Declares terminating broadcast of messages of type `T`, uniform, over the perfect failure
-    /// detector: each next message of each source is delivered by all, or by all that the source is
-    /// faulty. Any number of crashes.
+    /// Declares uniform terminating broadcast of messages of type `T`, over the perfect failure detector.
+    /// For the next message of a source, either all processes deliver it, or all learn that the source is
+    /// faulty. It tolerates any number of crashes.
     ///
-    /// Nobody is told anything of a source that is alive and silent: it should broadcast when others
-    /// wait for it.
+    /// There is no answer about a source that is alive and silent: it should broadcast when others wait for
+    /// it.
     ///
     /// # Errors
     /// When the system is not [assumed to be synchronous](Builder::assume_synchronous), or when the
@@ -219,8 +219,9 @@ impl Builder {
         self.terminating_of(name.into(), true)
     }
 
-    /// As [`terminating`](Builder::terminating), over regular consensus: agreement binds correct processes only.
-    /// One that crashes may have got a message of which the others get that its source is faulty.
+    /// Like [`terminating`](Builder::terminating), over regular consensus: agreement binds correct
+    /// processes only. A process that crashes may have delivered a message although the others learn that
+    /// its source is faulty.
     ///
     /// # Errors
     /// As [`terminating`](Builder::terminating).

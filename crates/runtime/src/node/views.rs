@@ -49,8 +49,9 @@ impl<T> Clone for Group<T> {
 }
 
 impl<T> Group<T> {
-    /// Waits for room in the window, and broadcasts: in the present view, or in the next one while the
-    /// view changes, or, while this process is excluded, in the first one after it has joined.
+    /// Waits for room in the window, and broadcasts. The message goes to the present view; or to the next
+    /// one, while the view changes; or to the first one after this process has joined, while it is
+    /// excluded.
     ///
     /// # Errors
     /// As [`Broadcaster::broadcast`].
@@ -74,8 +75,8 @@ impl<T> Group<T> {
         self.broadcaster.try_broadcast(message)
     }
 
-    /// Broadcasts, and waits until this process has delivered the message. If it is excluded from the
-    /// view in which it did, the others may never deliver it.
+    /// Broadcasts, and waits until this process has delivered the message. If this process is excluded from
+    /// the view in which it delivered the message, the others may never deliver it.
     ///
     /// # Errors
     /// As [`Broadcaster::deliver`].
@@ -83,13 +84,13 @@ impl<T> Group<T> {
         self.broadcaster.deliver(message).await
     }
 
-    /// How many own messages are broadcast and not yet delivered here.
+    /// The number of own messages that are broadcast and not yet delivered here.
     pub fn pending(&self) -> u64 {
         self.broadcaster.pending()
     }
 
-    /// Asks to become a member again, after [`Event::Excluded`]: next comes [`Event::State`]. A process
-    /// that is not excluded asks in vain.
+    /// Asks to become a member again, after [`Event::Excluded`]. The next event is then [`Event::State`].
+    /// If this process is not excluded, the call has no effect.
     pub fn join(&self) {
         self.address.send(Request::Join);
     }
@@ -101,26 +102,27 @@ pub enum Event<T> {
     /// A view is installed.
     View {
         view: View,
-        /// Those of its members that were not in the view before.
+        /// The members that were not in the view before.
         newcomers: ProcessSet,
     },
     /// A message is delivered, in the present view.
     Deliver(Delivery<T>),
-    /// Processes want to join: answer with the state that all deliveries so far have made. The view
-    /// does not change before.
+    /// Processes want to join. Answer with the state after all deliveries so far. The view does not change
+    /// before the answer.
     StateWanted(StateWanted),
     /// This process joins, with this state in place of its own.
     State(Bytes),
-    /// The others have installed this view without this process, which may [join](Group::join). What it
-    /// delivered since the view before may have been delivered by nobody else: its state is void.
+    /// The others have installed this view without this process, which may [join](Group::join) again. It
+    /// may be the only process to have delivered some messages since the view before: its state is void.
     ///
-    /// A process that was started again hears it first of all, once it has its seat.
+    /// A process that was started again gets this event first, once it has its seat.
     Excluded {
         /// The identifier of that view.
         view: u64,
     },
-    /// A broadcast of this process, delivered here, that the others do not have: right after
-    /// [`Excluded`](Event::Excluded), in the order of the broadcasts. To say it again is up to this process.
+    /// A broadcast of this process, delivered here, that the others do not have. These events come right
+    /// after [`Excluded`](Event::Excluded), in the order of the broadcasts. This process may broadcast the
+    /// message again.
     Lost(Lost<T>),
 }
 
@@ -129,14 +131,15 @@ pub enum Event<T> {
 pub struct Lost<T> {
     pub id: MessageId,
     pub message: T,
-    /// No member of the next view has delivered it, nor ever will. Otherwise this process was out of reach when that
-    /// view was decided, and nobody can tell it any more which of its last messages the members have.
+    /// If true, no member of the next view has delivered the message, nor ever will. If false, this process
+    /// was out of reach when that view was decided, and cannot learn any more which of its last messages
+    /// the members have.
     pub is_certain: bool,
 }
 
-/// The question for the state of this process. Who drops it without having given one declines: another member is
-/// asked. If all decline, nobody is let in, and what is broadcast waits until one of the members that want to join, or
-/// of those that decline, is gone.
+/// A request for the state of this process. If it is dropped without an answer, this process declines, and
+/// another member is asked. If all members decline, nobody joins, and broadcasts wait until a member that
+/// wants to join, or one that declines, is gone.
 #[must_use = "another member is asked when it is dropped"]
 pub struct StateWanted {
     view: u64,
@@ -146,7 +149,7 @@ pub struct StateWanted {
 }
 
 impl StateWanted {
-    /// The identifier of the view that those who want to join are to follow.
+    /// The identifier of the view after which the processes join.
     pub fn view(&self) -> u64 {
         self.view
     }
@@ -196,10 +199,11 @@ impl Cost for Indication {
 
 /// What happens in a group: a [`Stream`] that ends when the node stops.
 ///
-/// Events that are not read wait, up to the builder's limit, as for
-/// [`Deliveries`](super::Deliveries); who reads nothing at all is waited for 1 second, or 5 where the algorithm
-/// stands on the perfect failure detector. Who drops them gives nobody a state: another member is asked. A member that
-/// keeps them and does not read on holds the group up while somebody wants to join.
+/// Events that are not read wait, up to the builder's limit, as for [`Deliveries`](super::Deliveries). A
+/// reader that reads nothing at all delays the others for 1 second, or 5 if the algorithm stands on the
+/// perfect failure detector. If the events are dropped, this process gives nobody its state: another member
+/// is asked. A member that keeps the events and stops reading blocks the group while a process wants to
+/// join.
 pub struct Events<T> {
     intake: Intake<Indication>,
     decode: fn(Bytes) -> Option<T>,
@@ -280,7 +284,7 @@ impl<T> Stream for Events<T> {
     }
 }
 
-/// What an operator wants to know of views.
+/// Logs the indications of views that an operator wants to know.
 pub(super) fn tell_log(span: &Span, indication: &Indication) {
     match indication {
         Indication::View { view, newcomers } => span.in_scope(|| {
@@ -299,22 +303,25 @@ pub(super) fn tell_log(span: &Span, indication: &Indication) {
 /// Groups.
 impl Builder {
     /// Declares a group with primary views: its members change while messages of type `T` flow, and
-    /// processes that pass from one view to the next have delivered the same. Who is excluded by
-    /// mistake is told so, and [what the others will not hear](Event::Lost) of what it said; it may join again, and
-    /// gets the state. Survives the crash of a minority.
+    /// processes that pass from one view to the next have delivered the same messages. A process that is
+    /// excluded by mistake is told so, and is told [which of its messages the others will not
+    /// deliver](Event::Lost). It may join again, and gets the state. The group survives the crash of a
+    /// minority.
     ///
-    /// A process that was started again is put into its seat by the others, as with
-    /// [replicated machines](Builder::replicated), with which the group shares an order; it hears
-    /// [`Excluded`](Event::Excluded), and may join as any other. Its earlier start is a member no more as soon as the
-    /// others hear of the new one. (With [`GroupOrder::ByConsensus`](super::GroupOrder::ByConsensus) the group has a
-    /// consensus of its own, and nobody is put into a seat.)
+    /// A process that was started again is put into its seat by the others, as with [replicated
+    /// machines](Builder::replicated), with which the group shares an order. It gets the event
+    /// [`Excluded`](Event::Excluded), and may join like any other process. Its earlier start is no longer a
+    /// member as soon as the others hear of the new one. (With
+    /// [`GroupOrder::ByConsensus`](super::GroupOrder::ByConsensus) the group has a consensus of its own,
+    /// and no process is put into a seat.)
     ///
-    /// Members keep the state, not those that are outside. While one is outside it counts as one that is down: never
-    /// may so many be down or outside that no member is left, and a rolling restart waits for [`Event::View`] at each
-    /// process before it goes on to the next one. While fewer than a majority are members or ask to be, nobody delivers
+    /// Only members keep the state. A process that is outside counts as one that is down: there must always
+    /// be a member left. A rolling restart waits for [`Event::View`] at each process before it goes on to
+    /// the next one. While fewer than a majority are members or ask to become members, nobody delivers
     /// anything in a view that is to change.
     ///
-    /// `Block` is answered by the handle: what is broadcast while the view changes goes to the next one.
+    /// The handle answers the indication `Block`: messages that are broadcast while the view changes go to
+    /// the next view.
     ///
     /// # Errors
     /// When the name is used already.
@@ -325,8 +332,8 @@ impl Builder {
         self.views_of(name.into(), Views::Primary)
     }
 
-    /// As [`views`](Builder::views), by this algorithm, which is read from its name, too: the primary one; or one in which
-    /// nobody joins, and which survives any number of crashes.
+    /// Like [`views`](Builder::views), by this algorithm, which can also be parsed from its name: the
+    /// primary one; or one in which nobody joins, and which survives any number of crashes.
     ///
     /// # Errors
     /// When it needs the perfect failure detector and the system is
@@ -347,7 +354,7 @@ impl Builder {
         if views.needs_perfect() && self.synchrony.is_none() {
             return Err(NeedsPerfect(views.name()).into());
         }
-        // A view change carries what is unstable of everybody.
+        // A view change carries the unstable messages of all processes.
         let limit = self.link.maximum_message.saturating_sub(HEADS) / 2;
         let flow = Arc::new(Flow::new(self.limits, limit / self.processes()));
         let (outlet, intake) = Outlet::new(self.backlog);
@@ -355,7 +362,7 @@ impl Builder {
         let (opened, inlet, own) = (address.clone(), outlet.clone(), flow.clone());
         let back = address.clone().addr();
         let reader = outlet.clone();
-        // Who is silent is no member of the next view.
+        // The next view is formed without silent processes.
         let wait = if views.needs_perfect() {
             Wait::for_crash_stop()
         } else {

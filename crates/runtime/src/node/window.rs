@@ -1,20 +1,20 @@
-//! What one module of a process may have in flight: so many messages, so many bytes, and only while the
-//! link has room.
+//! The limits of one module's messages in flight: their number and their bytes. Nothing is let through
+//! while the link has no room.
 //!
-//! Callers are let through one at a time, in the order in which they came: a long message is not overtaken
-//! for ever by short ones.
+//! Callers are let through one at a time, in the order in which they came, so that long messages are not
+//! overtaken by short ones for ever.
 use crate::error::Error;
 use quorate_abstractions::pressure::Room;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
-/// The most that a module of a process may have in flight. One message is always let through, however long
-/// it is.
+/// The most that a module of a process may have in flight. One message is always let through, whatever its
+/// length.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Limits {
-    /// So many messages.
+    /// The most messages.
     pub messages: usize,
-    /// So many bytes of messages.
+    /// The most bytes of all messages together.
     pub bytes: usize,
 }
 
@@ -35,21 +35,21 @@ struct State {
     messages: usize,
     bytes: usize,
     room: Room,
-    /// Why nothing is let through any more.
+    /// The reason why nothing is let through any more.
     closed: Option<Error>,
 }
 
-/// The room of one module.
+/// The room of one module's messages.
 pub(crate) struct Window {
     limits: Limits,
     state: Mutex<State>,
-    /// Whose turn it is: a queue of callers.
+    /// The queue of callers: the holder of the lock has its turn.
     turn: tokio::sync::Mutex<()>,
-    /// Told to the one whose turn it is.
+    /// Wakes the caller that has its turn.
     progress: Notify,
 }
 
-/// Room that was taken: given back when it is dropped.
+/// Room that was taken. Dropping it gives the room back.
 #[must_use]
 pub(crate) struct Taken<'w> {
     window: &'w Window,
@@ -88,19 +88,19 @@ impl Window {
         self.limits.bytes.div_ceil(PERMITS)
     }
 
-    /// Waits for room for a message of so many bytes. Whoever stops waiting has taken nothing.
+    /// Waits for room for a message of this many bytes. A caller that stops waiting has taken nothing.
     pub async fn take(&self, bytes: usize) -> Result<Taken<'_>, Error> {
         let _turn = self.turn.lock().await;
         loop {
             if self.enter(bytes)? {
                 return Ok(self.taken(bytes));
             }
-            // What came between these two lines is remembered.
+            // A notification that comes between these two lines is remembered.
             self.progress.notified().await;
         }
     }
 
-    /// Takes room for a message of so many bytes, if there is any and nobody waits for it.
+    /// Takes room for a message of this many bytes, if there is any and no other caller waits for room.
     pub fn try_take(&self, bytes: usize) -> Result<Result<Taken<'_>, Full>, Error> {
         let Ok(_turn) = self.turn.try_lock() else {
             return match &self.state().closed {
@@ -139,7 +139,7 @@ impl Window {
         }
     }
 
-    /// Gives room back that so many messages of so many bytes together have taken.
+    /// Gives back the room that was taken by this many messages with this many bytes together.
     pub fn give_back(&self, messages: usize, bytes: usize) {
         let mut state = self.state();
         state.messages = state.messages.saturating_sub(messages);
@@ -154,7 +154,7 @@ impl Window {
         self.progress.notify_one();
     }
 
-    /// Lets nobody through any more; whoever waits is refused.
+    /// Lets no caller through any more; callers that wait are refused.
     pub fn close(&self, error: &Error) {
         let mut state = self.state();
         if state.closed.is_none() {
@@ -164,15 +164,15 @@ impl Window {
         self.progress.notify_one();
     }
 
-    /// Why nobody is let through any more.
+    /// The reason why no caller is let through any more.
     pub fn closed(&self) -> Option<Error> {
         self.state().closed.clone()
     }
 }
 
 impl Taken<'_> {
-    /// From now on the room is its user's to [give back](Window::give_back): of a message that is so long
-    /// in fact.
+    /// The room is not given back on drop: its user [gives it back](Window::give_back) later. `bytes` is
+    /// the actual length of the message.
     pub fn keep(self, bytes: usize) {
         let mut state = self.window.state();
         state.bytes = state.bytes.saturating_add(bytes) - self.bytes;

@@ -31,7 +31,7 @@ pub struct Wiring {
     pub total_order: quorate_broadcast::by_consensus::OrderSettings,
     /// The span of the module, in that of the node: for what it tells the log.
     pub span: Span,
-    /// The order that this module shares with replicated machines and views, if it does.
+    /// The order that this module shares with replicated machines and views, if it shares one.
     pub(super) group: Option<Arc<Group>>,
 }
 

@@ -25,7 +25,7 @@ fn a_peer_is_an_address_or_a_name_with_a_port() {
         ("replica-2.a_zone.example", 7100)
     );
     assert_eq!(peer.to_string(), "replica-2.a_zone.example:7100");
-    // Names do not differ by the size of their letters.
+    // Upper and lower case make no difference in names.
     assert_eq!(peer, "replica-2.A_ZONE.example:7100".parse().unwrap());
     for text in [
         "", "a", ":1", "a:", "a:0", "a:65536", "a b:1", "a:1:2", "[::1]", "::1:7100", "a/b:1",

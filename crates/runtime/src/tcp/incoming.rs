@@ -1,4 +1,4 @@
-//! A connection that a peer, or whoever, dialled to this process, and sends on.
+//! A connection that a peer, or a stranger, dialled to this process, and on which it sends.
 use super::{Broken, HEAD, MAGIC, PREAMBLE, Sender};
 use crate::faults::{Direction, Injected};
 use bytes::{Buf, BytesMut};
@@ -10,20 +10,21 @@ use std::{
 use tokio::net::TcpStream;
 use tokio_util::io::poll_read_buf;
 
-/// What is read at a time. Messages that are kept share such a buffer.
+/// The size of a receive buffer, in bytes. Messages that are kept share such a buffer.
 const READ: usize = 64 * 1024;
-/// A buffer with less room than this is replaced.
+/// A buffer with less room than this, in bytes, is replaced.
 const LEAST_READ: usize = 8 * 1024;
 
 /// One accepted connection.
 pub(super) struct Incoming {
     stream: TcpStream,
-    /// Who it says it is.
+    /// The process that it claims to come from.
     pub(super) from: Option<ProcessId>,
-    /// How many cuts there were before it.
+    /// The number of cuts before it.
     pub(super) holes: u64,
     bytes: BytesMut,
-    /// When something came last; before the preamble is whole: when the connection was accepted.
+    /// The time of the last received bytes; until the preamble is complete, the time at which the
+    /// connection was accepted.
     heard: Time,
 }
 
@@ -38,7 +39,7 @@ impl Incoming {
         }
     }
 
-    /// Reads once and hands on the frames that are whole; says whether anything came.
+    /// Reads once, and passes on the complete frames. Returns whether anything came.
     pub(super) fn poll(
         &mut self,
         cx: &mut Context<'_>,
@@ -109,7 +110,7 @@ impl Incoming {
         if let (Some(claimed), Ok(address)) = (from, self.stream.peer_addr()) {
             sender.look_for_strangers(claimed, address);
         }
-        // One that is being made now is one of this connection, too.
+        // A cut that is being made now also affects this connection.
         let faults = injected.faults();
         let before = |p| {
             let is_cut = faults.get(p, Direction::Incoming).cut;

@@ -19,9 +19,9 @@ use tokio::{
 type Dialling = Pin<Box<dyn Future<Output = io::Result<TcpStream>> + Send>>;
 
 enum State {
-    /// To be dialled at this time.
+    /// Not connected; the time is that of the next attempt.
     Waiting(Time),
-    /// Being dialled, until this time.
+    /// Being dialled; the attempt ends at this time.
     Dialling(Dialling, Time),
     /// Open; the time is that of the last progress in writing.
     Open(TcpStream, Time),
@@ -31,11 +31,11 @@ enum State {
 pub(super) struct Outgoing {
     me: ProcessId,
     pub(super) peer: ProcessId,
-    /// `None`: nobody knows yet.
+    /// `None` if the address is not known yet.
     address: Option<SocketAddr>,
     state: State,
     back_off: Duration,
-    /// How many cuts it has been reset for.
+    /// The number of cuts for which the connection has been reset.
     pub(super) holes: u64,
 }
 
@@ -56,7 +56,7 @@ impl Outgoing {
         }
     }
 
-    /// The peer shows signs of life: do not wait for long.
+    /// The peer shows signs of life: the next attempt need not wait long.
     pub(super) fn hurry(&mut self, now: Time, first: Duration) {
         if let State::Waiting(at) = &mut self.state {
             *at = (*at).min(now + first);
@@ -134,7 +134,7 @@ impl Outgoing {
         self.wait(now, sender);
     }
 
-    /// Gives an open connection up, for another one at once.
+    /// Closes an open connection, and dials another one at once.
     pub(super) fn reset(&mut self, now: Time, sender: &Sender) {
         if matches!(self.state, State::Open(..)) {
             self.close(now, sender);
@@ -142,7 +142,7 @@ impl Outgoing {
         }
     }
 
-    /// The peer is there from now on, and is dialled at once.
+    /// The peer has this address from now on, and is dialled at once.
     pub(super) fn move_to(&mut self, address: SocketAddr, now: Time, sender: &Sender) {
         self.address = Some(address);
         if matches!(self.state, State::Open(..)) {
@@ -152,7 +152,7 @@ impl Outgoing {
         self.back_off = sender.settings.back_off.0;
     }
 
-    /// Waits for half of the pause to all of it, and for twice that the next time.
+    /// Waits for a random time from half of the backoff to all of it, and doubles the backoff.
     fn wait(&mut self, now: Time, sender: &Sender) {
         let pause = self.back_off.mul_f64(0.5 + 0.5 * rand::random::<f64>());
         self.state = State::Waiting(now + pause);
@@ -194,7 +194,7 @@ impl Outgoing {
         Ok(progress)
     }
 
-    /// The peer says nothing on this connection: what can be read is its end.
+    /// The peer sends nothing on this connection: only its end can be read.
     fn listen(stream: &mut TcpStream, cx: &mut Context<'_>) -> Result<(), Broken> {
         let mut byte = [0];
         match Pin::new(stream).poll_read(cx, &mut ReadBuf::new(&mut byte)) {

@@ -22,7 +22,7 @@ use std::time::Duration;
 
 const INSTANCES: u64 = 20;
 
-/// A timeout for who is slow, which a loaded machine keeps.
+/// Bounds with this timeout, which hold on a loaded machine, too.
 fn bounds(delay: Duration) -> exclude_on_timeout::SynchronyBounds {
     exclude_on_timeout::SynchronyBounds::new(Duration::from_millis(100), delay).unwrap()
 }
@@ -89,7 +89,7 @@ async fn every_commit_commits_what_all_want_and_aborts_the_rest() {
         }
         for instance in 1..=INSTANCES {
             for (index, commit) in Commit::all().enumerate() {
-                // Everybody's no in turn, and every fourth time nobody's.
+                // In turn, one process votes no; in every fourth instance none does.
                 let vote = |rank| {
                     if instance % 4 == rank {
                         Vote::No
@@ -166,7 +166,7 @@ async fn a_caller_is_told_what_it_did_wrong_and_nobody_waits_for_a_stopped_node(
         bits.propose(1, &2).await,
         Err(ProposeError::NotABit)
     ));
-    // The others are not there: nothing is decided.
+    // The other nodes are not running: nothing is decided.
     let waits = tokio::spawn({
         let lots = lots.clone();
         async move { lots.propose(1, &5).await }
@@ -180,7 +180,7 @@ async fn a_caller_is_told_what_it_did_wrong_and_nobody_waits_for_a_stopped_node(
             match tokio::time::timeout(Duration::from_millis(20), lots.propose(1, &6)).await {
                 Ok(Err(error @ ProposeError::RequestedTwice { .. })) => break error,
                 Ok(other) => panic!("{other:?}"),
-                // It came first: then the other is refused.
+                // It came first. Then the other call is refused.
                 Err(_) => {}
             }
         }
@@ -211,7 +211,7 @@ async fn a_caller_is_told_what_it_did_wrong_and_nobody_waits_for_a_stopped_node(
     ));
 }
 
-/// p1 is heard by nobody for longer than the bounds allow, and hears the others.
+/// Nobody hears p1 for longer than the bounds allow, while p1 hears the others.
 #[tokio::test]
 async fn a_process_that_is_reported_as_crashed_and_lives_learns_of_it_and_stops() {
     for kind in [Kind::Udp, Kind::Tcp] {
@@ -234,7 +234,7 @@ async fn a_process_that_is_reported_as_crashed_and_lives_learns_of_it_and_stops(
         for outcome in outcomes.split_off(1) {
             assert_eq!(outcome.unwrap(), Outcome::Abort, "{kind:?}");
         }
-        // It may hear of the decision before it hears of its exclusion.
+        // p1 may hear of the decision before it hears of its exclusion.
         let first = outcomes.remove(0);
         let is_right = |outcome: &Result<_, ProposeError>| {
             matches!(
@@ -263,7 +263,7 @@ async fn a_process_that_is_reported_as_crashed_and_lives_learns_of_it_and_stops(
     }
 }
 
-/// What stands on P: who was killed is waited for until P reports it.
+/// Handles of modules that stand on P: they wait for a killed process until P reports it.
 struct Agreeing {
     node: Node,
     voter: Voter,
@@ -271,7 +271,7 @@ struct Agreeing {
 }
 
 async fn agreeing(builder: Builder) -> Agreeing {
-    // Nobody waits for so long: whoever is reported, is reported for another reason.
+    // The timeout is never reached: if a process is reported, it is for another reason.
     let mut builder = builder.assume_synchronous(bounds(Duration::from_hours(1)));
     let voter = builder.commit("deals", Commit::NonBlocking).unwrap();
     let proposer = builder.consensus("choice", Consensus::UniformHierarchical);
@@ -282,7 +282,7 @@ async fn agreeing(builder: Builder) -> Agreeing {
     }
 }
 
-/// p1 is killed and started again at its address, at once.
+/// p1 is killed and started again at its address at once.
 #[tokio::test]
 async fn a_second_start_within_the_timeout_is_the_crash_of_the_first() {
     for kind in [Kind::Udp, Kind::Tcp] {
@@ -321,7 +321,7 @@ async fn a_second_start_within_the_timeout_is_the_crash_of_the_first() {
     }
 }
 
-/// The same beside a machine, where it gets its seat in the order back.
+/// The same beside a machine, where the process gets back its seat in the order.
 #[tokio::test(flavor = "multi_thread")]
 async fn who_rejoins_the_order_stays_out_of_what_stands_on_p_and_is_told_of_no_report() {
     let peers = free(Kind::Udp);
@@ -347,7 +347,7 @@ async fn who_rejoins_the_order_stays_out_of_what_stands_on_p_and_is_told_of_no_r
         matches!(refused, Err(ProposeError::Failed(Error::StartedAgain))),
         "{refused:?}"
     );
-    // Notices come after what it has waited for, if they come.
+    // A notice, if there is one, comes after the events that the process has waited for.
     for (_, bank) in &all {
         deposit(bank, "bob", 1).await;
     }

@@ -23,7 +23,7 @@ use std::{
     time::Duration,
 };
 
-/// Bounds that a loaded machine keeps, too.
+/// Bounds that hold on a loaded machine, too.
 fn bounds() -> exclude_on_timeout::SynchronyBounds {
     let interval = Duration::from_millis(100);
     let settings = exclude_on_timeout::SynchronyBounds::new(interval, Duration::from_mins(1));
@@ -137,7 +137,8 @@ async fn every_group_begins_with_everybody_and_delivers_everywhere() {
     }
 }
 
-/// One is gone while another broadcasts: who stays leaves the first view with the same deliveries.
+/// One process is gone while another broadcasts: the remaining ones leave the first view with the same
+/// deliveries.
 #[tokio::test]
 async fn a_group_over_p_excludes_who_is_gone_and_goes_on() {
     let delay = Duration::from_secs(2);
@@ -150,7 +151,7 @@ async fn a_group_over_p_excludes_who_is_gone_and_goes_on() {
             handles.push(builder.views_with::<u64>("views", views).unwrap());
             nodes.push(builder.start().await.unwrap());
         }
-        // At n = 3 nobody is admitted before all have met.
+        // With three processes, none is admitted before all have met.
         for node in &nodes {
             within(node.admitted()).await.unwrap();
         }
@@ -214,13 +215,13 @@ async fn group_membership_agrees_on_who_is_gone() {
     }
     for members in &mut handles {
         let last = within(members.next()).await;
-        // Nobody has read what the one that is gone was told: the first view.
+        // Nobody has read the stream of the process that is gone: it has the first view.
         assert!(last.is_none_or(|view| view.unwrap().id == 0));
         assert!(within(members.next()).await.is_none());
     }
 }
 
-/// A peer may number its messages as it likes, and whoever reads them counts on from there.
+/// A peer may choose any sequence numbers, and the reader counts on from them.
 #[tokio::test]
 async fn a_message_of_a_forged_number_is_counted_and_reaches_nobody() {
     let mut all = builders(Kind::Udp, 2);

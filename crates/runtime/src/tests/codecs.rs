@@ -1,4 +1,4 @@
-//! Messages that travel otherwise than serde has it.
+//! Messages with other codecs than serde's.
 use super::{
     node::{Kind, builders, within},
     p,
@@ -11,7 +11,7 @@ use crate::{
 use bytes::Bytes;
 use futures::StreamExt;
 
-/// Numbers as text; no odd ones, and none that are read otherwise than they are written.
+/// Even numbers as text: odd numbers cannot be decoded again.
 enum Even {}
 
 impl Codec<u64> for Even {
@@ -28,7 +28,7 @@ impl Codec<u64> for Even {
     }
 }
 
-/// Sends any bytes, as if they were what serde has.
+/// Sends any bytes, with the name of serde's codec.
 pub(super) enum Pretending {}
 
 impl Codec<Bytes> for Pretending {
@@ -82,7 +82,7 @@ async fn every_kind_of_handle_has_the_codec_that_it_is_given() {
         }
     };
     assert_eq!(delivered, bytes);
-    // What does not come back is refused where it is sent, by each.
+    // Each codec refuses, at the sender, a value that cannot be decoded again.
     let refused = |result| matches!(result, Err(Error::Unencodable));
     assert!(refused(within(orders.broadcast(3)).await.map(drop)));
     assert!(refused(within(mail.send(p(1), 3)).await.map(drop)));
@@ -99,7 +99,7 @@ async fn every_kind_of_handle_has_the_codec_that_it_is_given() {
     within(node.shutdown()).await.unwrap();
 }
 
-/// Both have two orders, of which one travels as text: not the same one.
+/// Both processes have two orders, of which one is encoded as text, but not the same one.
 #[tokio::test]
 async fn it_matters_which_of_two_like_modules_has_which_codec() {
     let mut nodes = Vec::new();

@@ -1,4 +1,4 @@
-//! Algorithms of one's own, with handles, over real sockets.
+//! A user's own algorithms, with handles, over real sockets.
 use super::{
     node::{Kind, builders, within},
     p,
@@ -20,7 +20,7 @@ use std::{
     time::Duration,
 };
 
-/// What travels: all of it is a head.
+/// A message that consists of headers only.
 #[derive(Clone, Serialize, Deserialize, PartialEq, Eq, Debug)]
 struct Letter(Vec<String>);
 
@@ -34,7 +34,7 @@ impl Letter {
 
 type Post = (Requests<(ProcessId, Letter)>, Indications<Deliver<Letter>>);
 
-/// An algorithm that is a lane. Nothing answers what it is asked for.
+/// An algorithm that is only a lane. No indication answers its requests.
 fn post(builder: &mut Builder) -> Post {
     let length = |it: &Deliver<Letter>| it.message.0.iter().map(String::len).sum();
     let post = Custom::new("post").bytes(length);
@@ -108,7 +108,7 @@ async fn requests_that_are_answered_have_their_places_until_then() {
         let requests = requests.clone();
         async move { requests.request("c").await }
     });
-    // It says nothing of a request, and then answers more than there are.
+    // The algorithm answers no request, and then more requests than there are.
     up.send(0);
     up.send(9);
     assert_eq!(within(third).await.unwrap().unwrap(), 3);
@@ -124,7 +124,7 @@ async fn requests_that_are_answered_have_their_places_until_then() {
     assert!(matches!(late, Err(Error::Stopped)));
 }
 
-/// Sends such letters from p1 to p2 until told to stop; how many.
+/// Sends such letters from p1 to p2 until `stop` is cancelled. Returns their number.
 async fn write_until(
     write: Requests<(ProcessId, Letter)>,
     stop: tokio_util::sync::CancellationToken,

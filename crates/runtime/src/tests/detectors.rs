@@ -35,7 +35,7 @@ async fn who_is_gone_is_suspected_and_another_one_is_trusted() {
         let node = nodes.pop().unwrap();
         assert_eq!(*node.suspected().borrow(), ProcessSet::from_iter([p(1)]));
         assert_eq!(*node.leader_hint().borrow(), Some(p(2)));
-        // Who asks late is told what is so now.
+        // A reader that begins late gets the present value.
         let late = within(node.suspicions().next()).await;
         assert_eq!(late, Some(Indication::Suspect(p(1))));
         assert!(matches!(node.crashes(), Err(Error::NeedsPerfect(_))));

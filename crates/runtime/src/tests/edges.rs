@@ -14,7 +14,7 @@ enum Kind {
     Tcp,
 }
 
-/// A process that is nothing but an edge.
+/// A process that has only an edge.
 struct Bare {
     _thread: ProtocolThread,
     transmit: Addr<Transmit>,
@@ -44,7 +44,7 @@ impl Socket {
     }
 }
 
-/// Passes on what it gets.
+/// Passes its events on.
 struct Pass;
 
 impl Algorithm for Pass {
@@ -56,8 +56,7 @@ impl Algorithm for Pass {
     }
 }
 
-/// The edge wants to be used from the protocol thread, as a link does: an actor passes
-/// transmissions on.
+/// The edge must be used from the protocol thread, as by a link: an actor passes transmissions on.
 fn bare(me: usize, socket: Socket, peers: &[SocketAddr]) -> Bare {
     bare_with(me, socket, peers, TIMEOUT)
 }
@@ -170,7 +169,7 @@ fn datagrams_arrive_with_their_boundaries() {
 fn a_run_of_segments_is_one_request_and_arrives_whole() {
     for kind in [Kind::Udp, Kind::Tcp] {
         let [one, two] = pair(kind);
-        // More than one offload's worth: 200 datagrams of 1,200 bytes and a short one.
+        // More than one segmentation offload takes: 200 datagrams of 1,200 bytes and a short one.
         let bytes: Vec<u8> = (0..200 * 1200 + 7).map(|i| (i / 1200) as u8).collect();
         one.send(2, bytes.clone(), 1200);
         let datagrams = two.bytes(bytes.len());
@@ -203,7 +202,7 @@ fn faults_are_switched_at_run_time() {
         two.send(1, &b"fine"[..], 4);
         assert_eq!(one.next(), [&b"fine"[..]]);
         one.faults.heal();
-        // A stream that lost something is begun anew.
+        // A stream that lost bytes is begun anew.
         let reopened = |times| {
             if kind == Kind::Tcp {
                 one.wait_for("connected", times);
@@ -233,7 +232,7 @@ fn faults_are_switched_at_run_time() {
         };
         one.faults.set(p(2), Direction::Outgoing, loss);
         one.send(2, &b"aabbcc"[..], 2);
-        // Over a stream it is a frame, which comes late, and what is sent after it comes behind it.
+        // Over a stream it is a frame, which comes late; later frames come after it.
         one.wait_for("lost", if kind == Kind::Tcp { 1 } else { 3 });
         one.faults.heal();
         assert!(!one.faults.are_active());
@@ -265,7 +264,7 @@ fn a_process_that_comes_back_is_connected_again() {
     reopened(&two, 1);
     drop(two);
     one.wait_for("disconnected", 1);
-    // The first may still find a listener that is about to go.
+    // The first dial may still find a listener that is about to close.
     let begun = Instant::now();
     while one.counters.total("unconnected") == 0 {
         assert!(begun.elapsed() < TIMEOUT, "nothing is found unconnected");
@@ -292,7 +291,7 @@ fn hostile_connections_are_closed_and_counted() {
     use std::io::{Read, Write};
     let [one, two] = pair(Kind::Tcp);
     let address = {
-        // p2's address, from the edge's point of view: dial it as a stranger would.
+        // p2's address as the edge sees it: a stranger dials it.
         let socket = bind(Kind::Tcp, "127.0.0.1:0");
         let peers = [socket.address(), socket.address()];
         let three = bare(1, socket, &peers);
@@ -304,7 +303,7 @@ fn hostile_connections_are_closed_and_counted() {
         stream.set_read_timeout(Some(TIMEOUT)).unwrap();
         let _ = stream.write_all(bytes);
         let mut rest = Vec::new();
-        // A reset or an orderly end: either way it is over.
+        // A reset or an orderly end: in both cases the connection is over.
         let _ = stream.read_to_end(&mut rest);
         assert!(rest.is_empty());
     };
@@ -351,7 +350,7 @@ fn strangers_who_claim_to_be_a_member_do_not_lock_it_out() {
     let peers: Vec<_> = sockets.iter().map(Socket::address).collect();
     let [first, second] = sockets;
     let one = bare(1, first, &peers);
-    // Some say that they are p2, and some say nothing at all.
+    // Some strangers claim to be p2, and some send nothing at all.
     let stranger = |head: &[u8]| {
         let mut stream = TcpStream::connect(peers[0]).unwrap();
         stream.write_all(head).unwrap();
@@ -377,7 +376,8 @@ fn strangers_who_claim_to_be_a_member_do_not_lock_it_out() {
     reopened();
     two.send(1, &b"let me in"[..], 9);
     assert_eq!(one.next(), [&b"let me in"[..]]);
-    // Driven out, it comes back, perhaps more than once: a message may be lost on the way.
+    // A connection that is driven out is dialled again, perhaps more than once: a message may be lost on
+    // the way.
     let _held_too = hold();
     reopened();
     let begun = Instant::now();
@@ -406,7 +406,7 @@ fn a_connection_from_elsewhere_in_the_name_of_a_member_is_counted() {
         stream.write_all(&[rank]).unwrap();
         stream
     };
-    // Which port it is dialled from is of no concern.
+    // The port from which it is dialled is ignored.
     let _third = dial(3);
     let _second = dial(2);
     first.wait_for("strangers", 1);
@@ -421,7 +421,7 @@ fn a_preamble_in_drips_is_not_waited_for() {
     let victim = bare_with(1, socket, &[address], Duration::from_millis(200));
     let mut stream = TcpStream::connect(address).unwrap();
     for byte in b"quorate" {
-        // Never silent for long, and yet too slow.
+        // It is never silent for long, but still too slow.
         let _ = stream.write_all(&[*byte]);
         std::thread::sleep(Duration::from_millis(180));
     }

@@ -1,4 +1,4 @@
-//! What a node tells of its cluster, over real sockets.
+//! The events of a node, over real sockets.
 use super::{
     node::{Kind, builders, within},
     p,
@@ -12,7 +12,7 @@ use crate::{
 use futures::StreamExt;
 use quorate_core::{MessageId, ProcessSet, message::Origin};
 
-/// Reads until all of these were told, in whichever order.
+/// Reads until all these events have come, in any order.
 async fn until_all(events: &mut NodeEvents, mut wanted: Vec<NodeEvent>) {
     while !wanted.is_empty() {
         let event = within(events.next()).await.unwrap();
@@ -20,7 +20,7 @@ async fn until_all(events: &mut NodeEvents, mut wanted: Vec<NodeEvent>) {
     }
 }
 
-/// Reads until one is told that is wanted.
+/// Reads until a wanted event comes.
 async fn until(events: &mut NodeEvents, wanted: impl Fn(&NodeEvent) -> bool) -> NodeEvent {
     loop {
         let event = within(events.next()).await.unwrap();
@@ -40,7 +40,7 @@ async fn who_meets_is_admitted_and_whoever_goes_is_suspected() {
             all.push(node.events());
             nodes.push(node);
         }
-        // Alone, p1 is not admitted.
+        // While it is alone, p1 is not admitted.
         let begin = all[0].now();
         assert_eq!((&begin.admission, begin.needed), (&Admission::Joining, 2));
         let connected = |rank: usize| NodeEvent::Connected {
@@ -59,7 +59,7 @@ async fn who_meets_is_admitted_and_whoever_goes_is_suspected() {
             within(node.admitted()).await.unwrap();
         }
         let mut last = nodes[2].events();
-        // Another may have been trusted while the cluster formed.
+        // Another leader may have been trusted while the cluster formed.
         if last.now().leader != Some(p(1)) {
             until(&mut last, |event| *event == elected(1)).await;
         }
@@ -89,7 +89,7 @@ async fn who_is_started_again_waits_for_the_state_and_the_others_see_its_seat_ch
         let known = last.incarnation();
         kill(last).await;
 
-        // It hears of nobody before somebody listens to it.
+        // p1 hears nobody before a reader listens to its events.
         let faults = Faults::default();
         faults.cut(p(1));
         faults.cut(p(2));

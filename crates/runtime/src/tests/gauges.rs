@@ -1,4 +1,4 @@
-//! How the exchange with the peers goes, in numbers.
+//! Measurements of the exchange with each peer.
 use super::{
     node::{Kind, builders, within},
     p,
@@ -23,7 +23,7 @@ async fn gauges_say_what_a_peer_owes_and_how_far_away_it_is() {
         let news = handles[0].0.clone();
         within(news.broadcast("hello".to_owned())).await.unwrap();
         within(handles[1].1.next()).await.unwrap().unwrap();
-        // It is acknowledged: a round trip was measured, and nothing is owed.
+        // The message is acknowledged: a round trip was measured, and no bytes are unacknowledged.
         let near = within(async {
             loop {
                 let now = gauges.read().await.unwrap();

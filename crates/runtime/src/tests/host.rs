@@ -40,7 +40,7 @@ fn the_last_mailbox_runs_first_in_batches_and_all_are_idle_at_the_end() {
     let thread = protocol.start().unwrap();
     waits.recv_timeout(TIMEOUT).unwrap();
     drop(thread);
-    // The first idle calls are those of the start.
+    // The first idle calls are those at the start.
     let log = log.lock().unwrap();
     let first = log.iter().position(|(_, tag)| tag.is_some()).unwrap();
     let batch = |index| [(index, Some(1)), (index, Some(2))];
@@ -49,8 +49,9 @@ fn the_last_mailbox_runs_first_in_batches_and_all_are_idle_at_the_end() {
     assert_eq!(log[first..], expected.concat());
 }
 
-/// A user sends the next thing as soon as the last one was handled, and what has handled it is told something by
-/// the layers below, too: each is idle, and the edges have their turn, before it handles more of the user's.
+/// A user sends the next item as soon as the last one was handled, and its handler also gets messages from
+/// the layers below: each actor is idle, and the edges have their turn, before more of the user's items are
+/// handled.
 #[test]
 fn who_is_always_sent_more_from_outside_is_idle_in_between() {
     const LAST: u64 = 20;
@@ -68,7 +69,7 @@ fn who_is_always_sent_more_from_outside_is_idle_in_between() {
             if tag > 0 {
                 at_work.lock().unwrap().push(Some(tag));
                 handled.send(tag).unwrap();
-                // The user has sent the next one by now.
+                // The user has sent the next item by now.
                 let () = goes_on.recv_timeout(TIMEOUT).unwrap();
                 ctx.trigger(Tag(0));
             }
@@ -298,8 +299,8 @@ async fn everything_is_dropped_when_the_thread_stops() {
     addr.send(Tag(1));
 }
 
-/// Sends a tag to and fro, and reports how long a hop takes. Also the hop's benchmark:
-/// `cargo test --release -p quorate-runtime hop -- --nocapture`.
+/// Sends a tag back and forth, and prints the time of one hop. Also a benchmark: `cargo test --release -p
+/// quorate-runtime hop -- --nocapture`.
 #[test]
 fn a_hop_is_cheap() {
     const HOPS: u64 = 2_000_000;

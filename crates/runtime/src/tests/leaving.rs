@@ -1,4 +1,4 @@
-//! Nodes that are shut down in good order: nobody waits for their silence.
+//! Nodes that are shut down in good order: nobody waits until they are suspected for their silence.
 use super::{
     node::{Kind, builders, within},
     p,
@@ -10,7 +10,7 @@ use quorate_abstractions::eventually_perfect::Indication;
 use quorate_detectors::increasing_timeout;
 use std::time::{Duration, Instant};
 
-/// Nobody waits for so long: whoever is suspected, is suspected for another reason.
+/// Sets a timeout that is never reached: if a process is suspected, it is for another reason.
 fn patient(builder: Builder) -> Builder {
     builder.detector(increasing_timeout::DetectorSettings {
         timeout: Duration::from_hours(1),
@@ -34,7 +34,7 @@ async fn start(builders: impl Iterator<Item = Builder>) -> Vec<Member> {
             _delivered: delivered,
         });
     }
-    // Who has not met this process need not learn that it leaves.
+    // A process that has not met this one need not learn that it leaves.
     for member in &members {
         let mut status = member.node.status();
         let others = members.len() - 1;
@@ -44,13 +44,13 @@ async fn start(builders: impl Iterator<Item = Builder>) -> Vec<Member> {
     members
 }
 
-/// Five lose their leader, and the next one, and the one after that.
+/// Five processes lose their leader, then the next one, and then the one after that.
 #[tokio::test]
 async fn a_leader_that_leaves_is_suspected_at_once_and_the_next_one_leads() {
     for kind in [Kind::Udp, Kind::Tcp] {
         let mut members = start(builders(kind, 5).into_iter().map(patient)).await;
         for leader in 1..=2 {
-            // It orders what the others broadcast.
+            // The leader orders the broadcasts of the others.
             within(members[2].orders.deliver(1)).await.unwrap();
             let mut hints = members[0].node.leader_hints();
             while within(hints.next()).await.unwrap() != Some(p(leader)) {}
@@ -61,7 +61,7 @@ async fn a_leader_that_leaves_is_suspected_at_once_and_the_next_one_leads() {
             }
             let first = members.remove(0);
             within(first.node.shutdown()).await.unwrap();
-            // It knew of its successor before it stopped.
+            // It learned of its successor before it stopped.
             assert_eq!(within(hints.next()).await, Some(Some(p(leader + 1))));
             assert_eq!(within(hints.next()).await, None);
             let suspicion = within(suspicions.next()).await;
@@ -70,7 +70,7 @@ async fn a_leader_that_leaves_is_suspected_at_once_and_the_next_one_leads() {
                 within(member.orders.deliver(2)).await.unwrap();
             }
         }
-        // Without the third of five nothing is decided: it is not suspected as long as it is there.
+        // Without the third of five nothing can be decided: it is not suspected as long as it is there.
         let first = members.remove(0);
         within(first.node.shutdown()).await.unwrap();
         let suspected = *members[0].node.suspected().borrow();
@@ -88,7 +88,7 @@ async fn a_follower_that_leaves_disturbs_nobody() {
         let mut suspicions = members[1].node.suspicions();
         let mut events = members[1].node.events();
         within(members.remove(2).node.shutdown()).await.unwrap();
-        // That it leaves is no crash to whoever watches.
+        // To the watcher of crashes, leaving is no crash.
         let (process, peer) = (p(3), p(3));
         while within(events.next()).await.unwrap() != (NodeEvent::Leaving { process }) {}
         let next = within(events.next()).await;
@@ -104,7 +104,8 @@ async fn a_follower_that_leaves_disturbs_nobody() {
     }
 }
 
-/// Whoever goes last still gets what it has broadcast delivered: nobody says that it leaves before that.
+/// The last process to leave still delivers its own broadcasts: no process announces that it leaves before
+/// that.
 #[tokio::test]
 async fn all_that_leave_together_deliver_what_is_in_flight() {
     for kind in [Kind::Udp, Kind::Tcp] {
@@ -123,7 +124,8 @@ async fn all_that_leave_together_deliver_what_is_in_flight() {
     }
 }
 
-/// A rolling restart of machines, each process shut down in good order: its later start says nothing of leaving.
+/// A rolling restart of machines, where each process is shut down in good order: its later start announces
+/// no leaving.
 #[tokio::test(flavor = "multi_thread")]
 async fn who_has_left_comes_back_and_leads_again() {
     for kind in [Kind::Udp, Kind::Tcp] {
@@ -164,14 +166,15 @@ async fn who_has_left_comes_back_and_leads_again() {
     }
 }
 
-/// How a process goes.
+/// How a process ends.
 #[derive(Clone, Copy, PartialEq, Debug)]
 enum End {
     Kill,
     ShutDown,
 }
 
-/// The longest that p`client` waits for a delivery of its own while p`rank` goes; the median of all its waits.
+/// The longest time that p`client` waits for a delivery of its own while p`rank` ends, and the median of
+/// all its waits.
 async fn pause(kind: Kind, rank: usize, client: usize, end: End) -> (Duration, Duration) {
     let mut members = start(builders(kind, 3).into_iter()).await;
     let orders = members[client - 1].orders.clone();
@@ -198,8 +201,8 @@ async fn pause(kind: Kind, rank: usize, client: usize, end: End) -> (Duration, D
     within(writer).await.unwrap()
 }
 
-/// Prints how long a client waits at most while a process goes, and how long it waits usually:
-/// `cargo test --release -p quorate-runtime --lib -- --ignored --nocapture pauses_at_a_hand_over`.
+/// Prints the longest time that a client waits while a process ends, and the usual time: `cargo test
+/// --release -p quorate-runtime --lib -- --ignored --nocapture pauses_at_a_hand_over`.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "a measurement"]
 async fn pauses_at_a_hand_over() {

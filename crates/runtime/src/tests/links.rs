@@ -1,5 +1,5 @@
-//! Perfect links on real sockets, behind the edges' own faults and worse: PL1–3 and the order of a
-//! lane, judged by the simulator's checkers.
+//! Perfect links on real sockets, with the edges' own faults and worse ones. The simulator's checkers judge
+//! PL1–3 and the order of a lane.
 mod proxy;
 mod recorder;
 
@@ -54,14 +54,14 @@ impl Socket {
     }
 }
 
-/// Sockets for p1 … pn, and where they are.
+/// Sockets for p1 … pn, and their addresses.
 fn sockets(kind: Kind, n: usize) -> (Vec<Socket>, Vec<SocketAddr>) {
     let sockets: Vec<_> = (0..n).map(|_| Socket::free(kind)).collect();
     let addresses = sockets.iter().map(Socket::address).collect();
     (sockets, addresses)
 }
 
-/// One start of a process: a link over an edge, and nothing else.
+/// One start of a process: a link over an edge, without other modules.
 struct Start {
     recorded: ProcessId,
     recorder: Recorder,
@@ -73,7 +73,7 @@ struct Start {
     _thread: ProtocolThread,
 }
 
-/// Starts the process of this rank, as an incarnation that is recorded as a process of its own.
+/// Starts the process of this rank. Its incarnation is recorded as a process of its own.
 fn start(
     rank: usize,
     recorded: usize,
@@ -144,7 +144,7 @@ fn attach(
 }
 
 impl Start {
-    /// Sends so many messages, no two of them equal; some take many datagrams.
+    /// Sends this many different messages; some need many datagrams.
     fn send(&self, to: usize, what: &str, count: usize) {
         for number in 0..count {
             let mut text = format!("{} to {}: {what} {number} ", self.recorded, p(to));
@@ -189,11 +189,11 @@ impl Start {
     }
 }
 
-/// Processes that talk, each known by its place.
+/// The processes of a test, by index.
 struct Conversation {
     starts: Vec<Start>,
     recorder: Recorder,
-    /// How many messages must be delivered.
+    /// The number of messages that must be delivered.
     sent: usize,
 }
 
@@ -203,7 +203,7 @@ impl Conversation {
         Self::on(sockets, |_| peers.clone())
     }
 
-    /// On these sockets, each of which has its own view of where the others are.
+    /// Starts processes on these sockets; `peers` gives each its own addresses of the others.
     fn on(sockets: Vec<Socket>, peers: impl Fn(usize) -> Vec<SocketAddr>) -> Self {
         let recorder = Recorder::new();
         let starts = (1..).zip(sockets);
@@ -216,7 +216,7 @@ impl Conversation {
         }
     }
 
-    /// Everybody sends so many messages to everybody else.
+    /// Every process sends this many messages to every other process.
     fn all_to_all(&mut self, what: &str, count: usize) {
         let n = self.starts.len();
         for (start, rank) in self.starts.iter().zip(1..) {
@@ -232,11 +232,11 @@ impl Conversation {
         self.recorder.wait(self.sent);
     }
 
-    /// Once everything has been delivered: is all well, to the last message?
+    /// Waits until everything has been delivered, and asks the checkers whether every message was correct.
     fn judge(mut self) {
         self.wait();
         self.starts.iter().for_each(Start::drain);
-        // What would be delivered a second time comes before these.
+        // A message that is delivered twice would come before these.
         self.all_to_all("end", 1);
         self.wait();
         let correct = self.starts.iter().map(|start| start.recorded).collect();
@@ -254,7 +254,7 @@ fn everywhere(starts: &[Start], fault: Fault) {
     }
 }
 
-/// How often this was counted, everywhere.
+/// The sum of this counter over all processes.
 fn total(starts: &[Start], reason: &str) -> u64 {
     starts
         .iter()
@@ -326,7 +326,7 @@ fn pl1_over_a_one_way_cut_that_heals() {
     }
 }
 
-/// Two processes whose connections pass through proxies: to p1, and to p2.
+/// Two processes whose connections pass through proxies: the first to p1, the second to p2.
 fn through_proxies() -> (Conversation, [Proxy; 2]) {
     let (sockets, addresses) = sockets(Kind::Tcp, 2);
     let proxies = [Proxy::to(addresses[0]), Proxy::to(addresses[1])];
@@ -359,7 +359,7 @@ fn pl1_to_pl3_and_order_with_a_half_open_peer() {
     talk.all_to_all("before", 10);
     talk.wait();
     for round in 0..2 {
-        // p1 takes p2 for connected, and what it sends goes nowhere.
+        // p1 takes p2 for connected, but its messages are lost.
         let connected = talk.starts[0].counters.total("connected");
         proxies[1].fall_silent();
         talk.all_to_all(&format!("round {round}"), 2000);
@@ -399,7 +399,7 @@ fn pl1_to_pl3_and_order_when_both_connect_at_the_same_time() {
     }
 }
 
-/// The operating system may need a moment to free the port.
+/// Binds an address again. The operating system may need a moment to free the port.
 fn again(kind: Kind, address: SocketAddr) -> Socket {
     let begun = Instant::now();
     loop {
@@ -418,7 +418,7 @@ fn pl2_and_pl3_keep_two_incarnations_apart_when_a_known_process_restarts() {
         let mut talk = Conversation::on(sockets, |_| peers.clone());
         talk.all_to_all("before", 20);
         talk.wait();
-        // Of what is on its way to p3 when it dies, nothing may reach who comes after it.
+        // Messages in flight to p3 when it dies must not reach its successor.
         talk.starts[2].faults.cut(p(1));
         talk.starts[0].send(3, "to the first", 20);
         drop(talk.starts.pop());
@@ -437,7 +437,7 @@ fn pl1_to_pl3_and_order_of_an_incarnation_whose_earlier_one_met_nobody() {
     for kind in KINDS {
         let (mut sockets, peers) = sockets(kind, 2);
         let (recorder, elsewhere) = (Recorder::new(), Recorder::new());
-        // p1 is not there yet: whatever comes finds a closed port.
+        // p1 is not there yet: messages to it find a closed port.
         drop(sockets.remove(0));
         let first = start(2, 4, sockets.remove(0), &peers, &elsewhere);
         first.send(1, "of the first", 20);

@@ -1,4 +1,4 @@
-//! Shared memory over real sockets: every register by its name, snapshots and lattice agreement.
+//! Shared memory over real sockets: each kind of registers, snapshots and lattice agreement.
 use super::{
     node::{Kind, builders, within},
     p,
@@ -22,7 +22,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 const WRITES: u64 = 20;
 
-/// A timeout for who is slow, which a loaded machine keeps.
+/// Bounds that hold on a loaded machine, too.
 fn bounds() -> exclude_on_timeout::SynchronyBounds {
     let (interval, delay) = (Duration::from_millis(100), Duration::from_mins(1));
     exclude_on_timeout::SynchronyBounds::new(interval, delay).unwrap()
@@ -72,7 +72,7 @@ async fn whoever_reads_after_a_write_gets_what_was_written_in_all_registers() {
     }
 }
 
-/// As many registers as fit into the window, and more, through one handle.
+/// More registers than fit into the window, through one handle.
 #[tokio::test]
 async fn registers_do_not_wait_for_each_other_and_one_is_sequential_at_a_process() {
     let (mut nodes, mut all) = (Vec::new(), Vec::new());
@@ -90,7 +90,7 @@ async fn registers_do_not_wait_for_each_other_and_one_is_sequential_at_a_process
     for (read, (n, _)) in within(join_all(reads)).await.into_iter().zip(&names) {
         assert_eq!(read.unwrap(), Some(*n));
     }
-    // On one register, of as many operations at once all are done, the last one last.
+    // On one register, several operations at once are all done, the last one last.
     let numbers = [0, 1, 2, 3, 4];
     let writes = numbers.iter().map(|n| all[2].write("one", n));
     for written in within(join_all(writes)).await {
@@ -129,7 +129,7 @@ async fn parallel_reads_of_one_register_all_return() {
     }
 }
 
-/// Before there is a majority one operation is in flight, and the others are in line.
+/// Before there is a majority one operation is in flight, and the others wait in the queue.
 #[tokio::test]
 async fn reads_in_line_share_one_operation_and_are_told_in_their_order() {
     let mut builders = builders(Kind::Udp, 3);
@@ -160,7 +160,7 @@ async fn reads_in_line_share_one_operation_and_are_told_in_their_order() {
     let readings = readings.unwrap();
     assert_eq!(readings[0].value.as_ref(), Some(&value));
     assert_eq!(readings[0].tag.writer, Some(p(1)));
-    // The same to the nanosecond: it is one operation.
+    // The durations are equal to the nanosecond: it was one operation.
     assert_eq!(readings, vec![readings[0].clone(); 20]);
     for number in 0..20 {
         assert_eq!(order.try_recv(), Ok(number), "told before anybody asks");
@@ -238,7 +238,7 @@ async fn decisions_of_all_processes_are_ordered_and_have_what_was_proposed() {
     }
 }
 
-/// Before there is a majority one update is in flight, and the others are in line.
+/// Before there is a majority one update is in flight, and the others wait in the queue.
 #[tokio::test]
 async fn updates_in_line_share_one_operation_and_count_as_one() {
     let system = QuorumSystem::parse("processes = 3\ncrashes = 1\n").unwrap();
@@ -305,7 +305,7 @@ async fn a_stopped_node_ends_every_wait_and_what_waited_in_line_was_not_begun() 
     let proposer: LatticeProposer<Union<u64>> = builder.lattice_agreement("union").unwrap();
     let early = within(registers.read("a")).await;
     assert!(matches!(early, Err(MemoryError::Failed(Error::NotStarted))));
-    // The others are not there: nothing returns.
+    // The other nodes are not running: nothing returns.
     let node = builder.start().await.unwrap();
     let in_vain = tokio::time::timeout(Duration::ZERO, registers.write("a", &1)).await;
     assert!(in_vain.is_err());
@@ -364,7 +364,7 @@ async fn a_stopped_node_ends_every_wait_and_what_waited_in_line_was_not_begun() 
     assert!(matches!(late, Err(MemoryError::Failed(Error::Stopped))));
 }
 
-/// The modules were wired before the links refused to start.
+/// The modules were wired before the links failed to start.
 #[tokio::test]
 async fn nobody_waits_for_a_node_that_could_not_start() {
     let mut builder = builders(Kind::Udp, 3).remove(0);
@@ -384,7 +384,7 @@ async fn nobody_waits_for_a_node_that_could_not_start() {
     );
 }
 
-/// What is in flight returns when there is a majority again.
+/// The operation in flight returns when there is a majority again.
 #[tokio::test]
 async fn what_was_given_up_in_flight_is_done_and_then_the_line_goes_on() {
     let mut builders = builders(Kind::Udp, 3);
@@ -394,7 +394,7 @@ async fn what_was_given_up_in_flight_is_done_and_then_the_line_goes_on() {
     }
     let mut nodes = vec![builders.remove(0).start().await.unwrap()];
     for value in [1, 2] {
-        // The first is in flight when it is given up, the second waits in line.
+        // The first call is in flight when it is given up, the second waits in the queue.
         let in_vain = tokio::time::timeout(Duration::ZERO, all[0].write("a", &value)).await;
         assert!(in_vain.is_err());
     }
@@ -409,7 +409,7 @@ async fn what_was_given_up_in_flight_is_done_and_then_the_line_goes_on() {
     shut_down(nodes).await;
 }
 
-/// Whatever is given up at whatever moment.
+/// Calls are given up at arbitrary moments.
 #[tokio::test]
 async fn calls_that_are_cancelled_leave_nothing_stuck() {
     let (nodes, all) = started(Kind::Udp).await;
@@ -417,7 +417,7 @@ async fn calls_that_are_cancelled_leave_nothing_stuck() {
         let value = Bytes::from(format!("{round}"));
         let write = |_| all[0].write_then("a", &value, |_| ()).unwrap();
         let mut calls: Vec<_> = (0..10).map(write).collect();
-        // Every other one is gone, and of these some in flight.
+        // Every second call is given up; some of these are in flight.
         let mut index = 0;
         calls.retain(|_| {
             index += 1;
@@ -434,7 +434,7 @@ async fn calls_that_are_cancelled_leave_nothing_stuck() {
     shut_down(nodes).await;
 }
 
-/// Several clients of each process, all on one register: they share operations, and some give up in the middle.
+/// Several clients of each process use one register: they share operations, and some give up in the middle.
 #[tokio::test]
 async fn what_shared_operations_return_is_linearizable() {
     let (nodes, all) = started(Kind::Udp).await;
@@ -542,7 +542,7 @@ async fn what_no_message_carries_and_what_is_no_value_is_refused() {
     within(segments.update(&long[..400].to_owned()))
         .await
         .unwrap();
-    // What is proposed is joined to what was proposed before.
+    // A proposal is joined to the earlier proposals.
     let value = |key: u64| Maxima(BTreeMap::from([(key, long[..300].to_owned())]));
     within(proposer.propose(&value(1))).await.unwrap();
     let refused = proposer.propose(&value(2)).await;

@@ -1,4 +1,4 @@
-//! Peers that are known by name, whose names lead elsewhere in time.
+//! Peers that are known by name, where the address of a name changes.
 use super::{
     node::{Kind, within},
     replicated::{Process, deposit, free, kill, start},
@@ -17,7 +17,7 @@ use std::{
     sync::Mutex,
 };
 
-/// Where the names lead at present.
+/// The present addresses of the names.
 #[derive(Clone, Default)]
 struct Directory(Arc<Mutex<BTreeMap<String, Vec<SocketAddr>>>>);
 
@@ -32,7 +32,7 @@ impl Directory {
         found.ok_or_else(|| io::Error::other("nobody has that name"))
     }
 
-    /// A process of three that listens everywhere, at this port.
+    /// A process of three that listens at all addresses, at this port.
     fn builder(&self, kind: Kind, rank: usize, port: u16) -> Builder {
         let peers = ["replica1:7100", "replica2:7100", "replica3:7100"];
         let peers = peers.map(|name| PeerAddress::try_from(name).unwrap());
@@ -56,7 +56,7 @@ impl Directory {
     }
 }
 
-/// Waits until a node knows that of its cluster.
+/// Waits until a node's status satisfies the condition.
 async fn until(node: &Node, known: impl FnMut(&NodeStatus) -> bool) {
     within(node.status().wait_for(known)).await.unwrap();
 }
@@ -72,7 +72,7 @@ async fn who_comes_back_at_another_address_is_found_by_its_name() {
         for (rank, address) in (1..).zip(&peers) {
             processes.push(names.start(kind, rank, address.port()).await);
         }
-        // A name that leads nowhere yet is no error.
+        // A name that cannot be resolved yet is no error.
         let first = &processes[0].node;
         until(first, |now| now.peers[2].lookup_failure.is_some()).await;
         until(first, |now| now.peers[1].address == Some(peers[1])).await;
@@ -85,7 +85,7 @@ async fn who_comes_back_at_another_address_is_found_by_its_name() {
         assert_eq!(first.status().borrow().peers[2].lookup_failure, None);
         assert_eq!(deposit(&processes[2].bank, "ann", 1).await, 1);
 
-        // It comes back elsewhere.
+        // The process comes back at another address.
         let mut events = processes[0].node.events();
         kill(processes.remove(2).node).await;
         let there = later.iter().find(|it| !peers.contains(it)).unwrap();
@@ -109,7 +109,7 @@ async fn of_several_addresses_the_one_that_answers_is_found() {
     for kind in [Kind::Udp, Kind::Tcp] {
         let names = Directory::default();
         let peers = free(kind);
-        // There is somebody who takes everything, and says nothing.
+        // A stranger there receives everything, and sends nothing.
         let nobody = (
             UdpSocket::bind("127.0.0.1:0").unwrap(),
             std::net::TcpListener::bind("127.0.0.1:0").unwrap(),
@@ -140,7 +140,8 @@ async fn who_is_heard_and_does_not_hear_is_looked_up_again() {
         names.set(rank, &[*address]);
         of_first.set(rank, &[*address]);
     }
-    // What p1 sends to p3 takes a way that ends, and what p3 sends does not: it has moved, and speaks from there.
+    // Messages from p1 to p3 take a path that ends, and those from p3 do not: p3 has moved, and sends from
+    // there.
     let way = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
     of_first.set(3, &[way.local_addr().unwrap()]);
     let third = peers[2];

@@ -174,7 +174,7 @@ async fn best_effort_broadcast_is_numbered_and_returns_permits() {
 #[tokio::test]
 async fn a_lone_process_is_its_own_majority() {
     let builders = builders(Kind::Tcp, 1).into_iter();
-    // It may drain for as long as it takes.
+    // The drain time has no limit.
     let builders = builders.map(|builder| builder.drain(Duration::MAX));
     let mut members = cluster(builders.collect()).await;
     within(members[0].orders.deliver(order(1))).await.unwrap();
@@ -186,7 +186,7 @@ async fn a_lone_process_is_its_own_majority() {
 async fn the_window_holds_back_and_a_stop_lets_go() {
     let builders = builders(Kind::Udp, 3).into_iter();
     let builders = builders.map(|b| b.window(4).drain(Duration::from_millis(50)));
-    // Alone: nothing is ever delivered.
+    // The node is alone: nothing is ever delivered.
     let mut members = cluster(builders.take(1).collect()).await;
     let Member { node, orders, .. } = members.remove(0);
     for number in 0..4 {
@@ -228,7 +228,7 @@ async fn a_reader_that_lags_is_told_and_cut_off() {
     let mut all = builders(Kind::Udp, 3).into_iter();
     let slow = all.next().unwrap().backlog(100 * 100);
     let mut members = cluster(std::iter::once(slow).chain(all).collect()).await;
-    // While there is hope that it reads, it is waited for, and a little longer everything waits for it.
+    // Broadcasts wait for the reader while it may still read, and for a short time after that.
     let begin = Instant::now();
     let mut sent = 0;
     while sent < 500 || begin.elapsed() < Duration::from_secs(3) {
@@ -238,7 +238,7 @@ async fn a_reader_that_lags_is_told_and_cut_off() {
         sent += 1;
     }
     members[1].take(sent as usize).await;
-    // Of what fitted, nothing is lost; then comes the error, then the end.
+    // The deliveries within the limit are not lost; then the error comes, then the end.
     let mut next = 0;
     let error = loop {
         match within(members[0].delivered.next()).await.unwrap() {
@@ -345,7 +345,7 @@ async fn batches_never_outgrow_the_link() {
         number: 0,
         text: "x".repeat(10_000),
     };
-    // The first leaves at once; the others wait together, for more than one message's worth.
+    // The first leaves at once; the others wait together, for more than one message.
     for _ in 0..50 {
         within(members[0].orders.broadcast(large())).await.unwrap();
     }
@@ -359,7 +359,7 @@ async fn a_one_way_cut_heals() {
     for kind in [Kind::Udp, Kind::Tcp] {
         let mut members = cluster(builders(kind, 3)).await;
         within(members[0].orders.deliver(order(0))).await.unwrap();
-        // p3 hears nobody, and so nothing that it broadcasts is known to it to be delivered.
+        // p3 hears nobody, so that it cannot learn that its broadcasts are delivered.
         for peer in [1, 2] {
             members[2]
                 .node
@@ -410,7 +410,8 @@ async fn decisions_do_not_wait_for_a_coordinator_that_hears_nobody() {
             .await
             .unwrap();
         assert_eq!(members[0].take(11).await, members[1].take(11).await);
-        // The silence of the others was a mistake of p1; that it was deaf was true.
+        // p1 suspected the others by mistake, and raises its timeouts; they suspected p1 rightly, because
+        // it was deaf.
         let first = increasing_timeout::DetectorSettings::default().timeout;
         let floor =
             |now: &crate::node::NodeStatus, of: usize| now.peers[of - 1].timeout.unwrap().floor;
@@ -677,7 +678,7 @@ async fn what_could_not_be_read_again_is_refused_where_it_is_sent() {
         (whole, 1),
         "no place was taken"
     );
-    // It can be told to stop by whoever has a reference.
+    // Any holder of a reference can tell it to stop.
     within(node.shutdown()).await.unwrap();
     assert!(matches!(
         untagged.broadcast(Untagged::Number(1)).await,

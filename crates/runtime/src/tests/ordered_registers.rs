@@ -22,7 +22,7 @@ async fn begin_at(rank: usize, peers: &[SocketAddr]) -> (Node, OrderedRegisters<
     begin(bind(Kind::Udp, rank, peers)).await
 }
 
-/// Adds one, however often others come between. Says how often they did.
+/// Adds one, even if other writes come between. Returns how often they did.
 async fn add_one(registers: &OrderedRegisters<u64>) -> u64 {
     let mut others = 0;
     let mut now = registers.read("count").await.unwrap();
@@ -69,14 +69,14 @@ async fn a_version_is_of_a_write_and_not_of_a_value() {
     let nothing = within(registers.read("a")).await.unwrap();
     assert_eq!((nothing.value, nothing.version), (None, 0));
     let first = within(registers.write("a", &7)).await.unwrap();
-    // Who expects that there is nothing finds out what there is.
+    // A caller that expects no value is told the present value.
     let compared = within(registers.compare_and_set("a", 0, &8)).await.unwrap();
     let held = Versioned {
         value: Some(7),
         version: first,
     };
     assert_eq!(compared, Compared::Differs(held));
-    // The same value, written again, is another version.
+    // The same value, written again, has another version.
     let second = within(registers.write("a", &7)).await.unwrap();
     assert!(second > first);
     let late = within(registers.compare_and_set("a", first, &9)).await;
@@ -86,7 +86,7 @@ async fn a_version_is_of_a_write_and_not_of_a_value() {
         panic!("{set:?}");
     };
     assert_eq!(registers.peek("a").unwrap().version, third);
-    // Who has set it clears it only as long as it is what it has set.
+    // A process that has set a register can clear it only while its own value is there.
     let late = within(registers.compare_and_clear("a", second)).await;
     assert!(matches!(late, Ok(Compared::Differs(_))), "{late:?}");
     let cleared = within(registers.compare_and_clear("a", third)).await;
@@ -94,7 +94,7 @@ async fn a_version_is_of_a_write_and_not_of_a_value() {
     assert_eq!(within(registers.read("a")).await.unwrap(), nothing);
     let fourth = within(registers.write("a", &9)).await.unwrap();
     assert!(fourth > third, "versions grow over what was cleared");
-    // What is cleared holds nothing.
+    // A cleared register holds nothing.
     within(registers.clear("a")).await.unwrap();
     assert_eq!(within(registers.read("a")).await.unwrap(), nothing);
     let set = within(registers.compare_and_set("a", 0, &1)).await;
@@ -131,7 +131,7 @@ async fn who_watches_sees_what_is_there_and_what_comes_in_its_order() {
     within(all[1].1.clear("a")).await.unwrap();
     let cleared = within(watch.changed()).await.unwrap();
     assert_eq!((cleared.value, cleared.version), (None, 0));
-    // Of a register that is not written nothing is told; at the end, the reason.
+    // There is no news of a register that is not written; at the end comes the reason.
     let node = all.remove(2).0;
     let ended = async { tokio::join!(node.shutdown(), other.changed()).1 };
     assert!(matches!(
@@ -156,7 +156,7 @@ async fn registers_outlive_the_restart_of_a_process_and_so_do_versions() {
     within(watch.changed()).await.unwrap();
     kill(all.remove(2).0).await;
     let (node, again) = begin_at(3, &peers).await;
-    // Before it has the state, too: it is told when it comes.
+    // The watch begins before the process has the state, and is told when the state comes.
     let mut late = again.watch("a");
     let now = within(again.read("a")).await.unwrap();
     assert_eq!((now.value, now.version), (Some(5), version));

@@ -81,7 +81,7 @@ async fn everybody_sends_to_everybody_and_each_message_arrives_once_where_it_was
     }
 }
 
-/// p3 does not read: what is sent to it waits, and p2 gets its messages all the same.
+/// p3 does not read: messages to it wait, while p2 still gets its messages.
 #[tokio::test]
 async fn who_does_not_read_slows_what_is_sent_to_it_and_nothing_else() {
     let (mut nodes, mut handles) = (Vec::new(), Vec::new());
@@ -183,7 +183,7 @@ async fn datagrams_arrive_though_the_way_back_is_cut_and_long_ones_are_refused()
         let long = sender.send(p(2), vec![7; 64 << 10]).await;
         assert!(matches!(long, Err(Error::TooLarge { .. })), "{kind:?}");
         let gauge = sender.clone();
-        // Some may be lost.
+        // Some messages may be lost.
         let sends = tokio::spawn(async move {
             for reading in (0..=255).cycle() {
                 gauge.send(p(2), vec![reading; 900]).await.unwrap();
@@ -214,7 +214,7 @@ async fn what_is_repeated_arrives_again_and_again_until_its_sender_has_enough() 
     for _ in 0..3 {
         assert_eq!(next(&mut handles[1].1).await.unwrap(), (p(1), 1));
     }
-    // The window has room for one.
+    // The window has room for one message.
     let mut second = tokio::spawn(async move { beacon.send(p(2), &2).await.unwrap() });
     let waits = tokio::time::timeout(Duration::from_millis(50), &mut second).await;
     assert!(waits.is_err());
@@ -225,7 +225,7 @@ async fn what_is_repeated_arrives_again_and_again_until_its_sender_has_enough() 
             break;
         }
     }
-    // The first is not sent again: what was on its way has been read by now, or comes before long.
+    // The first message is not sent again: copies in flight have been read by now, or come soon.
     let mut since = 0;
     while since < 3 {
         since = match next(&mut handles[1].1).await.unwrap().1 {
@@ -238,7 +238,7 @@ async fn what_is_repeated_arrives_again_and_again_until_its_sender_has_enough() 
     }
 }
 
-/// Only p1 → p2 → p3 → p1 is left of the channels.
+/// Only the channels p1 → p2 → p3 → p1 are left.
 #[tokio::test]
 async fn what_is_flooded_goes_round_channels_that_are_cut() {
     let (mut nodes, mut handles) = (Vec::new(), Vec::new());
@@ -251,7 +251,7 @@ async fn what_is_flooded_goes_round_channels_that_are_cut() {
         let faults = nodes[to - 1].faults();
         faults.set(p(from), Direction::Incoming, Fault::cut());
     }
-    // Longer than a datagram.
+    // The note is longer than a datagram.
     let note = "news ".repeat(1000);
     let posted = within(handles[0].0.post(&note)).await.unwrap();
     for (_, notes) in &mut handles {

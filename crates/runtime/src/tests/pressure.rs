@@ -1,5 +1,5 @@
-//! Obedient senders: who waits for each broadcast loses nobody, however much it sends, and whatever keeps
-//! the others from taking it.
+//! Obedient senders wait for each broadcast: then no process falls behind for good, however much they send,
+//! and whatever keeps the others from receiving it.
 use super::{
     TIMEOUT, Tag,
     node::{Kind, builders, within},
@@ -26,22 +26,22 @@ use std::{
 };
 use tokio::time::{Instant, sleep};
 
-/// What may wait for a user here.
+/// The most bytes that may wait for a user in these tests.
 const BACKLOG: usize = 4 << 20;
-/// What three senders may have sent that somebody has not read: for each of them what it has in flight (4
-/// MiB), what two peers owe it (8 MiB each, and a message), and what a relay owes in its place; and what waits
-/// for the users.
+/// The most bytes that three senders may have sent and that some user has not read. For each sender: 4 MiB
+/// in flight, 9 MiB (8 MiB and a message) that each of two peers has not acknowledged, and 9 MiB not
+/// acknowledged to a relay in its place. In addition, the backlog of each user.
 const OUTSTANDING: usize = 3 * (4 + 3 * 9) * (1 << 20) + 3 * BACKLOG;
 
-/// What keeps others from taking what is sent.
+/// The reason why the others cannot receive everything at once.
 #[derive(Clone, Copy, PartialEq, Debug)]
 enum Scene {
     Nothing,
-    /// The user of p3 reads so many bytes a second.
+    /// The user of p3 reads this many bytes per second.
     SlowReader(usize),
-    /// The protocol thread of p3 stands still for so long.
+    /// The protocol thread of p3 stands still for this time.
     Stopped(Duration),
-    /// Nothing passes between p2 and p3 for so long.
+    /// Nothing passes between p2 and p3 for this time.
     PairCut(Duration),
 }
 
@@ -51,7 +51,7 @@ struct Run {
     broadcast: Option<Broadcast>,
     length: usize,
     scene: Scene,
-    /// When the senders stop.
+    /// The time at which the senders stop.
     time: Duration,
     messages: u64,
 }
@@ -62,16 +62,16 @@ struct Member {
     reading: Reading,
 }
 
-/// What has become of what a member was sent.
+/// What a member has read.
 #[derive(Clone, Default)]
 pub(super) struct Reading {
     count: Arc<AtomicU64>,
-    /// What was delivered instead of a message: then reading has ended.
+    /// The error that was delivered instead of a message: then reading has ended.
     failed: Arc<Mutex<Option<StreamError>>>,
 }
 
 impl Reading {
-    /// How many messages were read.
+    /// The number of messages that were read.
     pub(super) fn count(&self) -> u64 {
         self.count.load(Relaxed)
     }
@@ -89,7 +89,7 @@ impl Run {
         }
     }
 
-    /// Whether who is too late goes on behind what it has missed, as its identifiers tell.
+    /// Whether a process that is too late may skip messages that it has missed, as their identifiers show.
     fn may_skip(&self) -> bool {
         self.broadcast == Some(TOTAL_ORDER)
     }
@@ -112,11 +112,11 @@ impl Run {
         members
     }
 
-    /// Everybody sends as much as he may, and in the end everybody has read it. Says how many messages each
-    /// has sent.
+    /// Every process sends as much as it may, and in the end every process has read everything. Returns the
+    /// number of messages that each has sent.
     async fn holds(&self) -> u64 {
         let members = self.start().await;
-        // A group forms only once all have met.
+        // A group is formed only when all have met.
         for member in &members {
             let mut status = member.node.status();
             within(status.wait_for(|now| now.connected().len() == 2))
@@ -144,12 +144,13 @@ impl Run {
         let mut most = 0;
         while !senders.is_finished() {
             healthy(&members);
-            // Before what is read, or what passes between the two looks counts as held.
+            // Read before the counts of the readers: otherwise messages that pass between the two looks
+            // would count as held.
             let sent = sent.load(Relaxed);
             let read = members.iter().map(|member| member.reading.count());
             let mut read: Vec<u64> = read.collect();
             read.sort_unstable();
-            // Where a majority is enough, the last one may be far behind.
+            // If a majority is enough, the last process may be far behind.
             let least = read[usize::from(self.may_skip())];
             most = most.max(sent.saturating_sub(least));
             sleep(Duration::from_millis(2)).await;
@@ -164,13 +165,13 @@ impl Run {
                 assert!(!late, "not read of {total}: {}", explained(&members));
                 sleep(Duration::from_millis(2)).await;
             }
-            // A cut may outlast the senders: it heals, and nobody stays away.
+            // A cut may outlast the senders: it heals, and no process stays outside.
             let mut status = member.node.status();
             within(status.wait_for(|now| now.connected().len() == 2))
                 .await
                 .unwrap();
         }
-        // A message costs something beyond its bytes, too.
+        // A message costs some bytes in addition to its length.
         let outstanding = most as usize * (self.length + 64);
         assert!(outstanding <= OUTSTANDING, "{outstanding} bytes are held");
         for member in members {
@@ -199,14 +200,14 @@ impl Run {
     }
 }
 
-/// Nobody lags, and no channel loses anything.
+/// No reader lags, and no channel loses anything.
 fn healthy(members: &[Member]) {
     let mut failures = members.iter().map(|member| member.reading.failed());
     let failure = failures.find_map(|failure| failure);
     assert!(failure.is_none(), "{failure:?}: {}", explained(members));
 }
 
-/// What each member has counted.
+/// The counters of each member.
 fn explained(members: &[Member]) -> String {
     let each = members.iter().map(|member| {
         let (read, failed) = (member.reading.count(), member.reading.failed());
@@ -221,7 +222,8 @@ fn explained(members: &[Member]) -> String {
     each.collect::<Vec<_>>().join("\n")
 }
 
-/// Reads everything, so many bytes a second, and counts it, with what is skipped if something `may` be.
+/// Reads everything, at this many bytes per second, and counts it. Skipped messages count too, if they are
+/// allowed (`may`).
 pub(super) fn read(mut deliveries: Deliveries<String>, rate: usize, may: bool) -> Reading {
     let reading = Reading::default();
     let counted = reading.clone();
@@ -255,7 +257,7 @@ pub(super) fn read(mut deliveries: Deliveries<String>, rate: usize, may: bool) -
     reading
 }
 
-/// Of a second or two.
+/// A run of one or two seconds.
 fn short(kind: Kind, broadcast: Option<Broadcast>, length: usize, scene: Scene) -> Run {
     Run {
         kind,
@@ -292,13 +294,13 @@ async fn total_order_goes_on_without_a_stopped_process_and_takes_it_along_again(
         .await;
 }
 
-/// All of it: every broadcast that does not exclude, short messages and long ones, over UDP and TCP; or those
-/// that the environment's `BROADCASTS` names.
+/// All runs: every broadcast that does not exclude processes, with short messages and long ones, over UDP
+/// and TCP; or the broadcasts in the environment variable `BROADCASTS`.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "an hour"]
 async fn obedient_senders_lose_nobody() {
     let all = Broadcast::all().filter(|broadcast| {
-        // What is meant to grow, and what excludes whoever is late.
+        // Excluded are broadcasts whose messages grow by design, and those that exclude late processes.
         let grows = [Broadcast::CausalPast, Broadcast::CausalPastUniform];
         !grows.contains(broadcast) && broadcast.needs() != Needs::Perfect
     });
@@ -325,7 +327,7 @@ async fn obedient_senders_lose_nobody() {
             for length in [64, 1024, 256 * 1024, 1 << 20] {
                 let longest = scene != Scene::Nothing && length != 1024;
                 if longest && !matches!(scene, Scene::SlowReader(_)) {
-                    // A minute each: one length shows it.
+                    // These take a minute each: one length is enough.
                     continue;
                 }
                 let run = Run {
@@ -350,7 +352,7 @@ async fn obedient_senders_lose_nobody() {
 #[tokio::test]
 async fn a_permit_is_room_and_who_tries_gets_the_message_back() {
     let builders = builders(Kind::Udp, 3).into_iter();
-    // Alone: nothing is ever delivered.
+    // The node is alone: nothing is ever delivered.
     let mut builder = builders.map(|builder| builder.window(2)).next().unwrap();
     let (news, _deliveries) = builder.total_order::<String>("news").unwrap();
     let early = news.try_broadcast("early".to_owned());
@@ -402,7 +404,7 @@ async fn users_at_both_ends_are_told_of_a_gap_and_go_on() {
         let mut builder = builder.maximum_message(64 * 1024).queue_limit(1 << 20);
         handles.push(builder.best_effort::<String>("news").unwrap());
         let port = flood.clone();
-        // Who does not mind the room that there is.
+        // This sender ignores the limits.
         builder
             .module("flood", "best-effort", move |wiring| {
                 let flood = over(wiring.links.lane()).attach(Addr::nowhere());
@@ -417,13 +419,13 @@ async fn users_at_both_ends_are_told_of_a_gap_and_go_on() {
         .unwrap();
     nodes[0].faults().cut(p(2));
     let flood = flood.lock().unwrap().take().unwrap();
-    // More than four times the limit.
+    // More than four times the queue limit.
     for _ in 0..200 {
         flood.send(best_effort::Broadcast(Bytes::from(vec![0; 32 * 1024])));
     }
     for (rank, (_, deliveries)) in (1..).zip(&mut handles) {
         let gap = within(deliveries.next()).await.unwrap();
-        // The other end is told once it can be.
+        // The other end is told when it can be reached again.
         nodes[0].faults().heal();
         let other = p(3 - rank);
         assert!(
@@ -431,7 +433,7 @@ async fn users_at_both_ends_are_told_of_a_gap_and_go_on() {
             "{gap:?}"
         );
     }
-    // The next stream, once it has begun, carries what comes after.
+    // When the next stream has begun, it carries the later messages.
     let news = handles[0].0.clone();
     let sender = tokio::spawn(async move {
         loop {
@@ -446,8 +448,8 @@ async fn users_at_both_ends_are_told_of_a_gap_and_go_on() {
     sender.abort();
 }
 
-/// A replica whose user stands still: the others go on, it takes nothing more than its limit and what was in
-/// the middle of the stack, and in the end it has everything.
+/// The user of one replica stands still: the others go on. The replica takes nothing more than its limit
+/// and the messages in the middle of its stack, and in the end it has everything.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_user_that_stands_still_holds_a_bounded_part_and_nobody_up() {
     const LENGTH: usize = 64 * 1024;
@@ -494,7 +496,7 @@ async fn a_user_that_stands_still_holds_a_bounded_part_and_nobody_up() {
     let held_then = held.lock().unwrap().len();
     assert!(held_then <= at_most, "{held_then} of {count} are held");
     assert!(nodes[2].counters().total("user stands still") > 0);
-    // It reads again.
+    // The user reads again.
     within(async {
         let mut read = 0;
         while read < count {

@@ -40,7 +40,7 @@ async fn started(kind: Kind, n: usize, system: &QuorumSystem) -> Vec<Member> {
             node: builder.start().await.unwrap(),
         });
     }
-    // Channels must have worked both ways once.
+    // The channels must have worked in both directions once.
     for member in &members {
         let mut status = member.node.status();
         let all = status.wait_for(|now| now.connected().len() == n - 1);
@@ -49,7 +49,7 @@ async fn started(kind: Kind, n: usize, system: &QuorumSystem) -> Vec<Member> {
     members
 }
 
-/// What one writes the other reads, and both decide the same.
+/// Each of the two reads the other's writes, and both decide the same value.
 async fn work_together(one: &Member, other: &Member, from: u64) {
     share(one, other, from).await;
     for number in from..from + 3 {
@@ -59,7 +59,7 @@ async fn work_together(one: &Member, other: &Member, from: u64) {
         let too_late = within(other.lots.propose(number, &"late".to_owned())).await;
         assert_eq!(too_late.unwrap(), value);
     }
-    // Each of the two alone proposes in an instance of its own.
+    // In each of the next two instances only one process proposes.
     for (instance, member) in [(from + 3, other), (from + 4, one)] {
         let value = format!("by {}", member.node.me());
         let decided = within(member.lots.propose(instance, &value)).await.unwrap();
@@ -84,7 +84,8 @@ async fn share(one: &Member, other: &Member, number: u64) {
     assert!(seen.0.contains(&number), "{seen:?}");
 }
 
-/// Has all channels of a pattern of the file fail, in the one direction that it says, and its processes crash.
+/// Applies a failure pattern of the file: its channels fail, each in the given direction, and its processes
+/// crash.
 fn befall(members: &mut Vec<Member>, index: usize) {
     let described = file::parse(FIVE).unwrap();
     let pattern = &described.system.patterns[index];
@@ -95,11 +96,11 @@ fn befall(members: &mut Vec<Member>, index: usize) {
     members.retain(|member| !pattern.crash.contains(member.node.me()));
 }
 
-/// Pattern f1: p5 crashes, p1 and p2 hear each other, p3 and p4 are heard by p1 and hear nobody.
+/// Pattern f1: p5 crashes, p1 and p2 hear each other, p1 hears p3 and p4, which hear nobody.
 async fn go_on_under_f1(kind: Kind) {
     let system = QuorumSystem::parse(FIVE).unwrap();
     let mut members = started(kind, 5, &system).await;
-    // Before, everybody takes part.
+    // Before the failures every process takes part.
     let before = "before".to_owned();
     let decided = within(members[4].lots.propose(1, &before)).await.unwrap();
     assert_eq!(decided, before);
@@ -186,7 +187,7 @@ async fn what_does_not_fit_is_refused() {
         matches!(full, Err(MemoryError::StoreFull { .. })),
         "{full:?}"
     );
-    // In the place of what is there it fits.
+    // The value fits in place of the present one.
     within(registers.write("a", &vec![8; 40 << 10]))
         .await
         .unwrap();
@@ -214,7 +215,7 @@ async fn who_observes_registers_is_told_of_what_all_processes_write() {
         for mut builder in builders(Kind::Udp, 3) {
             let (told, writes) = tokio::sync::mpsc::unbounded_channel();
             let written: Written = Arc::new(move |name, tag, length| {
-                // Nobody listens any more at the end.
+                // At the end nobody listens any more.
                 let _ = told.send((name.clone(), tag.writer, length));
             });
             let observed = builder.registers_observed("registers", system, written);

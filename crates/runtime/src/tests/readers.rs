@@ -1,4 +1,4 @@
-//! Who broadcasts in the loop that reads, and who never reads.
+//! Users that broadcast in their reading loop, and users that never read.
 use super::{
     node::{Kind, builders, within},
     p,
@@ -15,13 +15,14 @@ use std::{
 };
 use tokio::time::sleep;
 
-/// While the others wait until the first one has read, it may answer what it reads, and has read everything soon.
+/// The first process may send answers while the others wait for its reading, and soon has read everything.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_reader_that_is_behind_answers_each_message_that_it_reads() {
     const COUNT: usize = 600;
     let (mut nodes, mut handles) = (Vec::new(), Vec::new());
     for builder in builders(Kind::Udp, 2) {
-        // Half of it, and what the other one may owe then.
+        // From half of this limit on the other process is slowed; the rest has room for its bytes in
+        // flight.
         let mut builder = builder.backlog(32 << 20);
         handles.push(builder.best_effort::<String>("news").unwrap());
         nodes.push(builder.start().await.unwrap());
@@ -80,7 +81,7 @@ async fn who_broadcasts_and_never_reads_is_held_up_at_its_limit() {
     let by_itself = |now: &NodeStatus| now.slowed.get("news").is_some_and(|by| by.by == p(1));
     within(status.wait_for(by_itself)).await.unwrap();
     let bytes = sent.load(Relaxed) as usize * LENGTH;
-    // Not at half of the limit, and beside it what is in flight.
+    // The sending stops not at half of the limit, but above it, and messages in flight come in addition.
     let possible = LIMIT / 4 * 3..LIMIT + (6 << 20);
     assert!(possible.contains(&bytes), "{bytes}");
     sender.abort();

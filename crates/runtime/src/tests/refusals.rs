@@ -1,4 +1,4 @@
-//! Processes that cannot talk to each other, and what they are told, over real sockets.
+//! Processes that cannot talk to each other, and the errors that they get, over real sockets.
 use super::{
     node::{Kind, within},
     p,
@@ -9,13 +9,13 @@ use futures::future::join_all;
 use std::{net::UdpSocket, time::Duration};
 use tokio::time::sleep;
 
-/// With a module of this name.
+/// Starts a node with a module of this name.
 async fn with(mut builder: Builder, module: &str) -> Node {
     let _ = builder.best_effort::<String>(module).unwrap();
     within(builder.start()).await.unwrap()
 }
 
-/// Asks again at each change while others refuse, until it is admitted.
+/// Asks again at each change while others refuse, until this process is admitted.
 async fn until_admitted(node: &Node) {
     let mut status = node.status();
     loop {
@@ -48,7 +48,7 @@ async fn who_is_refused_by_too_many_learns_why_and_is_admitted_when_that_is_over
             }
             let error = within(wrong.admitted()).await.unwrap_err();
             assert!(matches!(error, Error::Refused { reason, .. } if reason.contains("letters")));
-            // With the right modules, in another cluster.
+            // Now with the right modules, in another cluster.
             kill(wrong).await;
             let wrong = with(bind(n).cluster("elsewhere"), "letters").await;
             let error = within(wrong.admitted()).await.unwrap_err();
@@ -63,7 +63,7 @@ async fn who_is_refused_by_too_many_learns_why_and_is_admitted_when_that_is_over
     }
 }
 
-/// Two processes run under one id: the others answer to the one whose address they know.
+/// Two processes run with the same rank: the others answer the one whose address they know.
 #[tokio::test(flavor = "multi_thread")]
 async fn who_greets_in_the_name_of_another_from_elsewhere_is_counted() {
     let peers = free(Kind::Udp);

@@ -22,11 +22,11 @@ use std::{
 };
 use tokio_util::sync::CancellationToken;
 
-/// How much everybody has.
+/// The balance of each customer.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(super) struct Bank {
     accounts: BTreeMap<String, u64>,
-    /// The places of the commands that were applied are ever higher.
+    /// The position of the last applied command; positions must grow.
     last: u64,
 }
 
@@ -155,7 +155,7 @@ async fn three_rolling_restarts_lose_nothing_of_two_machines() {
                 }
                 within(process.news.broadcast(round)).await.unwrap();
             }
-            // It is killed, and started again.
+            // The process is killed, and started again.
             let victim = round as usize;
             kill(processes.remove(victim).node).await;
             let again = start(bind(kind, victim + 1, &peers)).await;
@@ -171,7 +171,8 @@ async fn three_rolling_restarts_lose_nothing_of_two_machines() {
         for process in &mut processes {
             within(process.news.broadcast(100)).await.unwrap();
         }
-        // Whoever was started again skips what it has not seen, and goes on with the others.
+        // A process that was started again skips the messages that it has missed, and goes on with the
+        // others.
         let mut lasts = Vec::new();
         for process in &mut processes {
             let (mut last, mut skipped) = (Vec::new(), 0);
@@ -298,10 +299,11 @@ async fn the_name_of_the_order_is_taken_and_other_machines_are_refused() {
     within(refused).await.unwrap();
 }
 
-/// The handle of whichever start of a process is the present one.
+/// The handle of the present start of a process.
 type Present = Arc<Mutex<Replicated<Bank>>>;
 
-/// Deposits 1 again and again, until told to stop: how often that was acknowledged, and how often nobody knows.
+/// Deposits 1 again and again, until `stop` is cancelled. Returns the number of acknowledged deposits, and
+/// of those with an unknown outcome.
 async fn load(at: Present, name: String, stop: CancellationToken) -> (u64, u64) {
     let (mut acknowledged, mut unknown) = (0, 0);
     while !stop.is_cancelled() {
@@ -322,7 +324,7 @@ async fn under_load_nothing_acknowledged_is_lost_and_a_large_state_arrives() {
     for rank in 1..=3 {
         processes.push(start(bind(Kind::Udp, rank, &peers)).await);
     }
-    // Some megabytes.
+    // This makes some megabytes.
     for number in 0..3000 {
         let name = format!("{number}{}", "-".repeat(1000));
         let bank = processes[number % 3].bank.clone();
@@ -381,7 +383,7 @@ async fn one_leads_at_a_time_and_each_term_has_a_higher_fence() {
         nodes.push((within(builder.start()).await.unwrap(), leadership));
     }
     let mut fences = Vec::new();
-    // Ω trusts the lowest: p1 leads; then p2, when p1 is killed; and p1 again, when it is back.
+    // Ω trusts the lowest rank: p1 leads, then p2 after p1 is killed, and p1 again when it is back.
     let first = within(nodes[0].1.acquired()).await.unwrap();
     fences.push(first.fence());
     let mut seen = nodes[2].1.holder();
@@ -401,7 +403,7 @@ async fn one_leads_at_a_time_and_each_term_has_a_higher_fence() {
     let third = within(leadership.acquired()).await.unwrap();
     fences.push(third.fence());
     within(second.lost().cancelled()).await;
-    // A term is over, too, when its process claims the next.
+    // A term also ends when its process claims the next one.
     let fourth = within(leadership.acquired()).await.unwrap();
     fences.push(fourth.fence());
     within(third.lost().cancelled()).await;
@@ -439,7 +441,7 @@ async fn a_leader_that_is_cut_off_learns_that_its_term_is_over() {
     }
 }
 
-/// What was applied, by whom, and for how many somebody waited here.
+/// The applied commands with their origins, and the number of those for which a caller waited here.
 #[derive(Clone, Debug, Default)]
 struct Ledger {
     entries: Vec<(ProcessId, Bytes)>,
@@ -468,7 +470,7 @@ impl Machine for Ledger {
         Ok(())
     }
 
-    /// Nobody can make this machine again.
+    /// No state can be restored by this machine.
     fn restored(&mut self) -> Result<(), Unreadable> {
         Err(Unreadable)
     }
@@ -521,7 +523,7 @@ async fn commands_follow_each_other_and_only_replies_that_somebody_waits_for_are
     }
 }
 
-/// Two processes, declared so, refuse each other, and name this.
+/// Two processes that are declared by `declare` refuse each other, and the reason contains `named`.
 async fn refuse_each_other(declare: impl Fn(usize, Builder) -> Builder, named: &str) {
     let peers = free(Kind::Udp);
     let mut nodes = Vec::new();
@@ -602,7 +604,7 @@ async fn without_a_node_commands_wait_until_they_are_told_to_be_applied() {
     assert_eq!(order.waiting(), 2);
     order.apply_next().await;
     assert_eq!(replies.try_recv(), Ok(3));
-    // A state that stands for the second: its outcome stays unknown.
+    // A state that includes the second command, whose outcome stays unknown.
     let (other, mut elsewhere) = Alone::typed(me, Bank::default(), 2);
     elsewhere.apply_of(me, 1, &deposit(10)).unwrap();
     order.restore(elsewhere.snapshot(), 2).unwrap();

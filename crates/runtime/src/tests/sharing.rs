@@ -19,7 +19,7 @@ struct Member {
     delivered: Deliveries<u64>,
 }
 
-/// A cluster of three, on a thread that is shared, or each on its own.
+/// A cluster of three, on a shared thread, or with a thread for each process.
 async fn cluster(kind: Kind, thread: Option<&SharedThread>) -> Vec<Member> {
     let mut members = Vec::new();
     for mut builder in builders(kind, 3) {
@@ -70,7 +70,7 @@ async fn clusters_on_one_thread_order_as_others_do() {
             orders[0].sort_unstable();
             assert!(orders[0].iter().copied().eq(0..100));
         }
-        // One after the other stops; the others go on.
+        // One cluster after the other stops, and the others go on.
         for mut cluster in clusters {
             for member in &cluster {
                 within(member.numbers.deliver(100)).await.unwrap();
@@ -101,7 +101,7 @@ async fn a_panic_ends_its_own_node_and_no_other() {
     }
 }
 
-/// How long this process has been on a processor, in hundredths of a second.
+/// The processor time of this process so far, in hundredths of a second.
 fn processor_time() -> u64 {
     let stat = fs::read_to_string("/proc/self/stat").unwrap();
     let behind_name = stat.rsplit_once(')').unwrap().1;
@@ -112,7 +112,7 @@ fn processor_time() -> u64 {
         .sum()
 }
 
-/// What 51 idle nodes cost, in 17 clusters of three: with a thread each, and on one.
+/// The cost of 51 idle nodes, in 17 clusters of three: with a thread for each, and on one thread.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "a measurement: run it alone, with --nocapture"]
 async fn what_idle_nodes_cost() {

@@ -43,7 +43,7 @@ async fn members(kind: Kind, delay: Duration) -> Vec<Member> {
 
 type Calls = BTreeMap<ProcessId, Vec<Content<String>>>;
 
-/// The outcomes of each source, as many as there are to come, which come in order.
+/// Reads this many answers for each source. They come in order.
 async fn read(answers: &mut Answers<String>, count: usize) -> Calls {
     let mut calls = Calls::new();
     for _ in 0..count {
@@ -59,7 +59,7 @@ fn call(rank: usize, number: usize) -> String {
     format!("{number} of p{rank}")
 }
 
-/// The first messages of a source, and what follows.
+/// The first messages of a source, and the last answer about it.
 fn calls(rank: usize, count: usize, last: Option<Content<String>>) -> Vec<Content<String>> {
     let messages = (1..=count).map(|number| Message(call(rank, number)));
     messages.chain(last).collect()
@@ -109,7 +109,7 @@ async fn everybody_gets_the_same_of_a_dead_source_and_then_that_it_is_faulty() {
             let answer = within(member.answers.next()).await.unwrap().unwrap();
             assert_eq!(answer, faulty, "{kind:?}");
         }
-        // The others go on, and nothing more is said of it.
+        // The others go on, and there is nothing more about it.
         for (rank, member) in (1..).zip(&members) {
             within(member.source.broadcast(call(rank, 1)))
                 .await
@@ -172,7 +172,7 @@ async fn nobody_waits_for_a_stopped_node() {
     let (source, mut answers) = builder.terminating::<u64>("calls").unwrap();
     let node = builder.start().await.unwrap();
     within(source.broadcast(1)).await.unwrap();
-    // The others are not there: the window stays full.
+    // The other nodes are not running: the window stays full.
     let waits = tokio::spawn({
         let source = source.clone();
         async move { source.broadcast(2).await }
@@ -185,7 +185,8 @@ async fn nobody_waits_for_a_stopped_node() {
     assert!(matches!(source.broadcast(3).await, Err(Error::Stopped)));
 }
 
-/// What is over regular consensus, bytes as they are, and P as it follows from all this.
+/// Terminating broadcast over regular consensus, with plain bytes, and P as it follows from terminating
+/// broadcast.
 #[tokio::test]
 async fn over_regular_consensus_a_crash_is_answered_too_and_p_can_be_derived() {
     let (mut nodes, mut handles) = (Vec::new(), Vec::new());

@@ -20,17 +20,17 @@ use std::{
 };
 use tokio::{sync::watch, task::JoinHandle};
 
-/// What a member has of the group.
+/// What a member knows of the group.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 struct Known {
     store: BTreeSet<u64>,
     members: ProcessSet,
-    /// Whether it is outside, and how often it was let in.
+    /// Whether it is outside, and how often it has joined.
     is_outside: bool,
     states: usize,
 }
 
-/// A process with a group, and a user that keeps what is said in it, and joins whenever it is outside.
+/// A process with a group, and a user that keeps the group's messages, and joins whenever it is outside.
 struct Process {
     node: Node,
     group: Group<u64>,
@@ -95,7 +95,7 @@ impl Process {
     }
 }
 
-/// Everybody is a member, and has these.
+/// Waits until every process is a member and has these numbers.
 async fn together(processes: &mut [Process], numbers: &BTreeSet<u64>) {
     for process in processes {
         let all = |known: &Known| known.members.len() == 3 && known.store == *numbers;
@@ -139,7 +139,8 @@ async fn three_rolling_restarts_and_each_joins_again_and_gets_the_state() {
     }
 }
 
-/// Its channels are cut while it goes on to broadcast: those that stay exclude it, and it gets that back.
+/// A process whose channels are cut goes on broadcasting: the others exclude it, and it gets its messages
+/// back.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_nobody_else_will_hear_is_given_back_to_who_was_cut_off() {
     let peers = free(Kind::Udp);
@@ -191,7 +192,7 @@ async fn views_work_over_an_order_that_puts_nobody_into_a_seat() {
     }
 }
 
-/// The first member drops its events, and with them whatever it is asked.
+/// The first member drops its events, and with them every request for its state.
 #[tokio::test(flavor = "multi_thread")]
 async fn who_reads_no_events_gives_no_state_and_the_next_member_does() {
     let peers = free(Kind::Udp);

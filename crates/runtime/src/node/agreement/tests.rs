@@ -5,7 +5,7 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-/// An agreement that remembers two decisions, and what was requested through its port.
+/// An agreement that remembers two decisions, and the requests that have gone through its port.
 fn opened() -> (Agreement<u64, &'static str>, Arc<Mutex<Vec<u64>>>) {
     let agreement = Agreement::new(Limits {
         messages: 2,
@@ -127,7 +127,7 @@ fn undecided_requests_are_bounded_and_who_gives_up_waiting_has_not_requested() {
     {
         let mut gives_up = pin!(agreement.request(2, 60, 20));
         assert!(poll(gives_up.as_mut()).is_pending());
-        // Who only listens waits for nobody's room.
+        // A caller that only waits for a decision needs no room.
         let mut listens = pin!(agreement.decision(3));
         assert!(poll(listens.as_mut()).is_pending());
         agreement.decided(3, "theirs");

@@ -103,10 +103,10 @@ fn who_is_slow_is_told_how_many_it_missed_and_reads_the_last_ones() {
     assert!(events.next().now_or_never().is_none());
 }
 
-/// The log of the whole program: what a thread says is kept where that thread wants it.
+/// The log of the whole program. The lines of a thread are kept if that thread wants them.
 ///
-/// One for a thread alone would lose lines now and then, since what is of interest to anybody is remembered once
-/// for all threads.
+/// A log of one thread alone would lose lines now and then, because the interest in an event is cached for
+/// all threads together.
 struct Log;
 
 thread_local! {
@@ -114,7 +114,7 @@ thread_local! {
     static SPAN: RefCell<String> = const { RefCell::new(String::new()) };
 }
 
-/// What this thread says to the log.
+/// The lines that this thread logs.
 fn logged(says: impl FnOnce()) -> Vec<String> {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| tracing::subscriber::set_global_default(Log).unwrap());
@@ -132,7 +132,7 @@ impl Visit for Fields<'_> {
 }
 
 impl Subscriber for Log {
-    /// Nobody wants to know what each module is asked: that would slow whatever else is tested.
+    /// Requests and indications of modules are not wanted: they would slow other tests.
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
         metadata.is_event() || metadata.is_span() || *metadata.level() < Level::TRACE
     }

@@ -56,7 +56,7 @@ fn deliveries_count_once_in_whatever_order_they_come() {
     flow.delivered(3, 1);
     flow.delivered(3, 1);
     flow.delivered(2, 1);
-    // Nobody has requested these.
+    // These were never requested.
     flow.delivered(4, 2);
     flow.delivered(0, 1);
     assert_eq!(flow.pending(), 1);

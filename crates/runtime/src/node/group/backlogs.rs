@@ -1,9 +1,9 @@
-//! How far several users of one order are behind, as one: the link is told of the worst.
+//! Combines the backlogs of several users of one order: the link is told of the worst.
 use quorate_abstractions::pressure::Backlog;
 use quorate_core::Addr;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// What each of them said last.
+/// The last report of each user.
 struct Said {
     link: Addr<Backlog>,
     all: Vec<Backlog>,
@@ -14,7 +14,7 @@ struct Said {
 pub(super) struct Backlogs(Arc<Mutex<Said>>);
 
 impl Backlogs {
-    /// Nobody yet.
+    /// No users yet.
     pub(super) fn new(link: Addr<Backlog>) -> Self {
         Backlogs(Arc::new(Mutex::new(Said {
             link,
@@ -23,7 +23,7 @@ impl Backlogs {
         })))
     }
 
-    /// Where one more says how far it is behind.
+    /// The address at which one more user says how far it is behind.
     pub(super) fn join(&self) -> Addr<Backlog> {
         let lock = |said: &Mutex<Said>| -> usize {
             let mut said = said.lock().unwrap_or_else(PoisonError::into_inner);
@@ -39,7 +39,8 @@ impl Backlogs {
 }
 
 impl Said {
-    /// The worst is said again whenever who is in it says so: that it has read something since is news.
+    /// When a user in the worst state repeats its report, the worst is reported again: it means that this
+    /// user has read something since.
     fn upon(&mut self, place: usize, backlog: Backlog) {
         self.all[place] = backlog;
         let worst = self
@@ -94,7 +95,7 @@ mod tests {
             Backlog::Full,
             Backlog::Open,
         ];
-        // Of the second, `Open` leaves the first one's `Full` as it was.
+        // When the second user reports `Open`, the first one's `Full` still holds.
         assert_eq!(*told.lock().unwrap(), expected);
     }
 }

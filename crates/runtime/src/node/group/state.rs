@@ -1,4 +1,4 @@
-//! The state of all that share an order, as one: where in the order it is, and the chunks of each.
+//! The state of all sharers of an order, as one: its position in the order, and the chunks of each sharer.
 //!
 //! The first chunk is the position; then, in turn, one that says whose chunk follows, and that chunk.
 use super::sharer::{Sharer, Unreadable};
@@ -21,7 +21,7 @@ pub(super) type Last = BTreeMap<(usize, ProcessId), MessageId>;
 /// A point of the order.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(super) struct Position {
-    /// How many messages come before it.
+    /// The number of messages before it.
     pub(super) number: u64,
     pub(super) last: Last,
 }
@@ -61,10 +61,11 @@ impl Position {
     }
 }
 
-/// So many chunks are made before somebody wants them.
+/// The number of chunks that are made in advance.
 const AHEAD: usize = 4;
 
-/// All states, to be read by the protocol's thread; a thread of its own makes the chunks a few ahead.
+/// A view of all states, for the protocol thread to read. A thread of its own makes a few chunks in
+/// advance.
 pub(super) fn view(position: &Position, views: Vec<Option<View>>) -> View {
     let views = views.into_iter().enumerate();
     let all = All {
@@ -97,7 +98,8 @@ impl Chunks for All {
     }
 }
 
-/// A view whose chunks another thread makes: it ends when it has been read, or nobody reads it any more.
+/// A view whose chunks another thread makes. That thread ends when the view has been read, or nobody reads
+/// it any more.
 fn ahead(view: View) -> View {
     let (hand_over, handed_over) = sync_channel::<View>(1);
     let (made, chunks) = sync_channel::<Option<Bytes>>(AHEAD);
@@ -108,7 +110,7 @@ fn ahead(view: View) -> View {
         loop {
             let chunk = view.next_chunk();
             let is_last = chunk.is_none();
-            // Nobody reads it any more, or all of it was read.
+            // The view was read completely, or nobody reads it any more.
             if made.send(chunk).is_err() || is_last {
                 return;
             }
@@ -119,7 +121,7 @@ fn ahead(view: View) -> View {
         tracing::warn!(%error, "the protocol reads the state itself: there is no thread for it");
         return view;
     }
-    // The thread waits for it.
+    // The thread waits for the view.
     let _ = hand_over.send(view);
     View::new(Made(chunks))
 }
@@ -127,8 +129,8 @@ fn ahead(view: View) -> View {
 struct Made(Receiver<Option<Bytes>>);
 
 impl Chunks for Made {
-    /// If whoever makes the chunks has panicked, one that is too long: then the state is not given, rather than
-    /// given without its end.
+    /// If the thread that makes the chunks has panicked, returns a chunk that is too long: then the state
+    /// is not transferred at all, instead of being transferred without its end.
     fn next_chunk(&mut self) -> Option<Bytes> {
         match self.0.recv() {
             Ok(chunk) => chunk,
@@ -137,16 +139,16 @@ impl Chunks for Made {
     }
 }
 
-/// What the next chunk is.
+/// The meaning of the next chunk.
 enum Next {
     Position,
     Whose(Position),
     Of(Position, usize),
-    /// Nothing: the state is none.
+    /// No chunk: the state is unreadable.
     Unreadable,
 }
 
-/// A state that comes.
+/// A state that is being received.
 pub(super) struct Incoming(Next);
 
 impl Default for Incoming {
@@ -179,7 +181,7 @@ impl Incoming {
         })
     }
 
-    /// All chunks are here.
+    /// All chunks have arrived.
     pub(super) fn finish(self) -> Result<Position, Unreadable> {
         match self.0 {
             Next::Whose(position) => Ok(position),
@@ -212,7 +214,7 @@ mod tests {
         }
     }
 
-    /// It has what came.
+    /// Keeps the chunks that have arrived.
     struct Taker(Taken);
 
     type Taken = Arc<Mutex<Vec<Bytes>>>;

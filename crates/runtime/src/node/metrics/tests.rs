@@ -4,7 +4,7 @@ use metrics_util::debugging::{DebugValue, DebuggingRecorder, Snapshotter};
 use quorate_core::Name;
 use std::collections::BTreeMap;
 
-/// By name, with what its labels say after the process: the value.
+/// The values, by name and by the labels after the process.
 fn seen(snapshotter: &Snapshotter) -> BTreeMap<String, f64> {
     let all = snapshotter.snapshot().into_vec().into_iter();
     let one = all.map(|(key, _, _, value)| {
@@ -43,7 +43,7 @@ fn counts_and_gauges_reach_the_recorder_under_the_names_that_are_documented() {
         .map(|(name, value)| (name.to_owned(), value))
     };
     assert_eq!(seen(&snapshotter), BTreeMap::from(expected(3.0)));
-    // Counts are told as they stand, not added up by every telling.
+    // Counters are published as they stand, and are not added up by each publication.
     count.add(1);
     of.round_trip = Some(Duration::from_millis(2));
     metrics::with_local_recorder(&recorder, || {
@@ -60,7 +60,7 @@ fn counts_and_gauges_reach_the_recorder_under_the_names_that_are_documented() {
 async fn a_node_is_published_until_it_has_stopped_and_then_owes_nothing() {
     let recorder = DebuggingRecorder::new();
     let snapshotter = recorder.snapshotter();
-    // Tasks of this runtime run on this thread.
+    // The tasks of this runtime run on this thread.
     let _guard = metrics::set_default_local_recorder(&recorder);
     let mut nodes = Vec::new();
     for builder in builders(Kind::Udp, 2) {
@@ -89,7 +89,7 @@ async fn a_node_is_published_until_it_has_stopped_and_then_owes_nothing() {
         }
     })
     .await;
-    // What ticks once an hour is told at the end, too.
+    // With an interval of one hour, the values are still published at the end.
     let late = "quorate_events_total shop p2 udp sent";
     let before = seen(&snapshotter).get(late).copied().unwrap_or_default();
     within(nodes.remove(0).shutdown()).await.unwrap();

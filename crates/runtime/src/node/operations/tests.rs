@@ -16,10 +16,10 @@ use Ask::{Read, Write};
 
 type TestOperations = Arc<Operations<&'static str, Ask, &'static str>>;
 
-/// What has gone through the port: objects, the numbers of operations, and what is to be done.
+/// The operations that have gone through the port: object, number, and action.
 type Seen = Arc<Mutex<Vec<(&'static str, u64, Ask)>>>;
 
-/// No value is admitted from here on.
+/// Values from here on are refused.
 const TOO_LARGE: u64 = 1000;
 
 fn unopened(window: usize) -> TestOperations {
@@ -49,7 +49,7 @@ fn opened(window: usize) -> (TestOperations, Seen) {
     (operations, begun)
 }
 
-/// What has begun since this was last asked.
+/// The operations that have begun since the last call.
 fn taken(seen: &Seen) -> Vec<(&'static str, u64, Ask)> {
     mem::take(&mut *seen.lock().unwrap())
 }
@@ -98,7 +98,7 @@ fn one_operation_an_object_at_a_time_and_objects_do_not_wait_for_each_other() {
     assert_eq!(taken(&begun), [("a", 1, Write(1)), ("b", 2, Write(2))]);
     operations.returned(&"b", 2, "done");
     assert!(matches!(poll(other), Poll::Ready(Ok("done"))));
-    // An outcome of something else is none.
+    // An outcome for another operation is ignored.
     operations.returned(&"a", 2, "wrong");
     operations.returned(&"c", 1, "wrong");
     assert!(poll(first.as_mut()).is_pending());
@@ -215,7 +215,7 @@ fn a_future_that_is_dropped_is_given_up() {
     assert!(is_idle(&operations));
 }
 
-/// Counts how many are there.
+/// Counts its instances.
 struct Counted(Arc<AtomicUsize>);
 
 impl Drop for Counted {
@@ -245,7 +245,7 @@ fn a_callback_runs_when_its_operation_returns_or_is_dropped_with_its_caller() {
     operations.returned(&"a", 1, "to nobody");
     assert!(told.lock().unwrap().is_empty());
     operations.returned(&"a", 2, "done");
-    // Before anybody has looked.
+    // The operation has returned, and nobody has looked yet.
     let all = [("third", "done"), ("fourth", "done")];
     assert_eq!(*told.lock().unwrap(), all);
     assert_eq!(there.load(SeqCst), 2, "in the hands of the callers");
@@ -300,11 +300,11 @@ fn at_most_a_window_is_in_flight_and_who_gives_up_waiting_for_room_has_not_begun
     assert!(is_idle(&operations));
 }
 
-/// With room for two operations.
+/// There is room for two operations.
 #[test]
 fn objects_get_room_in_the_order_in_which_they_came_however_many_wait_for_one() {
     let (operations, begun) = opened(2);
-    // Nothing that is done to the first of these returns: the others share what it leaves.
+    // The operation on this object never returns: the other objects share the room that it leaves.
     let _stuck = [(); 100].map(|()| invoke(&operations, "stuck", Read));
     let _busy = [(); 100].map(|()| invoke(&operations, "busy", Read));
     let _calm = invoke(&operations, "calm", Read);
@@ -318,7 +318,7 @@ fn objects_get_room_in_the_order_in_which_they_came_however_many_wait_for_one() 
         more.push(invoke(&operations, "busy", Read));
         order.push(begun.lock().unwrap().last().unwrap().0);
     }
-    // Those who waited for the busy one had come before the others; who has come since has to wait.
+    // The callers for the busy object had come before the others; later callers have to wait.
     assert_eq!(order, ["busy", "calm", "late"]);
 }
 
@@ -342,7 +342,7 @@ fn who_waits_in_a_line_is_looked_at_once_however_many_come_while_there_is_no_roo
     let count = 2000;
     let waiting: Vec<_> = (0..count).map(|_| invoke(&operations, "b", Read)).collect();
     assert!(LOOKS.load(SeqCst) <= count, "{LOOKS:?} looks");
-    // Nor however many give up, in whatever order.
+    // Nor if many callers give up, in any order.
     let mut waiting = waiting;
     let kept = waiting.split_off(count / 2);
     let last = waiting.split_off(count / 4);
@@ -350,7 +350,7 @@ fn who_waits_in_a_line_is_looked_at_once_however_many_come_while_there_is_no_roo
     last.into_iter().rev().for_each(drop);
     assert!(LOOKS.load(SeqCst) <= 2 * count, "{LOOKS:?} looks");
     let waiting = kept;
-    // All that are left share the operation that begins.
+    // All remaining callers share the operation that begins.
     operations.returned(&"a", 1, "done");
     assert_eq!(operations.progress().waiting, 0);
     operations.returned(&"b", 2, "read");
@@ -366,10 +366,11 @@ fn a_long_operation_is_not_overtaken_for_ever_by_short_ones() {
     let long = invoke_long(&operations, "b", Write(2), 60);
     let _short = invoke_long(&operations, "c", Write(3), 1);
     assert_eq!(taken(&begun), [("a", 1, Write(1))]);
-    // Who leaves lets through whom he has kept.
+    // A caller that leaves lets those through that waited behind it.
     drop(long);
     assert_eq!(taken(&begun), [("c", 2, Write(3))]);
-    // One that shares an operation takes the room of the longest, and then of what is written.
+    // A shared operation first takes the room of its longest call, and then that of the value that is
+    // written.
     let _waiting = [1, 50, 1].map(|bytes| invoke_long(&operations, "c", Write(4), bytes));
     operations.returned(&"c", 2, "done");
     assert!(taken(&begun).is_empty());
@@ -472,7 +473,7 @@ fn what_is_in_flight_when_nothing_begins_any_more_may_still_return() {
     assert!(is_idle(&operations));
 }
 
-/// Numbers that look drawn, below a bound.
+/// Numbers that look random, below a bound.
 struct Drawn(u64);
 
 impl Drawn {

@@ -1,4 +1,4 @@
-//! A machine without a node: for tests of what stands on a replicated one.
+//! A machine without a node, for tests of code that stands on a replicated machine.
 use super::{
     super::{
         Abandon,
@@ -17,9 +17,9 @@ use serde::{Serialize, de::DeserializeOwned};
 use std::{fmt, sync::Arc};
 use tokio::sync::mpsc;
 
-/// The order of a machine that is kept by this process alone, without a node or a network: commands that are
-/// submitted wait in it until they are told to be applied. So what stands on a replicated machine is tested
-/// when commands take long, or are not applied at all.
+/// The order of a machine that this process keeps alone, without a node or a network: submitted commands
+/// wait in it until the test applies them. So tests can show how code on top of a replicated machine
+/// behaves while commands take long or are not applied at all.
 ///
 /// ```
 /// # use quorate_runtime::node::{Alone, Chunk, Items, Machine, Unreadable, View};
@@ -66,7 +66,7 @@ pub struct Alone<M: Machine> {
     me: Origin,
     replica: Replica<M>,
     submitted: mpsc::UnboundedReceiver<Bytes>,
-    /// How many messages were applied, of this process and of others, and how many of this process.
+    /// The number of messages that were applied, and how many of them are this process's own.
     position: u64,
     own: u64,
 }
@@ -83,14 +83,14 @@ impl<M: Machine> Alone<M>
 where
     M::Command: Serialize + DeserializeOwned,
 {
-    /// Such a machine of the process `me`, and the handle of it, which has at most so many commands in flight.
+    /// A machine of the process `me`, with a handle that has at most `window` commands in flight.
     pub fn typed(me: Origin, machine: M, window: usize) -> (Replicated<M>, Self) {
         Self::of(me, machine, Coding::by::<Serde>(), window)
     }
 }
 
 impl<M: Machine<Command = Bytes>> Alone<M> {
-    /// As [`typed`](Alone::typed), of a machine whose commands are bytes.
+    /// Like [`typed`](Alone::typed), for a machine whose commands are bytes.
     pub fn bytes(me: Origin, machine: M, window: usize) -> (Replicated<M>, Self) {
         Self::of(me, machine, Coding::by::<Raw>(), window)
     }
@@ -110,7 +110,7 @@ impl<M: Machine> Alone<M> {
         let shared = Arc::new(Shared::new(Flow::new(limits, usize::MAX), codec, machine));
         let (port, submitted) = mpsc::unbounded_channel();
         let port = Addr::new(move |body| {
-            // Once the order is gone nothing is applied.
+            // If the order is dropped, nothing is applied any more.
             let _ = port.send(body);
         });
         shared.flow.open(me, port);
@@ -129,9 +129,9 @@ impl<M: Machine> Alone<M> {
         (Replicated { shared }, alone)
     }
 
-    /// Waits for the next command that is submitted, or look that is asked for, and applies it.
+    /// Waits for the next submitted command or look, and applies it.
     pub async fn apply_next(&mut self) {
-        // The handle's end of the channel is as old as the machine.
+        // The machine holds the handle's end of the channel, so the channel stays open.
         if let Some(body) = self.submitted.recv().await {
             self.own += 1;
             let sequence = self.own;
@@ -142,7 +142,7 @@ impl<M: Machine> Alone<M> {
     /// Applies a command of another process.
     ///
     /// # Errors
-    /// When it cannot be encoded.
+    /// When the command cannot be encoded.
     pub fn apply_of(
         &mut self,
         origin: Origin,
@@ -154,21 +154,21 @@ impl<M: Machine> Alone<M> {
         Ok(())
     }
 
-    /// How many commands and looks wait.
+    /// The number of commands and looks that wait.
     pub fn waiting(&self) -> usize {
         self.submitted.len()
     }
 
-    /// The machine's state, as another process would be given it.
+    /// The machine's state, as it would be transferred to another process.
     pub fn snapshot(&self) -> View {
         self.replica.shared.machine().snapshot()
     }
 
-    /// Gives the machine a state, as if this process had been far behind: it stands for so many of the commands
-    /// that were submitted here, whose outcomes stay unknown.
+    /// Gives the machine a state, as if this process had been far behind. The state includes `own` of the
+    /// commands that were submitted here; their outcomes stay unknown.
     ///
     /// # Errors
-    /// When the machine cannot read it: the state is what it was.
+    /// When the machine cannot read the state. Then it keeps its old state.
     pub fn restore(&mut self, mut state: View, own: u64) -> Result<(), Unreadable> {
         self.replica.begin();
         while let Some(chunk) = state.next_chunk() {
@@ -184,7 +184,8 @@ impl<M: Machine> Alone<M> {
         self.replica.whole(&[last], self.me)
     }
 
-    /// Ends it, as a node that stops does: nothing further is applied, and whoever waits is told.
+    /// Stops the order as if the node had stopped: nothing more is applied, and callers that wait get an
+    /// error.
     pub fn stop(self) {
         self.replica.shared.abandon(&Error::Stopped);
     }

@@ -1,4 +1,4 @@
-//! What a machine's state travels as.
+//! The chunks in which a machine's state is transferred.
 use super::super::group::Unreadable;
 use bytes::{Bytes, BytesMut};
 use quorate_abstractions::reconfigurable::{CHUNK, Chunks, View};
@@ -15,15 +15,15 @@ impl Chunk {
         Chunk(bytes)
     }
 
-    /// Its bytes. They share the buffer that they were received in: copy what is kept.
+    /// Its bytes. They share the buffer in which they were received: copy the part that is kept.
     pub fn into_bytes(self) -> Bytes {
         self.0
     }
 
-    /// The items of it, of a view of [`Items`].
+    /// The items of the chunk, if it comes from a view of [`Items`].
     ///
     /// # Errors
-    /// When it has none of this type.
+    /// When the chunk has no items of this type.
     pub fn items<T: DeserializeOwned>(self) -> Result<Vec<T>, Unreadable> {
         let items = take_batch(self.0).map_err(|_| Unreadable)?;
         let decode = |item: &Bytes| decode_value(item).map_err(|_| Unreadable);
@@ -31,7 +31,8 @@ impl Chunk {
     }
 }
 
-/// A state as a list of items, of which each chunk has a few. An item has at most a little less than 1 MiB.
+/// A state as a list of items; each chunk has several of them. An item has at most a little less than 1
+/// MiB.
 ///
 /// ```
 /// use quorate_runtime::node::Items;
@@ -69,7 +70,8 @@ where
             };
             match encode_value(&item) {
                 Ok(item) => put_batch([&item], &mut chunk),
-                // No chunk is so long: the state is not given, rather than given without the item.
+                // Longer than any chunk: the state is not transferred at all, instead of being transferred
+                // without this item.
                 Err(_) => return Some(Bytes::from(vec![0; TOO_LONG])),
             }
         }

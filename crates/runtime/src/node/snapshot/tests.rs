@@ -98,7 +98,7 @@ fn who_was_started_again_takes_part_once_it_has_the_state() {
     assert_eq!(events, [NodeEvent::Newcomer { by, known }]);
     assert_eq!(now.admission, Admission::Newcomer);
     assert_eq!(now.peers[0].holder, None, "its seat is another's");
-    // Its seat is its own, and it has nothing of what the others know.
+    // The process has its seat, but not yet the state of the others.
     assert_eq!(now.upon_status(link::Status::Admitted), []);
     assert_eq!((&now.admission, now.leader), (&Admission::Newcomer, None));
     assert_eq!(now.upon_group(GroupNews::Coming { bytes: 0 }), []);
@@ -168,7 +168,7 @@ fn a_refusal_is_told_until_another_reason_comes_or_it_is_over() {
     assert_eq!(now.upon_status(refused("b")), [refusal("b")]);
     assert_eq!(now.upon_status(connected(2, 7)).len(), 1);
     assert_eq!(now.upon_status(refused("b")), [refusal("b")]);
-    // One who is no member has no place here.
+    // A process that is no member has no entry.
     let stranger = link::Status::Refused {
         peer: p(9),
         reason: "no member".to_owned(),
@@ -196,7 +196,7 @@ fn a_stream_that_has_ended_stays_so_for_that_start_of_the_peer() {
     let incarnation = Incarnation(8);
     assert_eq!(now.peers[1].way, Way::Connected { incarnation });
     assert!(!now.peers[1].stream_ended);
-    // What a process sends to itself changes no way.
+    // The stream of a process to itself changes no entry.
     let own = now.upon_status(link::Status::Ended { peer: p(1) });
     assert_eq!(own, [NodeEvent::StreamEnded { peer: p(1) }]);
     assert_eq!(now.peers[0].way, Way::Unknown);
@@ -223,9 +223,9 @@ fn seats_have_their_first_holders_until_the_order_says_otherwise() {
     );
     assert_eq!(now.peers[1].way, Way::Unknown, "it waits no more");
     assert_eq!(holders(&now), [(Some(1), 0), (Some(8), 1), (None, 0)]);
-    // It follows a state, too, without being news.
+    // The indication also follows a state transfer, and is no news then.
     assert_eq!(now.upon_group(epoch(1, &[(2, 8, 1)])), []);
-    // A newcomer that is not in its seat yet waits on.
+    // A newcomer that does not have its seat yet goes on waiting.
     now.upon_status(replaced(2, 8, 9));
     now.upon_group(epoch(2, &[(2, 8, 1), (3, 4, 1)]));
     assert!(matches!(now.peers[1].way, Way::Replaced { .. }));
@@ -313,7 +313,7 @@ fn timeouts_and_who_has_met_this_process_are_in_the_snapshot_alone() {
     assert_eq!(now.peers[1].timeout, Some(timeout));
 }
 
-/// What one who only reads events knows.
+/// The knowledge of a reader that only reads events.
 #[derive(Default, PartialEq, Debug)]
 struct Reader {
     suspected: BTreeSet<ProcessId>,
@@ -327,7 +327,7 @@ struct Reader {
 }
 
 impl Reader {
-    /// Says whether the event was news.
+    /// Returns whether the event was news.
     fn read(&mut self, event: NodeEvent) -> bool {
         match event {
             NodeEvent::Admitted => !mem::replace(&mut self.takes_part, true),
@@ -405,7 +405,7 @@ const NEWS: [News; 15] = [
     |now| now.upon_room((Name::from("orders"), Room::Open)),
 ];
 
-/// In whichever order five pieces of news come.
+/// Tests all orders of five pieces of news.
 #[test]
 fn who_only_reads_events_knows_the_same_and_is_told_nothing_twice() {
     let count = NEWS.len();
@@ -436,7 +436,7 @@ fn who_is_refused_is_kept_out_where_too_few_are_left() {
     assert_eq!(now.kept_out(), None, "three others are left");
     refuse(&mut now, 2);
     assert_eq!(now.kept_out(), Some((p(2), "p2 differs")));
-    // It runs another program since, and has met this process.
+    // The process now runs another program, and has met this one.
     now.upon_met(ProcessSet::from_iter([p(2)]));
     assert_eq!(now.kept_out(), None);
     refuse(&mut now, 4);
@@ -462,7 +462,7 @@ fn where_a_name_leads_is_told_when_it_changes_and_that_it_leads_nowhere_once() {
     assert_eq!(now.upon_located(peer, at(1)), [located(at(1))]);
     assert_eq!(now.peers[1].lookup_failure, None);
     assert!(now.upon_located(peer, at(1)).is_empty(), "that is no news");
-    // An address that was known stays.
+    // An address that was known stays in use.
     assert_eq!(now.upon_not_located(peer, reason()).len(), 1);
     assert_eq!(now.peers[1].address, Some(at(1)));
     assert_eq!(now.upon_located(peer, at(2)), [located(at(2))]);

@@ -1,5 +1,5 @@
-//! Views over the order of the group: their proposals are ordered, and the state of the order has what has come of
-//! them.
+//! Views over the order of the group: their proposals are ordered, and the state of the order includes the
+//! decisions.
 use super::super::group::{Entry, Sharer, Unreadable};
 use bytes::{Bytes, BytesMut};
 use quorate_abstractions::reconfigurable::View;
@@ -11,20 +11,20 @@ use quorate_core::{
 };
 use quorate_membership::primary::{Agreed, Ordered};
 
-/// A state has a few bytes for each process.
+/// The most bytes of a state, which has a few bytes for each process.
 const LONGEST: usize = 64 << 10;
 
-/// The views of one module, as far as they are ordered.
+/// The ordered proposals of one module's views.
 pub(crate) struct Order {
     agreed: Agreed,
-    /// What there is of a state that comes.
+    /// The incoming state so far.
     coming: BytesMut,
     up: Addr<Ordered>,
     undecodable: Counter,
 }
 
 impl Order {
-    /// Nothing is ordered yet.
+    /// Begins with nothing ordered.
     pub fn new(processes: &Membership, up: Addr<Ordered>, undecodable: Counter) -> Self {
         Order {
             agreed: Agreed::first(processes),
@@ -39,7 +39,7 @@ impl Sharer for Order {
     fn deliver(&mut self, entry: Entry) {
         match self.agreed.order(entry.body) {
             Ok(Some(decision)) => self.up.send(Ordered::Decide(decision)),
-            // Another was there before.
+            // Another proposal was ordered before this one.
             Ok(None) => {}
             Err(_) => self.undecodable.add(1),
         }

@@ -23,7 +23,7 @@ fn full() -> Room {
     })
 }
 
-/// Takes room for good.
+/// Takes room and does not give it back.
 fn keep(window: &Window, bytes: usize) -> bool {
     match window.try_take(bytes) {
         Ok(Ok(taken)) => {

@@ -1,4 +1,4 @@
-//! A stretch of the way to a process: its connections are reset, or fall silent, at will.
+//! A proxy on the path to a process. Tests can reset its connections, or make them silent.
 use std::{
     io::{Read, Write},
     net::{Shutdown, SocketAddr, TcpListener, TcpStream},
@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-/// A connection that passes.
+/// A connection that passes through the proxy.
 struct Passing {
     here: TcpStream,
     there: TcpStream,
@@ -25,7 +25,7 @@ impl Proxy {
     /// Passes connections on to `target`.
     pub(super) fn to(target: SocketAddr) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        // What a silent connection swallows must not be much.
+        // The buffer is small, so that a silent connection swallows few bytes.
         socket2::SockRef::from(&listener)
             .set_recv_buffer_size(16 * 1024)
             .unwrap();
@@ -52,8 +52,8 @@ impl Proxy {
         }
     }
 
-    /// Every connection falls silent: neither end hears anything of the other any more, not even
-    /// that it is gone.
+    /// Every connection becomes silent: neither end hears anything of the other any more, not even that it
+    /// is gone.
     pub(super) fn fall_silent(&self) {
         for passing in self.passing.lock().unwrap().iter() {
             passing.silent.store(true, Relaxed);

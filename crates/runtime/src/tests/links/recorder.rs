@@ -1,4 +1,4 @@
-//! What links on real sockets were asked for and delivered, for the simulator's checkers.
+//! Records the requests and deliveries of links on real sockets, for the simulator's checkers.
 use crate::tests::TIMEOUT;
 use bytes::Bytes;
 use quorate_core::{Name, Observation, ProcessId, ProcessSet, Time, message::digest};
@@ -41,7 +41,7 @@ impl Recorder {
         self.0.0.lock().unwrap()
     }
 
-    /// `from` asks for a message to be sent: to be said before it is done.
+    /// `from` asks for a message to be sent. Call this before sending.
     pub(super) fn send(&self, from: ProcessId, to: ProcessId, message: &Bytes) {
         let request = Observation::request("Send");
         let request = request.peer(to).digest(digest(message));
@@ -59,7 +59,7 @@ impl Recorder {
         self.0.1.notify_all();
     }
 
-    /// Waits until so many messages have been delivered in all.
+    /// Waits until this many messages have been delivered in total.
     pub(super) fn wait(&self, count: usize) {
         let missing = |watched: &mut Watched| watched.delivered < count;
         let (watched, _) = self
@@ -74,7 +74,7 @@ impl Recorder {
         );
     }
 
-    /// Everything that must be delivered has been: what do the checkers say?
+    /// The checkers' verdicts, after everything that must be delivered has been delivered.
     pub(super) fn verdicts(&self, correct: ProcessSet) -> Vec<(String, Verdict)> {
         let completion = Completion {
             time: Time::ZERO,
