@@ -13,10 +13,10 @@ use tokio::{runtime, time::timeout};
 
 /// How long the nodes may take to find each other.
 const TIMEOUT: Duration = Duration::from_secs(10);
-/// A datagram that loopback, with its MTU of 64 KiB, carries whole.
+/// The length of a datagram that loopback carries whole, with its MTU of 64 KiB.
 const LOOPBACK_DATAGRAM: usize = 60 * 1024;
 
-/// What the nodes talk.
+/// The transport between the nodes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Transport {
     /// Datagrams.
@@ -26,11 +26,11 @@ pub enum Transport {
     Tcp,
 }
 
-/// How the nodes talk.
+/// How the nodes are connected.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Network {
     pub transport: Transport,
-    /// How long a datagram is; `None`: what suits loopback.
+    /// The length of a datagram in bytes; `None`: the length that suits loopback.
     pub datagram: Option<usize>,
 }
 
@@ -52,15 +52,15 @@ impl Network {
     }
 }
 
-/// Nodes that run. They stop when this is dropped.
+/// The running nodes. They stop when this is dropped.
 pub(crate) struct Cluster {
     runtime: runtime::Runtime,
     nodes: Vec<Node>,
 }
 
 impl Cluster {
-    /// Starts `n` nodes with what `declare` declares for each index, and waits until every one is
-    /// connected to every other.
+    /// Starts `n` nodes, each with the modules that `declare` declares for its index, and waits until every
+    /// node is connected to every other.
     pub fn start(
         n: usize,
         network: Network,
@@ -100,7 +100,7 @@ impl Cluster {
                 let met = status.wait_for(|now| {
                     now.admission == Admission::Admitted && now.connected().len() == others
                 });
-                // A node that stops is noticed by whoever waits for its results.
+                // A node that stops is noticed by the code that waits for its results.
                 let _ = met.await;
             }
         };
@@ -109,7 +109,7 @@ impl Cluster {
             .map_err(|_| Error::Stalled(TIMEOUT))
     }
 
-    /// What every node counted, for whoever wonders where time went.
+    /// The counters of every node, to find out where time went.
     pub fn counts(&self) -> Vec<String> {
         let mut lines = Vec::new();
         for node in &self.nodes {

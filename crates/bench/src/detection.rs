@@ -1,4 +1,4 @@
-//! How soon a crash is noticed, and what watching for it costs while nothing happens.
+//! Measures how soon a crash is noticed, and what the watching costs while nothing happens.
 //!
 //! A group of processes runs on loopback, each with a thread and a UDP socket of its own, in this
 //! operating-system process. It is left alone for a while, in which its datagrams are counted; then
@@ -27,58 +27,58 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How long a group may take to meet, and to notice a crash.
+/// How long the members of a group may take to connect, and to notice a crash.
 const TIMEOUT: Duration = Duration::from_secs(20);
 
-/// What a group does to be measured.
+/// A group of processes that can be measured.
 pub trait Group {
     /// How many processes it has.
     fn n(&self) -> usize;
 
-    /// What all of them have sent so far.
+    /// What all processes have sent so far.
     fn traffic(&self) -> Traffic;
 
     /// Stops the last process.
     fn stop_last(&mut self);
 
-    /// Who suspected whom, since it was last asked; waits for so long if there is nothing yet.
+    /// The suspicions since the last call; waits for at most this time if there are none yet.
     fn suspicions(&self, wait: Duration) -> Vec<Suspicion>;
 }
 
-/// What was sent: the payload of UDP datagrams.
+/// What was sent, counted as the payload of UDP datagrams.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Traffic {
     pub datagrams: u64,
     pub bytes: u64,
 }
 
-/// A process says that another one has stopped.
+/// A report of a process that another one has stopped.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Suspicion {
-    /// The rank of the one.
+    /// The rank of the process that reports.
     pub by: usize,
-    /// The rank of the other.
+    /// The rank of the suspected process.
     pub of: usize,
     pub at: Instant,
 }
 
-/// What a group came to.
+/// The result of measuring a group.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Detection {
-    /// How long after the stop each survivor said so, in the order of time.
+    /// How long after the stop each survivor reported it, in ascending order.
     pub times: Vec<Duration>,
-    /// Datagrams a process and second, before.
+    /// Datagrams a second and process, before the stop.
     pub datagrams: f64,
-    /// Bytes a process and second, before.
+    /// Bytes a second and process, before the stop.
     pub bytes: f64,
     /// Suspicions of processes that were alive.
     pub mistakes: usize,
 }
 
-/// Leaves a group alone for `quiet`, then `phase` longer, and stops its last process.
+/// Leaves a group alone for `quiet`, then for `phase` more, and stops its last process.
 ///
 /// # Errors
-/// When some survivor does not notice.
+/// When a survivor does not notice it in time.
 pub fn measure(
     mut group: impl Group,
     quiet: Duration,
@@ -118,7 +118,7 @@ pub fn measure(
 /// The sockets of a group on loopback, and their addresses.
 ///
 /// # Errors
-/// When the operating system refuses one.
+/// When the operating system refuses a socket.
 pub fn sockets(n: usize) -> Result<Vec<(UdpSocket, SocketAddr)>, Error> {
     let bind = |_| {
         let socket = UdpSocket::bind("127.0.0.1:0")?;
@@ -153,18 +153,17 @@ impl Detector {
     }
 }
 
-/// Processes with a perfect link and a detector each, and nothing else. They stop when this is
-/// dropped.
+/// Processes, each with a perfect link, a detector, and nothing else. They stop when this is dropped.
 pub struct Detectors {
     threads: Vec<ProtocolThread>,
     suspicions: mpsc::Receiver<Suspicion>,
 }
 
 impl Detectors {
-    /// Starts `n` of them, and waits until each is connected to every other.
+    /// Starts `n` processes, and waits until each is connected to every other.
     ///
     /// # Errors
-    /// When the operating system refuses something, or they do not meet.
+    /// When the operating system refuses something, or the processes do not connect in time.
     pub fn start(n: usize, detector: Detector) -> Result<Self, Error> {
         let processes = Membership::of_size(n).map_err(|_| Error::Unusable("no membership"))?;
         let (sockets, peers): (Vec<_>, Vec<_>) = sockets(n)?.into_iter().unzip();
@@ -206,7 +205,7 @@ impl Detectors {
     }
 }
 
-/// Where the detector of `me` tells whom it suspects.
+/// The address to which the detector of `me` reports whom it suspects.
 fn told(me: ProcessId, suspect: mpsc::Sender<Suspicion>) -> Addr<Indication> {
     Addr::new(move |indication| {
         if let Indication::Suspect(of) = indication {

@@ -1,6 +1,6 @@
-//! A message from one algorithm to another of the same process, beside a channel of Tokio.
+//! Measures a message from one algorithm to another of the same process, compared with a channel of Tokio.
 //!
-//! Two parties send a batch to and fro. The figure is the time a message and hop, in nanoseconds.
+//! Two parties send a batch to and fro. The figure is the time in nanoseconds for each hop of one message.
 use crate::{Error, machine};
 use quorate_core::{Addr, Algorithm, Ctx, Host, Membership, Observation, Observe, ProcessId};
 use quorate_runtime::{host::Identity, thread::Protocol};
@@ -15,10 +15,10 @@ use tokio::{runtime, sync::mpsc::channel};
 /// How long a run may take.
 const TIMEOUT: Duration = Duration::from_secs(20);
 
-/// One of two algorithms that send a batch to and fro: answers when the batch is complete.
+/// One of two algorithms that send a batch to and fro. It answers when the batch is complete.
 struct Player {
     batch: u64,
-    /// How many batches are still to be answered; 0: all.
+    /// How many batches this party has still to answer; `None`: it answers every batch.
     left: Option<u64>,
     begun: Option<Instant>,
     received: u64,
@@ -97,7 +97,7 @@ impl Player {
     }
 }
 
-/// Nanoseconds a hop between two algorithms on one protocol thread.
+/// The nanoseconds for each hop between two algorithms on one protocol thread.
 ///
 /// # Errors
 /// When the operating system refuses the thread, or nothing comes back.
@@ -131,7 +131,7 @@ pub fn between_algorithms(batch: u64, rounds: u64) -> Result<f64, Error> {
     Ok(a_hop(time, batch, rounds))
 }
 
-/// Nanoseconds a hop between two tasks on one thread, through bounded channels of Tokio; batches
+/// The nanoseconds for each hop between two tasks on one thread, through bounded channels of Tokio. Batches
 /// are received whole.
 ///
 /// # Errors

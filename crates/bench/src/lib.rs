@@ -1,4 +1,4 @@
-//! What Quorate's layers cost on one machine, beside what they stand on.
+//! Measures what Quorate's layers cost on one machine, compared with what they stand on.
 //!
 //! | module | what it measures |
 //! |---|---|
@@ -12,7 +12,7 @@
 //! | [`suite`] | all of them, as one table |
 //! | [`machine`] | processors, processor time, memory |
 //!
-//! Everything runs on loopback, for a time that is given.
+//! Everything runs on loopback, for a given time.
 
 pub mod cluster;
 pub mod detection;
@@ -38,18 +38,18 @@ pub enum Error {
     /// A node stopped.
     #[error(transparent)]
     Node(#[from] quorate_runtime::Error),
-    /// What was asked for makes no sense.
+    /// The options make no sense.
     #[error("{0}")]
     Unusable(&'static str),
-    /// What came out is wrong.
+    /// The run gave a wrong result.
     #[error("{0}")]
     Wrong(String),
-    /// Nothing came out in time.
+    /// The run gave no result in time.
     #[error("no result within {0:?}")]
     Stalled(std::time::Duration),
 }
 
-/// The value behind a lock, whatever happened to the last one who held it.
+/// Locks a mutex, even if a thread has panicked while it held the lock.
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

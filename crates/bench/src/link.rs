@@ -1,4 +1,4 @@
-//! A message over the perfect link between two nodes on loopback, one way and to and fro.
+//! Measures messages over the perfect link between two nodes on loopback, one way and to and fro.
 //!
 //! Sender and receiver are algorithms on the protocol threads. One way, the receiver tells the
 //! sender how much has come, so that a fixed number of bytes is in flight: links have no window of
@@ -21,12 +21,12 @@ use std::{
 
 /// How much longer than asked for a run may take.
 const TIMEOUT: Duration = Duration::from_secs(20);
-/// Bytes of messages in flight, one way.
+/// The bytes of messages in flight, one way.
 const IN_FLIGHT: usize = 256 << 10;
-/// The receiver tells how much has come each time that a share of the window has.
+/// The number of shares of the window. The receiver reports how much has come after each share.
 const SHARES: u64 = 4;
 
-/// Messages a second, one way; the first quarter of the time is not counted.
+/// Measures messages a second, one way. The first quarter of the time is not counted.
 ///
 /// # Errors
 /// When a node fails, or nothing comes.
@@ -34,7 +34,7 @@ pub fn one_way(network: Network, time: Duration, size: usize) -> Result<f64, Err
     measure(network, time, size, Kind::OneWay)
 }
 
-/// The median time to and fro, in microseconds; the first quarter of the time is not counted.
+/// Measures the median round-trip time, in microseconds. The first quarter of the time is not counted.
 ///
 /// # Errors
 /// When a node fails, or nothing comes back.
@@ -80,10 +80,10 @@ struct End {
     message: Bytes,
     window: u64,
     begun: Option<Instant>,
-    /// Messages sent, and those that are known to have come.
+    /// The numbers of messages that were sent, and that are known to have arrived.
     sent: u64,
     come: u64,
-    /// Messages received, and those that the sender was told of.
+    /// The numbers of messages that were received, and that were reported to the sender.
     received: u64,
     told: u64,
     from: Option<(Instant, u64)>,
@@ -119,7 +119,7 @@ impl Algorithm for End {
     type Effect = Effect;
 
     fn upon_start(&mut self, _: &mut Ctx<Self>) {
-        // As in the raw runs: who sends has the second processor.
+        // The sender has the second processor, as in the raw runs.
         machine::pin(1 - self.index);
     }
 
@@ -178,7 +178,7 @@ impl End {
             .start(mailbox, self, move |effect| match effect {
                 Effect::Send(send) => lane.send(send),
                 Effect::Done(figure) => {
-                    // Nobody waits any more: the run has failed.
+                    // The receiver is gone because the run has failed.
                     let _ = done.send(figure);
                 }
             });

@@ -6,9 +6,9 @@ use nix::{
 };
 use std::{env, fs, num::NonZero, thread, time::Duration};
 
-/// Puts the calling thread, which runs the process with this index, on a processor, as the
-/// environment variable `PIN` says: `spread` (the index modulo the number of processors), `leader`
-/// (the first process has one to itself, the others share the next), or anything else: nowhere.
+/// Puts the calling thread, which runs the process with this index, on a processor, as the environment
+/// variable `PIN` says: `spread` (the index modulo the number of processors), `leader` (the first process has
+/// one to itself, the others share the next). With any other value it does nothing.
 pub fn pin(index: usize) {
     let processors = thread::available_parallelism().map_or(1, NonZero::get);
     let processor = match env::var("PIN").as_deref() {
@@ -44,7 +44,7 @@ pub fn peak_memory_mib() -> f64 {
     getrusage(UsageWho::RUSAGE_SELF).map_or(0.0, |usage| usage.max_rss() as f64 / 1024.0)
 }
 
-/// The time that the host took from this machine's processors, and all time, in ticks.
+/// The time that the host took from this machine's processors (steal), and the total time, in ticks.
 pub fn stolen_ticks() -> (u64, u64) {
     let text = fs::read_to_string("/proc/stat").unwrap_or_default();
     let first = text.lines().next().unwrap_or_default();

@@ -1,5 +1,5 @@
-//! A TCP stream of Tokio on loopback, with messages behind a length of four bytes and nothing else:
-//! what the perfect link is measured by.
+//! Measures a TCP stream of Tokio on loopback, with a length of four bytes before each message and nothing
+//! else. It is the base for the perfect link.
 use crate::{Error, machine};
 use bytes::Bytes;
 use futures::{SinkExt, StreamExt};
@@ -16,9 +16,9 @@ use tokio::{
 };
 use tokio_util::codec::{FramedRead, FramedWrite, LengthDelimitedCodec};
 
-/// What a write gathers, at least, before it is made.
+/// The least number of bytes that are gathered before they are written.
 const BATCH: usize = 64 * 1024;
-/// Messages between two looks at the clock.
+/// The number of messages between two readings of the clock.
 const MESSAGES: u64 = 64;
 
 /// Runs `task` on a thread, runtime and processor of its own.
@@ -65,7 +65,7 @@ async fn connect(address: net::SocketAddr) -> io::Result<TcpStream> {
     Ok(stream)
 }
 
-/// Messages a second, one way, in batched writes; the first quarter of the time is not counted.
+/// Measures messages a second, one way, in batched writes. The first quarter of the time is not counted.
 ///
 /// # Errors
 /// When a socket fails.
@@ -102,7 +102,7 @@ pub fn one_way(time: Duration, size: usize) -> Result<f64, Error> {
     join(receiver)?.ok_or(Error::Stalled(time))
 }
 
-/// The median time to and fro, in microseconds; the first quarter of the time is not counted.
+/// Measures the median round-trip time, in microseconds. The first quarter of the time is not counted.
 ///
 /// # Errors
 /// When a socket fails.
@@ -138,12 +138,12 @@ pub fn round_trip(time: Duration, size: usize) -> Result<f64, Error> {
     Ok(microseconds(&times, 0.5))
 }
 
-/// The longest time that a histogram tells from longer ones, in nanoseconds: a minute.
+/// The longest time that a histogram distinguishes from longer ones, in nanoseconds: a minute.
 const LONGEST: u64 = 60_000_000_000;
 
-/// A histogram of nanoseconds, to a thousandth.
+/// A histogram of nanoseconds, precise to a thousandth.
 pub(crate) fn histogram() -> Histogram<u64> {
-    // Its only errors are about arguments, and these are good.
+    // It returns errors only for bad arguments, and these are good.
     Histogram::new_with_max(LONGEST, 3)
         .unwrap_or_else(|_| unreachable!("three digits are a valid precision"))
 }

@@ -1,28 +1,28 @@
-//! Cases run one after the other, again and again, and compared within each round: what disturbs the
-//! machine for a while disturbs all of them alike.
+//! Runs cases one after the other, round by round, and compares them within each round: a disturbance of the
+//! machine affects all of them alike.
 use crate::Error;
 use std::fmt::Write;
 
-/// Whose figure a case's is divided by.
+/// The case by whose figure a case's figure is divided.
 pub enum Base {
-    /// It is what others are compared with.
+    /// None: other cases are compared with this one.
     Own,
     /// The case with this index.
     Case(usize),
 }
 
-/// One thing that is measured, and gives one figure a round.
+/// One measurement, which gives one figure in each round.
 pub struct Case<'a> {
     pub name: String,
-    /// What the figure counts.
+    /// The unit of the figure.
     pub unit: &'static str,
-    /// What it is compared with.
+    /// The case that this one is compared with.
     pub base: Base,
-    /// Takes the figure.
+    /// Measures the figure of a round.
     pub run: Box<dyn FnMut() -> Result<f64, Error> + 'a>,
 }
 
-/// The figures of a case, a round each; `None` where it failed.
+/// The figures of a case, one for each round; `None` if the round failed.
 #[derive(Clone, Debug, Default)]
 pub struct Figures(Vec<Option<f64>>);
 
@@ -46,7 +46,7 @@ impl Figures {
     }
 }
 
-/// The middle value, or between the two middle ones; not a number if there is none.
+/// The median; not a number if there are no values.
 pub fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     let middle = values.len() / 2;
@@ -75,7 +75,7 @@ pub fn interleave(cases: &mut [Case<'_>], rounds: usize) -> Vec<Figures> {
     figures
 }
 
-/// The table of what [`interleave`] found, as Markdown.
+/// The results of [`interleave`] as a Markdown table.
 pub fn table(cases: &[Case<'_>], figures: &[Figures]) -> String {
     let mut out =
         "| case | median | unit | ratio | lowest … highest |\n|---|--:|---|--:|---|\n".to_owned();
@@ -109,7 +109,7 @@ pub fn table(cases: &[Case<'_>], figures: &[Figures]) -> String {
     out
 }
 
-/// A figure with as many digits as it deserves, its thousands apart.
+/// Formats a figure with a fitting number of digits, and with its thousands separated.
 fn number(value: f64) -> String {
     if !value.is_finite() {
         return "–".to_owned();

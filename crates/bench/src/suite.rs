@@ -1,4 +1,4 @@
-//! Everything, as one table.
+//! Runs all measurements, and gives one table.
 use crate::{
     Error,
     cluster::{Network, Transport},
@@ -10,7 +10,7 @@ use quorate_broadcast::by_leader;
 use quorate_stacks::broadcasts::TOTAL_ORDER;
 use std::time::Duration;
 
-/// Rounds of batches between two algorithms or tasks.
+/// How many messages go to and fro between two algorithms or tasks, in all rounds together.
 const HOPS: u64 = 200_000;
 /// How long total order runs before it is measured.
 const WARM: Duration = Duration::from_millis(300);
@@ -24,7 +24,7 @@ const TCP: Network = Network {
     datagram: None,
 };
 
-/// Cases in the making.
+/// Collects the cases.
 struct Cases {
     time: Duration,
     cases: Vec<Case<'static>>,
@@ -66,7 +66,7 @@ impl Cases {
         }
     }
 
-    /// Gives the raw socket's case.
+    /// Adds cases; returns the index of the raw socket's case.
     fn one_way(&mut self, size: usize) -> usize {
         let (time, unit) = (self.time, "messages/s");
         let name = format!("one way {size} B, raw TCP, batched writes");
@@ -80,7 +80,7 @@ impl Cases {
         base
     }
 
-    /// Gives the raw socket's case.
+    /// Adds cases; returns the index of the raw socket's case.
     fn round_trip(&mut self, size: usize) -> usize {
         let (time, unit) = (self.time, "µs, median");
         let name = format!("to and fro {size} B, raw TCP");

@@ -1,4 +1,4 @@
-//! A closed loop of messages through total order.
+//! Measures a closed loop of messages through total order.
 //!
 //! The processes run in this operating-system process, each a node with a protocol thread and
 //! sockets of its own. The client at p1 is an algorithm on p1's protocol thread: it keeps a fixed
@@ -33,56 +33,56 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// A message begins with its number.
+/// The length in bytes of a message's number, with which it begins.
 const NUMBER: usize = 8;
-/// How often each process looks at the clock when nothing happens.
+/// How often each process checks the clock when nothing happens.
 const TICK: Duration = Duration::from_millis(10);
 /// How much longer than asked for a run may take.
 const TIMEOUT: Duration = Duration::from_secs(20);
 /// How long messages in flight may take after the end of the measured time.
 const DRAIN: Duration = Duration::from_millis(300);
 
-/// What is to be measured.
+/// The options of a run.
 #[derive(Clone, Copy, Debug)]
 pub struct Run {
-    /// How many processes.
+    /// How many processes there are.
     pub n: usize,
     /// How many bytes a message has, its number included.
     pub payload: usize,
     /// How many messages are in flight.
     pub window: usize,
-    /// How long it runs before it is measured.
+    /// How long the loop runs before it is measured.
     pub warm: Duration,
-    /// How long it is measured.
+    /// How long the loop is measured.
     pub measure: Duration,
-    /// How the processes talk.
+    /// The transport between the processes.
     pub network: Network,
-    /// What orders.
+    /// The total order that is measured.
     pub algorithm: Broadcast,
-    /// How it is configured.
+    /// The settings of the total order by leader.
     pub settings: by_leader::OrderSettings,
     /// Whether what the nodes counted is printed to standard error.
     pub counts: bool,
 }
 
-/// What was measured.
+/// The results of a run.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Measurement {
     /// Messages delivered a second at the slowest process.
     pub slowest_per_s: f64,
     /// Messages delivered a second at p1.
     pub leader_per_s: f64,
-    /// From the request to the delivery at p1, in microseconds: the median,
+    /// The median latency from the request to the delivery at p1, in microseconds,
     pub p50_us: f64,
-    /// and what one message in a hundred exceeds.
+    /// and the 99th percentile.
     pub p99_us: f64,
-    /// Processor time of all processes for a message delivered at p1, in microseconds.
+    /// The processor time of all processes for each message delivered at p1, in microseconds.
     pub cpu_us_per_entry: f64,
     /// The most memory held, in MiB.
     pub rss_mib: f64,
 }
 
-/// Where a process was at one time.
+/// The progress of a process at one time.
 #[derive(Clone, Copy)]
 struct Mark {
     at: Instant,
@@ -90,7 +90,7 @@ struct Mark {
     processor: Duration,
 }
 
-/// What a process found.
+/// The result of one process.
 struct Finding {
     index: usize,
     begin: Mark,
@@ -98,11 +98,11 @@ struct Finding {
     times: Histogram<u64>,
 }
 
-/// What the processes of one run share.
+/// The state that the processes of one run share.
 struct Shared {
     run: Run,
     begun: Instant,
-    /// When the measured time begins, in nanoseconds after `begun`; 0: not known yet.
+    /// When the measured time begins, in nanoseconds after `begun`; 0 if that is not known yet.
     measured_from: AtomicU64,
     delivered: Vec<AtomicU64>,
     broadcast: AtomicU64,
@@ -211,18 +211,18 @@ struct Client {
     index: usize,
     shared: Arc<Shared>,
     template: Vec<u8>,
-    /// Whether messages are broadcast here,
+    /// Whether this process broadcasts messages,
     broadcasting: bool,
-    /// and the link has room for more.
+    /// and whether the link has room for more.
     has_room: bool,
     /// When each message in flight was broadcast.
     in_flight: VecDeque<Instant>,
     broadcast: u64,
     delivered: u64,
-    /// How many of these were there after the last batch.
+    /// The value of `delivered` after the last batch.
     before: u64,
     begin: Option<Mark>,
-    /// The end was found, and told.
+    /// Whether the end was reached and reported.
     ended: bool,
     times: Histogram<u64>,
 }
@@ -322,7 +322,7 @@ impl Client {
         }
     }
 
-    /// Notes where the process is when the measured time begins, and tells what it found at the end.
+    /// Records the progress of the process when the measured time begins, and reports the result at the end.
     fn mark(&mut self, now: Instant) {
         let from = self.shared.measured_from.load(Relaxed);
         if from == 0 || self.ended {
@@ -344,7 +344,7 @@ impl Client {
                     times: std::mem::replace(&mut self.times, histogram()),
                 };
                 self.ended = true;
-                // Nobody listens any more: the run has failed.
+                // The receiver is gone because the run has failed.
                 let _ = self.shared.findings.send(finding);
             }
             _ => {}

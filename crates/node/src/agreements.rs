@@ -5,7 +5,7 @@ use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 use std::{net::SocketAddr, time::Duration};
 
-/// How much longer than the replica this side waits.
+/// How much longer than the replica the command waits.
 const GRACE: Duration = Duration::from_secs(2);
 
 /// Proposes a value, and prints the one that was decided: the same at every replica.
@@ -20,7 +20,7 @@ pub struct Propose {
     value: String,
 }
 
-/// Votes for this replica, and prints what came of it: commit, if all replicas vote yes, or abort.
+/// Votes for this replica, and prints the outcome: commit, if all replicas vote yes, or abort.
 #[derive(Args, Debug)]
 pub struct Commit {
     #[command(flatten)]

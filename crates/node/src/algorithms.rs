@@ -3,10 +3,10 @@ use anyhow::Result;
 use clap::Args;
 use quorate_laboratory::{algorithm::Algorithm, algorithms, document};
 
-/// Lists every algorithm: what it implements, assumes, promises and costs; or tells all about one.
+/// Lists every algorithm: what it implements, assumes, promises and costs; or prints all about one.
 #[derive(Args, Debug)]
 pub struct Algorithms {
-    /// An algorithm; or only those whose name or abstraction contains this.
+    /// The name of an algorithm, or a part of names or abstractions to search for.
     name: Option<String>,
     /// Machine-readable.
     #[arg(long)]
@@ -14,7 +14,7 @@ pub struct Algorithms {
 }
 
 impl Algorithms {
-    /// Prints the list, or the one.
+    /// Prints the list, or the one algorithm.
     ///
     /// # Errors
     /// When nothing matches.

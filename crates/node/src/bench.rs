@@ -65,7 +65,7 @@ enum Way {
 
 #[derive(Args, Debug)]
 struct TotalOrder {
-    /// How many processes, all in this operating-system process.
+    /// How many processes run, all in this operating-system process.
     #[arg(long, default_value_t = 3)]
     n: usize,
     /// Bytes a message.

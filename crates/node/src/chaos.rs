@@ -1,5 +1,5 @@
-//! `quorate chaos`: replicas as processes of their own, under load, and what is done to them: is each of them
-//! back by itself once it is over?
+//! `quorate chaos`: runs replicas as operating-system processes under load, disturbs them, and checks that
+//! each recovers by itself afterwards.
 //!
 //! | scene | what it shows |
 //! |---|---|
@@ -36,7 +36,7 @@ enum Scene {
     Mixed(mixed::Mixed),
     /// Gives a replica that was started again a large state, under load.
     Transfer(transfer::Transfer),
-    /// Pauses replicas again and again, lets them be, and kills the leader.
+    /// Pauses replicas again and again, leaves them alone for a while, and kills the leader.
     Pauses(pauses::Pauses),
     /// Stops a follower under many small writes.
     Backlog(backlog::Backlog),
@@ -44,22 +44,22 @@ enum Scene {
     Slow(slow::Slow),
 }
 
-/// What all scenes are told.
+/// The options that all scenes share.
 #[derive(Args, Clone, Debug)]
 struct Common {
-    /// How many replicas.
+    /// How many replicas there are.
     #[arg(long, default_value_t = 3)]
     replicas: usize,
     /// What carries the protocol between the replicas.
     #[arg(long, value_enum, default_value_t)]
     transport: Transport,
-    /// After what silence the replicas suspect each other, at first.
+    /// The silence after which the replicas suspect each other at first.
     #[arg(long, value_name = "MILLISECONDS", default_value_t = 500)]
     suspicion_ms: u64,
 }
 
 impl Common {
-    /// After what silence the replicas suspect each other, at first.
+    /// The silence after which the replicas suspect each other at first.
     fn suspicion(&self) -> Duration {
         Duration::from_millis(self.suspicion_ms)
     }
@@ -85,7 +85,7 @@ impl Common {
 }
 
 impl Chaos {
-    /// Plays the scene. An error unless everything held.
+    /// Plays the scene. Returns an error unless everything held.
     pub fn run(self) -> Result<()> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()

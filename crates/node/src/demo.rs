@@ -26,14 +26,14 @@ const TIMEOUT: Duration = Duration::from_mins(3);
 /// …and each kill of a leader.
 const TIMEOUT_A_KILL: Duration = Duration::from_secs(40);
 
-/// After what silence the replicas suspect each other.
+/// The silence after which the replicas suspect each other.
 const SUSPICION: Duration = Duration::from_millis(500);
 
-/// How many times as long a client may have to wait when the leader is killed.
+/// The longest that a client may wait when the leader is killed, in suspicion timeouts.
 const LONGEST_PAUSE: u32 = 4;
 
-/// Starts five replicas as processes, kills two of them under load, starts one of these again, kills
-/// another that the majority then needs it for, and checks the outcome.
+/// Starts five replicas as processes, kills two of them under load, starts one of these again, kills another,
+/// so that a majority needs the one that came back, and checks the outcome.
 #[derive(Args, Debug)]
 pub struct Demo {
     /// How many commands the clients write.
@@ -52,7 +52,7 @@ pub struct Demo {
 }
 
 impl Demo {
-    /// Runs the demonstration. An error unless everything held.
+    /// Runs the demonstration. Returns an error unless everything held.
     pub fn run(self) -> Result<()> {
         ensure!(
             self.commands >= 100 && self.pipeline >= 1,
@@ -95,7 +95,7 @@ impl Demo {
                 0 => scenario.kill_and_bring_back(self.commands).await,
                 kills => scenario.kill_leaders(kills).await,
             };
-            // Whatever came of it, the clients need not go on.
+            // The clients may end, even after an error.
             load.release();
             outcome
         };
@@ -116,7 +116,7 @@ impl Demo {
     }
 }
 
-/// A bar on a terminal, lines elsewhere.
+/// Shows progress: a bar on a terminal, lines elsewhere.
 struct Progress(Option<ProgressBar>);
 
 impl Progress {

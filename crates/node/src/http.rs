@@ -9,15 +9,15 @@ use std::{
 /// The longest answer that is read.
 const MAXIMUM: u64 = 16 * 1024 * 1024;
 
-/// How long an answer may take that needs nobody else.
+/// How long an answer may take that the server gives without asking other processes.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Asks `server` for something; gives the status code and the body.
+/// Sends a request to `server`; returns the status code and the body.
 pub fn ask(server: SocketAddr, method: &str, path: &str, body: &str) -> Result<(u16, String)> {
     ask_within(server, method, path, body, TIMEOUT)
 }
 
-/// The same, where the answer may take so long.
+/// The same, with the time that the answer may take.
 pub fn ask_within(
     server: SocketAddr,
     method: &str,
@@ -57,8 +57,8 @@ fn send(server: SocketAddr, method: &str, path: &str, body: &str) -> std::io::Re
     Ok(stream)
 }
 
-/// Gets something that goes on and on: hands over each line as it comes. Ends with an error when the
-/// server ends it, and with that of `each`.
+/// Reads an answer that goes on without end, and calls `each` with every line as it comes. Returns an error
+/// when the server ends the answer, or the error of `each`.
 pub fn follow(
     server: SocketAddr,
     path: &str,

@@ -20,8 +20,8 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use mimalloc::MiMalloc;
 use std::{io, process::ExitCode};
 
-/// Packets come and go in buffers of some 60 KiB. The system's allocator hands the memory of each back to the
-/// kernel, and asks for it again: that cost a fifth of the processor time of messages of 1 KiB.
+/// Packets come and go in buffers of some 60 KiB. The system's allocator returns the memory of each to the
+/// kernel, and requests it again; that cost a fifth of the processor time with messages of 1 KiB.
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 
@@ -72,7 +72,7 @@ enum Command {
     },
 }
 
-/// The same, without the environment variables that are empty: those are not set.
+/// The command, with empty environment variables taken as not set.
 fn without_empty_variables(command: clap::Command) -> clap::Command {
     let command = command.mut_args(|argument| {
         let variable = argument.get_env().and_then(std::env::var_os);
@@ -115,7 +115,7 @@ fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // One line, causes behind their effects.
+            // One line: the error, then its causes.
             eprintln!("quorate: {error:#}");
             ExitCode::FAILURE
         }
@@ -126,7 +126,7 @@ fn main() -> ExitCode {
 mod tests {
     use super::*;
 
-    /// Looks at all verbs that have verbs of their own.
+    /// Checks all subcommands, including those of subcommands.
     fn check(command: &clap::Command) {
         for verb in command.get_subcommands() {
             check(verb);

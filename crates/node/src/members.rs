@@ -1,4 +1,4 @@
-//! `quorate members` and `quorate views`: who holds the seats, and how that changes.
+//! `quorate members` and `quorate views`: who holds each seat, and how that changes.
 use crate::{http, status};
 use anyhow::Result;
 use clap::Args;
@@ -17,7 +17,7 @@ pub struct Members {
 }
 
 impl Members {
-    /// Prints a line a seat.
+    /// Prints one line for each seat.
     pub fn run(self) -> Result<()> {
         let answer = http::get_json(status::reachable(self.admin), "/members")?;
         if self.json {
@@ -76,7 +76,7 @@ pub struct Views {
 }
 
 impl Views {
-    /// Prints a line a view.
+    /// Prints one line for each view.
     pub fn run(self) -> Result<()> {
         let admin = status::reachable(self.admin);
         let show = |view: &Value| {

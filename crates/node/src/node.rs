@@ -48,8 +48,9 @@ pub struct Node {
     stop_at_end_of_input: bool,
 }
 
-/// The exit status of a replica whose seat another start of its process has taken over. A supervisor that starts it
-/// again displaces that one in turn: so this is told apart from other failures.
+/// The exit status of a replica whose seat another start of the same process has taken over. If a supervisor
+/// started it again, it would displace that other one in turn; so this status differs from that of other
+/// failures.
 const DISPLACED: u8 = 3;
 
 /// Runs a replica until a signal stops it, or another start takes its seat over.
@@ -65,7 +66,7 @@ pub fn run(node: Node) -> Result<ExitCode> {
         let listeners = open(&settings, node.stop_at_end_of_input).await?;
         serve(settings, listeners).await
     });
-    // A name may still be being looked up, for as long as the operating system likes.
+    // The operating system may still be looking up a name, which can take long.
     runtime.shutdown_background();
     served
 }
@@ -75,11 +76,11 @@ pub fn run(node: Node) -> Result<ExitCode> {
 pub enum Store {
     /// Total order.
     Ordered(Replica),
-    /// A register a key.
+    /// One register for each key.
     Registers(Registers),
 }
 
-/// What must be there before the protocol starts.
+/// The listeners that must be open before the protocol starts.
 struct Listeners {
     stop: CancellationToken,
     clients: TcpListener,
@@ -181,7 +182,7 @@ async fn serve(settings: NodeSettings, listeners: Listeners) -> Result<ExitCode>
     Ok(code)
 }
 
-/// Waits until this process, which took part, may not any more: another start of it has its seat.
+/// Waits until this process has taken part and may not any more: another start of it has its seat.
 async fn displaced(mut status: watch::Receiver<NodeStatus>) {
     let displaced = |now: &NodeStatus| {
         now.took_part && matches!(now.admission, node::Admission::Excluded { .. })
@@ -192,7 +193,7 @@ async fn displaced(mut status: watch::Receiver<NodeStatus>) {
     }
 }
 
-/// What clients and operators are served by.
+/// Makes the objects that serve clients and operators.
 fn serving(settings: &NodeSettings, modules: Modules, view: &View) -> (Store, Memory, Agreements) {
     let longest = if settings.registers.carry_the_store() {
         STORE
@@ -222,7 +223,7 @@ fn serving(settings: &NodeSettings, modules: Modules, view: &View) -> (Store, Me
     (store, memory, agreements)
 }
 
-/// Why a node has ended by itself.
+/// The reason why a node has ended by itself.
 async fn why(node: &quorate_runtime::Node) -> anyhow::Error {
     match node.shutdown().await {
         Err(Error::ReportedCrashed { by }) => anyhow!(
@@ -234,7 +235,7 @@ async fn why(node: &quorate_runtime::Node) -> anyhow::Error {
     }
 }
 
-/// Has what the store is asked for say whether this process is ready.
+/// Derives readiness from the outcomes of the store's requests.
 fn watch_outcomes(store: &Store, view: &View) {
     let (store, view) = (store.clone(), view.clone());
     tokio::spawn(async move {
@@ -246,7 +247,7 @@ fn watch_outcomes(store: &Store, view: &View) {
     });
 }
 
-/// Cancelled by SIGTERM or SIGINT.
+/// Returns a token that SIGTERM or SIGINT cancels.
 fn stop_signal() -> Result<CancellationToken> {
     let cannot = "cannot wait for signals";
     let mut terminate = signal(SignalKind::terminate()).context(cannot)?;
@@ -263,7 +264,7 @@ fn stop_signal() -> Result<CancellationToken> {
     Ok(stop)
 }
 
-/// Cancels `stop` when whoever holds the other end of the standard input is gone.
+/// Cancels `stop` when the standard input ends, because the process at its other end is gone.
 fn watch_input(stop: CancellationToken) {
     std::thread::spawn(move || {
         let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
@@ -290,7 +291,7 @@ fn announce(
         "p{} of {n} of the cluster `{cluster}` over {transport}: clients at {client}, HTTP at {admin}",
         settings.me.rank()
     );
-    // What the quorums of a file survive, the file says.
+    // If the quorums come from a file, that file says what they survive.
     let by_file =
         settings.consistency == Consistency::Register && settings.registers.carry_the_store();
     if n > 1 && n.is_multiple_of(2) && !by_file {

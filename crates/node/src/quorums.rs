@@ -28,8 +28,8 @@ struct Check {
     /// Quorum-system files (TOML).
     #[arg(required = true)]
     files: Vec<PathBuf>,
-    /// Draws what stays under each pattern, and the quorums, here; `-` is the standard output, which then has
-    /// nothing else. For one file.
+    /// Draws the processes and channels that stay under each pattern, and the quorums, into this file; `-` is
+    /// the standard output, which then has nothing else. For one file only.
     #[arg(long, value_name = "FILE.svg")]
     svg: Option<PathBuf>,
     /// How many choices are tried before the answer is `unknown`.
@@ -37,9 +37,9 @@ struct Check {
     budget: u64,
 }
 
-/// Impossible.
+/// The exit code if there can be no quorums.
 const IMPOSSIBLE: u8 = 1;
-/// Not known, or not to be read.
+/// The exit code if the answer is unknown or a file cannot be used.
 const UNKNOWN: u8 = 2;
 
 impl Quorums {

@@ -36,15 +36,15 @@ enum Verb {
     Snapshot {
         #[command(flatten)]
         how: How,
-        /// Give this replica's segment this value before.
+        /// The value to give to this replica's segment before the scan.
         #[arg(long)]
         update: Option<String>,
     },
-    /// Adds to a set that only grows, and prints what is in it: of any two answers one holds the other.
+    /// Adds to a set that only grows, and prints what is in it: of any two answers one contains the other.
     Join {
         #[command(flatten)]
         how: How,
-        /// What to add; nothing: only print.
+        /// The elements to add; without any, only print the set.
         elements: Vec<String>,
     },
     /// Reads and writes a store concurrently, and records the history.
@@ -54,7 +54,7 @@ enum Verb {
 }
 
 impl Registers {
-    /// Does what is asked, and prints what came of it.
+    /// Runs the subcommand, and prints its result.
     pub fn run(self) -> Result<()> {
         match self.verb {
             Verb::Read { how, key } => {

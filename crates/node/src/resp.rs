@@ -24,13 +24,13 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::debug;
 
-/// What is told to who comes when the limit is reached.
+/// The reply to a client that connects when the limit is reached.
 const NO_ROOM: &[u8] = b"-ERR max number of clients reached\r\n";
 
-/// How long a client that is told so may take to leave.
+/// How long a refused client may take to close its side.
 const LEAVING: Duration = Duration::from_secs(1);
 
-/// Accepts clients until `stop`; returns when the last of them has been served.
+/// Accepts clients until `stop` is cancelled; returns when the last of them has been served.
 pub async fn serve<I>(
     listener: TcpListener,
     connections: usize,
@@ -49,7 +49,7 @@ pub async fn serve<I>(
             accepted = listener.accept() => accepted,
         };
         let Ok(permit) = room.clone().try_acquire_owned() else {
-            // What is written first finds room in the socket's buffer.
+            // The first write always finds room in the socket's buffer.
             let _ = stream.try_write(NO_ROOM);
             if let Ok(permit) = refused.clone().try_acquire_owned() {
                 clients.spawn(part(stream, permit));
@@ -70,7 +70,7 @@ pub async fn serve<I>(
     clients.wait().await;
 }
 
-/// Gives a client that was refused time to see why, although it has sent something meanwhile.
+/// Gives a refused client time to read the reason, even if it has sent something meanwhile.
 async fn part(mut stream: TcpStream, permit: OwnedSemaphorePermit) {
     let _ = stream.shutdown().await;
     let _ = timeout(LEAVING, connection::discard(stream)).await;

@@ -1,4 +1,5 @@
-//! What an operator may set, and where: flags over environment over file over defaults.
+//! The settings of a replica. Flags override the environment, which overrides the file, which overrides the
+//! defaults.
 mod registers;
 mod stack;
 
@@ -22,7 +23,7 @@ use std::{
     time::Duration,
 };
 
-/// So many records are still an answer that `quorate trace` reads.
+/// The most records that still fit into an answer that `quorate trace` reads.
 const MOST_TRACE_RECORDS: usize = 50_000;
 
 /// The edge that carries the protocol.
@@ -45,7 +46,7 @@ impl fmt::Display for Transport {
     }
 }
 
-/// How a log line looks.
+/// The format of a log line.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
@@ -76,7 +77,8 @@ struct RawSettings {
     /// The name of the cluster: processes of another one are refused.
     #[arg(long, env = "QUORATE_CLUSTER")]
     cluster: Option<String>,
-    /// The address of every process, or a name that leads to it, in the order of their ids, this one's included.
+    /// The address of every process, or a name that resolves to it, in the order of their ids, including this
+    /// process.
     #[arg(
         long,
         env = "QUORATE_PEERS",
@@ -96,8 +98,8 @@ struct RawSettings {
     /// Where to serve health, metrics and status over HTTP.
     #[arg(long, env = "QUORATE_ADMIN", value_name = "ADDRESS:PORT")]
     admin: Option<SocketAddr>,
-    /// The most clients at a time: whoever comes later is told so. Fewer, where the process may not open so
-    /// many descriptors.
+    /// The most clients at a time; a client beyond that is told so. There can be fewer if the process may not
+    /// open so many descriptors.
     #[arg(long, env = "QUORATE_CONNECTIONS")]
     connections: Option<usize>,
     /// After how long an idle client is given up, in milliseconds; 0: never.
@@ -148,7 +150,7 @@ struct RawSettings {
 }
 
 impl RawSettings {
-    /// These settings, and those of `below` where these are silent.
+    /// These settings, and where one is not set, that of `below`.
     fn over(self, below: RawSettings) -> RawSettings {
         RawSettings {
             id: self.id.or(below.id),
@@ -189,7 +191,7 @@ pub struct NodeSettings {
     pub cluster: String,
     /// `host:port` of p1 … pn.
     pub peers: Vec<String>,
-    /// Where to listen to them; `None`: at the own entry of `peers`.
+    /// Where to listen to the peers; `None`: at this process's own entry of `peers`.
     pub bind: Option<SocketAddr>,
     /// What carries the protocol.
     pub transport: Transport,
@@ -197,9 +199,9 @@ pub struct NodeSettings {
     pub client: SocketAddr,
     /// Where to serve HTTP.
     pub admin: SocketAddr,
-    /// The most clients.
+    /// The most clients at a time.
     pub connections: usize,
-    /// After how long an idle client is given up.
+    /// The time after which an idle client is disconnected; `None`: never.
     pub client_idle: Option<Duration>,
     /// How many bytes all clients together may hold.
     pub client_memory: usize,
@@ -215,11 +217,11 @@ pub struct NodeSettings {
     pub instances: usize,
     /// The longest datagram.
     pub datagram: usize,
-    /// Between two signs of life.
+    /// The time between two heartbeats.
     pub heartbeat: Duration,
     /// The first timeout of the failure detector.
     pub suspicion: Duration,
-    /// Until `-NOQUORUM`.
+    /// The time after which a command is answered with `-NOQUORUM`.
     pub deadline: Duration,
     /// Whether faults may be injected.
     pub faults: bool,
@@ -232,13 +234,13 @@ pub struct NodeSettings {
 }
 
 impl NodeSettings {
-    /// What the names of the modules do not say of this program.
+    /// What peers compare of this program beyond the names of its modules.
     pub fn application(&self) -> String {
         match self.consistency {
             Consistency::TotalOrder => {
                 let consensus = match self.stack.consensus {
                     Consensus::ByTotalOrder => " consensus:by-total-order",
-                    // A module of its own.
+                    // The other kinds of consensus are modules of their own, which have names.
                     _ => "",
                 };
                 format!("quorate-node commands:{VERSION}{consensus}")
@@ -249,7 +251,7 @@ impl NodeSettings {
 }
 
 impl Source {
-    /// Reads the file, if one is named, lays flags and environment over it, and checks the whole.
+    /// Reads the file, if one is named, overrides it by flags and environment, and checks the result.
     pub fn load(self) -> Result<NodeSettings> {
         let file = match &self.config {
             Some(path) => {
@@ -277,7 +279,7 @@ fn read(path: &Path) -> Result<RawSettings> {
     })
 }
 
-/// Where a key is now that was somewhere else before, if that is what is wrong.
+/// Says where a key is now, if the error is that it stands where it was before.
 fn moved(words: &str) -> Option<String> {
     let unknown = words.strip_prefix("unknown field `")?;
     let (key, _) = unknown.split_once('`')?;
@@ -334,7 +336,7 @@ fn complete(settings: RawSettings) -> Result<NodeSettings> {
             0 => None,
             idle => Some(Duration::from_millis(idle)),
         },
-        // Room for the longest request, whose buffer grows by doubling, beside another.
+        // The least value has room for the longest request, whose buffer grows by doubling, and for another.
         client_memory: at_least("client_memory_mib", settings.client_memory_mib, 256, 32)?
             .saturating_mul(1024 * 1024),
         window: at_least("window", settings.window, 256, 1)?,
@@ -374,7 +376,7 @@ fn complete(settings: RawSettings) -> Result<NodeSettings> {
     Ok(settings)
 }
 
-/// Every peer is `host:port`, and no two are the same.
+/// Checks that every peer is `host:port`, and that no two are the same.
 fn check_peers(peers: &[String]) -> Result<()> {
     let mut seen = BTreeMap::new();
     for (rank, peer) in (1..).zip(peers) {
@@ -391,7 +393,7 @@ fn check_peers(peers: &[String]) -> Result<()> {
     Ok(())
 }
 
-/// Where access is generalized, what is flooded must fit into datagrams.
+/// Checks that flooded messages fit into datagrams, if access is generalized.
 fn ensure_flooding_fits(settings: &NodeSettings) -> Result<()> {
     let udp = settings.transport == Transport::Udp;
     if !udp || !settings.registers.are_generalized() {

@@ -34,22 +34,22 @@ pub struct Sim {
     /// The seeds, as FIRST..END, the end not included.
     #[arg(long, default_value = "0..100", value_parser = parse_seeds)]
     seeds: Range<u64>,
-    /// How many processes crash, at moments drawn from the seed. None; where a mutant runs, as
-    /// many as show it.
+    /// How many processes crash, at moments drawn from the seed. By default none; for a mutant, as many as
+    /// show its violation.
     #[arg(long, value_name = "K")]
     crash: Option<usize>,
-    /// When they do: any moment, often an early one, and maybe with copies lost; or output: before one
-    /// of all the outputs that the process makes, each as likely.
+    /// When processes crash. any: at any moment, often an early one, and maybe with copies lost; output:
+    /// before one of the outputs of the process, all equally likely.
     #[arg(long, default_value = "any", value_parser = parse_moment, value_name = "MOMENT")]
     crash_at: Moment,
-    /// The probability that a fair-loss link loses a copy (full stacks). None; where a mutant
-    /// runs, the one that shows it.
+    /// The probability that a fair-loss link loses a copy (full stacks). By default 0; for a mutant, the one
+    /// that shows its violation.
     #[arg(long, value_name = "P")]
     loss: Option<f64>,
     /// The probability that a fair-loss link duplicates a copy (full stacks).
     #[arg(long, default_value_t = 0.0, value_name = "P")]
     duplicate: f64,
-    /// How many times one way between two processes is cut for a while, as drawn from the seed.
+    /// How many times the channel from one process to another is cut for a while, as drawn from the seed.
     #[arg(long, default_value_t = 0, value_name = "K")]
     cuts: usize,
     /// How many times a process is stopped for a while, as drawn from the seed.
@@ -61,19 +61,19 @@ pub struct Sim {
     /// An ideal failure detector errs all the time, at random, in the first 600 milliseconds.
     #[arg(long, conflicts_with = "accurate")]
     storm: bool,
-    /// How many bytes a second each way between two processes carries (0: as many as there are), so that
-    /// messages cost their size and wait behind each other.
+    /// How many bytes a second each channel carries in one direction (0: no limit), so that messages take
+    /// time by their size and wait behind each other.
     #[arg(long, default_value_t = 0, value_name = "BYTES")]
     bandwidth: u64,
-    /// How many bytes wait on each way at most (0: as many as there are). What finds no room is lost, on
-    /// full stacks; ideal links wait.
+    /// How many bytes wait on each channel at most (0: no limit). On full stacks a message that finds no room
+    /// is lost; ideal links wait.
     #[arg(long, default_value_t = 0, value_name = "BYTES")]
     queue: u64,
     /// How many times the stream from one process to another ends and begins anew, as drawn from the seed
     /// (ideal links): what is in flight is lost, and both ends are told.
     #[arg(long, default_value_t = 0, value_name = "K")]
     gaps: usize,
-    /// Such a gap: 1>2@50 ends the stream from p1 to p2 at 50 milliseconds. May be repeated.
+    /// A gap: 1>2@50 ends the stream from p1 to p2 at 50 milliseconds. May be repeated.
     #[arg(long, value_name = "GAP", value_parser = parse_gap)]
     gap: Vec<GivenGap>,
     /// How many processes start late, at times drawn from the seed.
@@ -83,26 +83,26 @@ pub struct Sim {
     #[arg(long, value_name = "START", value_parser = parse_start)]
     start: Vec<(ProcessId, Time)>,
     /// How many processes crash and start again without their memory, at times drawn from the seed (full
-    /// stacks). Where processes rejoin, they do.
+    /// stacks). They rejoin where the stack lets processes rejoin.
     #[arg(long, default_value_t = 0, value_name = "K")]
     restarts: usize,
     /// How many processes have a user that takes 20 milliseconds for each indication.
     #[arg(long, default_value_t = 0, value_name = "K")]
     slow: usize,
-    /// How many pairs of processes are cut off from each other for ten seconds, while messages are large
-    /// and what a peer may owe the link is little (full stacks).
+    /// How many pairs of processes are cut off from each other for ten seconds, while messages are large and
+    /// a peer may owe the link only a little (full stacks).
     #[arg(long, default_value_t = 0, value_name = "K")]
     long_cuts: usize,
     /// A cut: 1>2@50..300 cuts the way from p1 to p2 from 50 to 300 milliseconds; 1-2@50..300 both
     /// ways; without an end (1>2@50..) for ever, and liveness is not judged. May be repeated.
     #[arg(long, value_name = "CUT", value_parser = parse_cut)]
     cut: Vec<Cuts>,
-    /// Runs on the quorum system of this file (see `quorate quorums check`), over channels of which all fails that
-    /// one of its patterns lets fail; operations must return where the system says so. The number of processes is
-    /// the file's.
+    /// Runs on the quorum system of this file (see `quorate quorums check`). All processes and channels fail
+    /// that one of its patterns allows to fail; operations must return where the system says so. The file
+    /// gives the number of processes.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["processes", "crash"])]
     quorums: Option<PathBuf>,
-    /// The pattern of that file that fails. All in turn, seed by seed.
+    /// The failure pattern of that file to run. By default all patterns in turn, seed by seed.
     #[arg(long, value_name = "NAME", requires = "quorums")]
     pattern: Option<String>,
     /// What the stack stands on: ideal links and detectors, the full stack over fair-loss links, or
@@ -116,7 +116,7 @@ pub struct Sim {
     pictures: Pictures,
 }
 
-/// The directions of one `--cut`.
+/// The cut directions that one `--cut` names.
 #[derive(Clone, Debug)]
 struct Cuts(Vec<Cut>);
 
@@ -194,10 +194,10 @@ fn parse_time(text: &str, syntax: &'static str) -> Result<Time> {
     Ok(Time::ZERO + Duration::from_millis(text.parse().context(syntax)?))
 }
 
-/// What many seeds came to.
+/// The results of many seeds.
 #[derive(Default)]
 struct Tally {
-    /// By tag, in the order of the properties: held, violated, unknown.
+    /// For each property, by its tag: how many seeds held, violated it, or left it unknown.
     verdicts: Vec<(String, [u64; 3])>,
     runs: BTreeMap<String, u64>,
     messages: u64,

@@ -1,4 +1,4 @@
-//! `quorate status`: what replicas say of themselves; `quorate faults`: their fault switches.
+//! `quorate status` prints what replicas report of themselves; `quorate faults` sets their fault switches.
 use crate::http;
 use anyhow::{Result, bail};
 use clap::{Args, Subcommand};
@@ -23,7 +23,8 @@ pub struct Status {
 }
 
 impl Status {
-    /// Prints a line a replica. An error if one does not answer, or is not ready under `--check`.
+    /// Prints one line for each replica. Returns an error if one does not answer, or is not ready under
+    /// `--check`.
     pub fn run(self) -> Result<()> {
         let mut failures = Vec::new();
         for admin in self.admin.iter().map(|address| reachable(*address)) {
@@ -50,7 +51,7 @@ impl Status {
     }
 }
 
-/// A server that listens everywhere is found here.
+/// Replaces an unspecified address, at which a server listens everywhere, by loopback.
 pub fn reachable(mut address: SocketAddr) -> SocketAddr {
     if address.ip().is_unspecified() {
         address.set_ip(match address {
@@ -148,7 +149,7 @@ enum Order {
 }
 
 impl FaultSwitches {
-    /// Sends the order.
+    /// Sends the request to the replica.
     pub fn run(self) -> Result<()> {
         let (method, body) = match self.order {
             Order::Cut { peer, one_way } => {

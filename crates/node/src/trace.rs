@@ -1,4 +1,4 @@
-//! `quorate trace`: what replicas have recorded, as one picture.
+//! `quorate trace`: draws the traces of several replicas as one picture.
 pub mod line;
 mod merge;
 
@@ -95,7 +95,7 @@ fn collect(admin: SocketAddr) -> Result<Recorded> {
     Ok(Recorded { head, lines })
 }
 
-/// How many processes the cluster has, if these are traces of different processes of one cluster.
+/// Checks that these are traces of different processes of one cluster; returns how many processes that has.
 fn check(traces: &[Recorded]) -> Result<usize> {
     let first = traces.first().context("no replica has sent a trace")?;
     let n = first.head.processes;

@@ -1,4 +1,4 @@
-//! What an operator asks a running cluster to agree on, and who is in it.
+//! The verbs by which an operator has a running cluster agree, and asks for its members.
 #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 mod common;
 
@@ -9,7 +9,7 @@ use std::{
     sync::mpsc,
 };
 
-/// Runs a verb against a replica; gives what it printed, or its error.
+/// Runs a verb against a replica; returns its output, or its error.
 fn verb(node: &Node, arguments: &[&str]) -> Result<String, String> {
     let admin = node.admin.to_string();
     let (name, rest) = arguments.split_first().unwrap();
@@ -27,7 +27,7 @@ fn what_is_proposed_in_an_instance_is_decided_once_and_the_same_everywhere() {
     let mut nodes = ready_cluster(3, &["--deadline-ms", "1000"]);
     let propose =
         |node: &Node, instance: &str, value: &str| verb(node, &["propose", instance, value]);
-    // All at the same time: one of them wins.
+    // All propose at the same time, and one of them wins.
     let decided: Vec<String> = std::thread::scope(|scope| {
         let values = ["red", "green", "blue"];
         let asked = nodes.iter().zip(values);
@@ -44,7 +44,7 @@ fn what_is_proposed_in_an_instance_is_decided_once_and_the_same_everywhere() {
     assert!(["red", "green", "blue"].contains(&decided[0].as_str()));
     assert_eq!(propose(&nodes[1], "1", "late").as_ref(), Ok(&decided[0]));
 
-    // Instances need not come in order, and the store is none the wiser.
+    // Instances need not come in order, and they do not change the store.
     let highest = u64::MAX.to_string();
     assert_eq!(propose(&nodes[2], &highest, "top").as_deref(), Ok("top"));
     assert_eq!(propose(&nodes[0], "7", "a b").as_deref(), Ok("a b"));
@@ -54,7 +54,7 @@ fn what_is_proposed_in_an_instance_is_decided_once_and_the_same_everywhere() {
         nodes.iter().all(all).then_some(())
     });
 
-    // Without a majority what is decided is known, and nothing else is.
+    // Without a majority only earlier decisions can be read.
     nodes[0].kill();
     nodes[1].kill();
     assert_eq!(propose(&nodes[2], "7", "c").as_deref(), Ok("a b"));
@@ -121,7 +121,7 @@ fn a_commit_is_what_all_vote_for_and_an_abort_what_one_refuses() {
     };
     assert_eq!(all("1", ["yes", "yes", "yes"]), ["commit"; 3]);
     assert_eq!(all("2", ["yes", "no", "yes"]), ["abort"; 3]);
-    // What is decided is known, whatever is voted now.
+    // An earlier decision is returned, whatever the vote is now.
     assert_eq!(vote(&nodes[1], "1", "no").as_deref(), Ok("commit"));
 
     let alone = verb(&nodes[0], &["commit", "--timeout-ms", "200", "3", "yes"]);
@@ -139,7 +139,7 @@ fn a_commit_is_what_all_vote_for_and_an_abort_what_one_refuses() {
         assert!(code == 400 || code == 422, "{body}: {code} {words}");
     }
 
-    // Who comes back counts in total order only.
+    // A replica that comes back takes part in total order only.
     nodes[2].kill();
     nodes[2].start_again();
     wait_for("the replica to have come back", || {
@@ -238,7 +238,7 @@ fn a_replica_that_does_not_vote_proposes_nothing() {
     );
 }
 
-/// The lines of `quorate views --watch`, while this lives.
+/// The lines of `quorate views --watch`, until this is dropped.
 struct Watching {
     child: std::process::Child,
     lines: mpsc::Receiver<String>,
@@ -311,7 +311,7 @@ fn members_and_views_show_who_leads_and_who_is_suspected() {
     let table = verb(&nodes[2], &["members"]).unwrap();
     let first = table.lines().nth(1).unwrap();
     assert!(first.contains("suspected"), "{table}");
-    // Whoever watches does not keep a replica from stopping, and is told that it has.
+    // A watching client does not keep a replica from stopping, and is told that it has stopped.
     nodes[2].signal("TERM");
     assert_eq!(nodes[2].exit_code(), Some(0), "{}", nodes[2].log());
     wait_for("the end of whoever watches", || {

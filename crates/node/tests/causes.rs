@@ -1,10 +1,10 @@
-//! What keeps a replica from serving for long is said at all places where one looks.
+//! What keeps a replica from serving for long is said in all places where an operator looks.
 #![allow(clippy::unwrap_used, reason = "a test that fails may panic")]
 mod common;
 
 use common::{Node, free_addresses, ready_cluster, wait_for};
 
-/// Waits until a replica says why it is not ready in words that are wanted; the words.
+/// Waits until a replica says why it is not ready, in text with all wanted words; returns that text.
 fn until_said(node: &Node, wanted: &[&str]) -> String {
     let what = wanted.join(", ");
     wait_for(&what, || {
@@ -14,7 +14,7 @@ fn until_said(node: &Node, wanted: &[&str]) -> String {
     })
 }
 
-/// It is in `/status`, in what a client is told, and in a warning of the log.
+/// Checks that `/status`, the reply to a client and a warning of the log have the wanted words.
 fn said_everywhere(node: &Node, wanted: &str, refusal: &str) {
     let status = node.status();
     let words = status["not_ready"].as_str().unwrap();
@@ -24,7 +24,7 @@ fn said_everywhere(node: &Node, wanted: &str, refusal: &str) {
         answer.starts_with(refusal) && answer.contains(wanted),
         "{answer}"
     );
-    // The log looks once a second.
+    // The replica checks for a cause to log once a second.
     wait_for("a warning", || {
         let log = node.log();
         let warning = log.lines().find(|line| line.contains(wanted))?.to_owned();

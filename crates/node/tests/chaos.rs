@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 mod common;
 
-/// Plays a scene; gives what it printed.
+/// Plays a scene; returns its output.
 fn holds(arguments: &[&str]) -> String {
     let arguments = [&["chaos"], arguments].concat();
     let output = common::run(&arguments);
@@ -31,7 +31,7 @@ fn mixed_chaos_loses_no_replica_and_no_write() {
 
 #[test]
 fn a_state_of_many_chunks_reaches_a_restarted_replica_under_load() {
-    // How long writers wait is measured on a quiet machine, by the soak.
+    // The waits of the writers are not checked here: the soak measures them on a quiet machine.
     let table = holds(&[
         "transfer",
         "--store-mib",

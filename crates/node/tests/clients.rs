@@ -1,5 +1,5 @@
-//! Clients of Redis as they are, and a Redis to compare with, where they are installed; and what a replica
-//! has to bear of its clients.
+//! Unmodified clients of Redis, and a Redis to compare with, if they are installed; and how a replica
+//! withstands bad clients.
 #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 mod common;
 
@@ -12,7 +12,7 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-/// Whether a program is there; says so if not.
+/// Whether a program is installed; prints a line if it is not.
 fn is_there(program: &str, arguments: &[&str], package: &str) -> bool {
     let output = Command::new(program).args(arguments).finish();
     let there = output.is_ok_and(|output| output.status.success());
@@ -28,15 +28,15 @@ fn connect(server: SocketAddr) -> TcpStream {
     stream
 }
 
-/// All that comes until the server closes.
+/// Reads until the server closes the connection.
 fn rest(mut stream: TcpStream) -> String {
     let mut answer = Vec::new();
-    // A reset says that the server has closed, too.
+    // A reset also means that the server has closed the connection.
     let _ = stream.read_to_end(&mut answer);
     String::from_utf8_lossy(&answer).into_owned()
 }
 
-/// What a server says to these lines, behind one another, and then closes.
+/// Sends these lines one after the other; returns all that the server answers until it closes the connection.
 fn conversation(server: SocketAddr, lines: &[&str]) -> String {
     let mut stream = connect(server);
     let text = lines.join("\r\n") + "\r\n";
@@ -149,7 +149,7 @@ fn redis_rs_speaks_both_versions() {
     }
 }
 
-/// A Redis server, for as long as a test wants to compare.
+/// A Redis server, which is stopped when this is dropped.
 struct Redis {
     child: Child,
     address: SocketAddr,
@@ -178,7 +178,7 @@ impl Redis {
     }
 }
 
-/// What a client says, in each version, and is answered by Redis 7 byte by byte.
+/// Requests that a replica answers byte for byte as Redis 7 does, in each version of the protocol.
 const SAME: &[&str] = &[
     "FLUSHALL",
     "GET k",
@@ -302,10 +302,10 @@ fn a_replica_answers_as_redis_does() {
         assert_eq!(own, conversation(redis.address, &["PING", last]), "{last}");
     }
     for version in ["HELLO 2", "HELLO 3"] {
-        // One at a time, so that a difference names its request.
+        // The requests are sent one at a time, so that a difference names its request.
         let mut servers = [nodes[0].client, redis.address].map(|server| {
             let mut reader = BufReader::new(connect(server));
-            // Behind the greeting, which differs in names and numbers.
+            // The comparison begins after the greeting, which differs in names and numbers.
             let request = format!("{version}\r\nECHO ready\r\n");
             reader.get_mut().write_all(request.as_bytes()).unwrap();
             up_to(&mut reader, "ready\r\n");
@@ -322,7 +322,7 @@ fn a_replica_answers_as_redis_does() {
     }
 }
 
-/// What is read until this has been.
+/// Reads up to and including `end`.
 fn up_to(reader: &mut impl BufRead, end: &str) -> String {
     let mut text = Vec::new();
     while !text.ends_with(end.as_bytes()) {
@@ -349,7 +349,7 @@ fn what_is_too_much_ends_with_an_error_in_words() {
         (long, "-ERR Protocol error: invalid bulk length\r\n"),
     ] {
         let mut stream = connect(nodes[0].client);
-        // All of it is taken, although its beginning was enough to refuse it.
+        // The server reads all of it, although its beginning was enough to refuse it.
         stream.write_all(&request).unwrap();
         assert_eq!(rest(stream), words);
     }
@@ -382,7 +382,7 @@ fn an_idle_client_is_given_up_where_the_settings_say_so() {
     assert_eq!(rest(client), "+PONG\r\n");
 }
 
-/// Peers have descriptors of their own: those of a flooded replica come and go as before.
+/// Peers have descriptors of their own: they connect to a replica that is flooded by clients as before.
 #[test]
 fn a_flood_of_clients_leaves_descriptors_to_peers() {
     let mut nodes = common::cluster_under("ulimit -n 120", 3, &["--transport", "tcp"]);
@@ -393,7 +393,7 @@ fn a_flood_of_clients_leaves_descriptors_to_peers() {
         client.write_all(b"PING\r\n").unwrap();
         let mut line = String::new();
         let mut reader = BufReader::new(client);
-        // Refused without a word, even, when many are.
+        // If many are refused, some get no reply at all.
         let _ = reader.read_line(&mut line);
         if line == "+PONG\r\n" {
             flood.push(reader);

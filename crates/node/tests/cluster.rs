@@ -1,4 +1,4 @@
-//! The binary as an operator runs it: one process a replica, over the loopback interface.
+//! The binary as an operator runs it: one process for each replica, over the loopback interface.
 #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 mod common;
 
@@ -9,7 +9,8 @@ use std::{
     process::Command,
 };
 
-/// Asks until the answer is this one: after a crash, until the survivors have noticed.
+/// Repeats a request until the answer is the expected one. After a crash that is when the survivors have
+/// noticed it.
 fn answers(node: &common::Node, request: &str, expected: &str) {
     let mut last = String::new();
     wait_for(&format!("{request} to be answered {expected}"), || {
@@ -52,7 +53,7 @@ fn a_minority_may_die_and_without_a_majority_nobody_lies() {
     assert!(nodes[2].is_ready());
     assert_eq!(nodes[4].ask("GET k"), "x");
 
-    // A replica that comes back catches up, and counts: without it these three are no majority.
+    // A replica that comes back catches up, and votes: without it there is no majority here.
     nodes[0].start_again();
     answers(&nodes[0], "GET k", "x");
     let status = nodes[0].status();
@@ -221,7 +222,7 @@ fn hostile_clients_harm_nobody() {
         let mut stream = TcpStream::connect(nodes[0].client).unwrap();
         stream.set_read_timeout(Some(TIMEOUT)).unwrap();
         let _ = stream.write_all(request);
-        // An error and the end of the connection, or a reset because the rest was not read.
+        // The client gets an error and the end of the connection, or a reset because the rest was not read.
         let mut answer = Vec::new();
         if stream.read_to_end(&mut answer).is_ok() {
             assert!(answer.starts_with(b"-ERR Protocol error"), "{answer:?}");

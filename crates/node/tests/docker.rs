@@ -11,7 +11,8 @@ use std::{
 fn script() -> Command {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../scripts/cluster");
     let mut command = Command::new(path);
-    // Its own project, network and ports: a cluster of the developer's goes on undisturbed.
+    // The test has a project, network and ports of its own, so that it does not disturb the developer's
+    // cluster.
     command
         .env("QUORATE_PROJECT", "quorate-test")
         .env("QUORATE_SUBNET", "10.87.88")
@@ -37,7 +38,7 @@ fn cluster_with(arguments: &[&str], variables: &[(&str, &str)]) {
     );
 }
 
-/// Removes the containers, whatever happened.
+/// Removes the containers when it is dropped, even if the test has failed.
 struct Down;
 
 impl Drop for Down {
@@ -53,7 +54,7 @@ fn replica(number: u16) -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], 16400 + number))
 }
 
-/// Where a replica has another one, as it says itself.
+/// The address at which replica `by` reaches another replica, as it says itself.
 fn address_of(number: usize, by: u16) -> Option<String> {
     let admin = SocketAddr::from(([127, 0, 0, 1], 18400 + by));
     let status: serde_json::Value =
@@ -116,7 +117,8 @@ fn five_containers_survive_the_death_of_two_and_with_quorums_one_way_cuts() {
     answers(4, "SET k y", "+OK");
     answers(3, "GET k", "y");
 
-    // Its container is removed, and made again at another address: it is found by its name.
+    // The container of a replica is removed and made again at another address: the others find it by its
+    // name.
     let before = address_of(2, 3);
     cluster(&["move", "2"]);
     answers(2, "GET k", "y");
@@ -125,7 +127,7 @@ fn five_containers_survive_the_death_of_two_and_with_quorums_one_way_cuts() {
     });
     drop(down);
 
-    // The paper's example, for five: under a pattern of one-way cuts two go on, and the third waits.
+    // The paper's example for five processes: under a pattern of one-way cuts two go on, and the third waits.
     let registers = [
         ("QUORATE_CONSISTENCY", "register"),
         ("QUORATE_QUORUMS", "/etc/quorums/five.toml"),

@@ -1,4 +1,4 @@
-//! An operator's mistakes: a line that names the cause, or a documented behaviour.
+//! An operator's mistakes: each leads to a line that names the cause, or to a documented behaviour.
 mod common;
 
 use common::{Apart, Node, free_addresses, run, wait_for};
@@ -8,7 +8,7 @@ use std::{
     sync::atomic::{AtomicBool, Ordering::Relaxed},
 };
 
-/// Runs a node that must refuse to start; gives its one line.
+/// Runs a node that must refuse to start; returns its one line of error.
 fn refusal(arguments: &[&str]) -> String {
     let output = run(&[&["node"], arguments].concat());
     assert!(!output.status.success());
@@ -83,7 +83,7 @@ fn ids_and_peers_are_checked() {
     );
     let line = refusal(&["--id", "1", "--peers", "replica:7101,Replica:7101"]);
     assert!(line.contains("both at"), "{line}");
-    // Where to listen must be known at once.
+    // The address to listen at must be known at the start.
     let nowhere = "nowhere.invalid:7101";
     let free = [
         "--client",
@@ -121,7 +121,7 @@ fn a_port_in_use_is_named() {
 fn samples_are_good() {
     for sample in ["single", "local", "docker"] {
         let path = format!("{}/../../config/{sample}.toml", env!("CARGO_MANIFEST_DIR"));
-        // The port is taken or not; the file itself is never what is refused.
+        // The port may be in use or not, but the file itself is never refused.
         let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
         let taken = tcp.local_addr().unwrap().to_string();
         let mut arguments = vec!["--config", &path, "--client", &taken, "--id", "1"];
@@ -244,7 +244,8 @@ fn an_empty_variable_is_not_set() {
     assert!(told.contains("`id` is not set"), "{told}");
 }
 
-/// What the other tests rest on: until a program runs, it has open what was open when it was started.
+/// Checks an assumption of the other tests: until a child process executes its program, it has open whatever
+/// was open in its parent at its start.
 #[test]
 fn addresses_that_were_looked_at_stay_free_while_programs_are_started() {
     let done = AtomicBool::new(false);

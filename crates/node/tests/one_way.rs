@@ -17,8 +17,8 @@ const FIVE: &str = concat!(
     "/../../config/quorums/five.toml"
 );
 
-/// A pattern of the file: who may crash, the channels that fail of those between the others, and the two that
-/// go on.
+/// A pattern of the file: the process that may crash, the channels between the others that fail, and the two
+/// processes that go on.
 struct Pattern {
     pair: Vec<usize>,
     crashes: Vec<usize>,
@@ -52,7 +52,7 @@ fn write(node: &Node, value: &str, timeout_ms: u64) -> u16 {
     post(node, "/registers/write", &body).0
 }
 
-/// A write that no quorum answers: not one that is refused for any other reason.
+/// Checks that no quorum answers a write, and that it is not refused for another reason.
 #[track_caller]
 fn writes_in_vain(node: &Node, value: &str, timeout_ms: u64) {
     let body = json!({ "register": "r", "value": value, "timeout_ms": timeout_ms });
@@ -61,7 +61,7 @@ fn writes_in_vain(node: &Node, value: &str, timeout_ms: u64) {
     assert!(told.starts_with("no quorum answered within"), "{told}");
 }
 
-/// Waits until a replica says that what it asks for does not come back.
+/// Waits until a replica says that its requests do not come back.
 fn not_ready(node: &Node) {
     wait_for("a replica to be judged by what comes back", || {
         let (code, told) = node.http("GET", "/readyz", "");
@@ -80,7 +80,7 @@ fn five(access: &str, extra: &[&str]) -> Vec<Node> {
 }
 
 impl Pattern {
-    /// Has all fail that may.
+    /// Makes all processes and channels fail that may.
     fn befall(&self, nodes: &mut [Node]) {
         for rank in &self.crashes {
             nodes[rank - 1].kill();
@@ -120,13 +120,13 @@ fn pair_goes_on_and_others_wait(transport: &str) {
     let joined = post(&nodes[1], "/registers/join", &join).1;
     assert_eq!(joined["elements"], json!(["x"]));
 
-    // Who hears nobody waits, and says so; the pair serves, though a majority does not hear it.
+    // A replica that hears nobody waits, and says so; the pair serves, although a majority does not hear it.
     writes_in_vain(&nodes[2], "waits", 3000);
     not_ready(&nodes[2]);
     assert!(nodes[0].is_ready() && nodes[1].is_ready());
     let cut_off = nodes[0].status()["cut_off"].clone();
     assert_eq!(cut_off[0], 1, "no majority hears it: {cut_off}");
-    // So does who was asked for nothing.
+    // A replica that got no requests says so, too.
     not_ready(&nodes[3]);
     let late = json!({ "update": "late", "timeout_ms": 1000 });
     assert_eq!(post(&nodes[3], "/registers/snapshot", &late).0, 503);
@@ -150,14 +150,14 @@ fn over_tcp_the_pair_goes_on_and_the_others_wait() {
     pair_goes_on_and_others_wait("tcp");
 }
 
-/// Under each pattern clients of the pair are answered, and what they see is linearizable; by classical access,
-/// under the same, nobody is answered.
+/// Under each pattern the clients of the pair are answered, and what they see is linearizable. With classical
+/// access, under the same pattern, no client is answered.
 #[test]
 fn the_pair_serves_its_clients_under_each_pattern_and_nobody_by_classical_access() {
     let folder = tempfile::tempdir().unwrap();
     for turn in 0..5 {
         let pattern = pattern(turn);
-        // An operation takes as long as it takes: what is said here is that each returns.
+        // The deadline is long, because this test only checks that each operation returns.
         let mut nodes = five("generalized", &["--deadline-ms", "30000"]);
         assert_eq!(write(&nodes[turn], "before", 30_000), 200);
         pattern.befall(&mut nodes);
@@ -195,11 +195,11 @@ fn the_pair_serves_its_clients_under_each_pattern_and_nobody_by_classical_access
         let mut nodes = five("classical", &[]);
         assert_eq!(write(&nodes[turn], "before", 30_000), 200);
         pattern.befall(&mut nodes);
-        // A question that is not answered by now is not answered by these quorums at all.
+        // A request that is not answered by now is not answered by these quorums at all.
         for rank in &pattern.pair {
             writes_in_vain(&nodes[rank - 1], "never", 1000);
         }
-        // Though one of them sees a majority.
+        // That is so although one of them sees a majority.
         for rank in &pattern.pair {
             not_ready(&nodes[rank - 1]);
         }
@@ -208,7 +208,7 @@ fn the_pair_serves_its_clients_under_each_pattern_and_nobody_by_classical_access
 
 const PATIENT: &str = "60000";
 
-/// What an order of `quorate registers` at a replica prints, and how long it took.
+/// Runs `quorate registers` against a replica; returns the output and how long it took.
 fn ordered(node: &Node, verb: &str, words: &[&str]) -> (String, Duration) {
     let begun = Instant::now();
     let admin = node.admin.to_string();
@@ -255,7 +255,7 @@ fn full() -> Vec<Node> {
     nodes
 }
 
-/// What is as long as it may be returns, too, where all is well.
+/// Values of the greatest length return, too, if nothing fails.
 #[test]
 fn at_the_limits_of_their_sizes_all_that_is_shared_returns() {
     let nodes = full();
@@ -269,7 +269,8 @@ fn at_the_limits_of_their_sizes_all_that_is_shared_returns() {
     }
 }
 
-/// The store is as full as it is: what is overwritten makes room, and what others have written counts.
+/// The bound of the store counts what it holds: overwritten values make room, and values written by others
+/// count.
 #[test]
 fn the_store_is_full_when_it_is() {
     let nodes = five("generalized", &["--deadline-ms", PATIENT]);

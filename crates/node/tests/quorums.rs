@@ -61,7 +61,7 @@ fn one_more_channel_failure_is_impossible_and_why_is_told() {
         let printed = words(&output.stdout);
         assert_eq!(output.status.code(), Some(1), "{name}: {printed}");
         assert!(printed.contains("Impossible: "), "{name}: {printed}");
-        // Each of the four is needed.
+        // Each of the four patterns is needed.
         let all = "These patterns f1, f2, f3, f4 cannot be served together";
         assert!(printed.contains(all), "{name}: {printed}");
         assert!(printed.contains(component), "{name}: {printed}");
@@ -91,7 +91,8 @@ fn two_patterns_that_cannot_agree_are_named_and_nobody_else() {
 fn what_is_not_decided_and_what_cannot_be_read_have_a_code_of_their_own() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("open.toml");
-    // Three components in each pattern, so that it is searched; and several pairs of them agree.
+    // There are three components in each pattern, so that the answer needs a search; and several pairs of
+    // them agree.
     let open =
         "processes = 3\n[[pattern]]\ncorrect = [\"p1>p2\"]\n[[pattern]]\ncorrect = [\"p2>p3\"]\n";
     fs::write(&file, open).unwrap();
@@ -111,7 +112,7 @@ fn what_is_not_decided_and_what_cannot_be_read_have_a_code_of_their_own() {
         "{told}"
     );
 
-    // Of several files the worst answer counts, and all are told of.
+    // For several files the exit code is that of the worst answer, and all answers are printed.
     let output = check(&[
         &shipped("majorities-5"),
         "/no/such/file",

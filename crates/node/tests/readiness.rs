@@ -1,4 +1,4 @@
-//! Readiness by outcome: a replica is ready while what it is asked for comes back in time, whomever it hears.
+//! Readiness by outcome: a replica is ready while its requests come back in time, whichever peers it hears.
 #![allow(clippy::unwrap_used, reason = "a test that fails may panic")]
 mod common;
 
@@ -6,9 +6,9 @@ use common::{Node, ready_cluster, wait_for};
 use serde_json::json;
 use std::time::{Duration, Instant};
 
-/// The deadline, and how long it takes at most to say that nothing comes back any more: a probe begins after
-/// a second, is late after the deadline, and counts as a failure at three looks, a second apart. The rest is for
-/// a loaded machine.
+/// The deadline, and the longest time until a replica says that nothing comes back any more: a probe begins
+/// after a second, is late after the deadline, and counts as a failure at three checks, a second apart. The
+/// rest is for a loaded machine.
 const DEADLINE_MS: &str = "1000";
 const SECONDS: Duration = Duration::from_secs(1 + 1 + 3 + 10);
 
@@ -21,7 +21,7 @@ fn readiness(node: &Node) -> (u16, String) {
     node.http("GET", "/readyz", "")
 }
 
-/// Waits until these are not ready; says what they say, and how long it took.
+/// Waits until these replicas are not ready; returns what they say, and prints how long it took.
 fn withdrawn(nodes: &[Node], ranks: &[usize]) -> Vec<String> {
     let begun = Instant::now();
     let told = wait_for("readiness to be withdrawn", || {
@@ -69,7 +69,7 @@ fn readiness_with_registers_goes_by_quorums() {
     assert!(nodes[0].is_ready() && nodes[1].is_ready());
 }
 
-/// Commands that succeed are what counts, and probes do not pile up meanwhile.
+/// Successful commands count, and probes do not pile up meanwhile.
 #[test]
 fn an_idle_replica_asks_for_something_once_a_second() {
     let nodes = ready_cluster(1, &["--deadline-ms", DEADLINE_MS]);

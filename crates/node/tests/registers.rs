@@ -1,4 +1,4 @@
-//! The store by registers, and shared memory, as an operator runs them: one process a replica.
+//! The store by registers, and shared memory, as an operator runs them: one process for each replica.
 #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 mod common;
 
@@ -15,7 +15,7 @@ fn words(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// `quorate registers …`, and what it printed.
+/// Runs `quorate registers …`; returns its output.
 #[track_caller]
 fn registers(arguments: &[&str]) -> String {
     let output = run(&[&["registers"], arguments].concat());
@@ -53,7 +53,7 @@ fn single_keys_are_read_and_written_at_any_replica_and_nothing_else_is() {
         known.then_some(())
     });
 
-    // There is no leader whose death anybody has to notice.
+    // There is no leader whose death the others have to notice.
     nodes[0].kill();
     assert_eq!(nodes[1].ask("SET k w"), "+OK");
     assert_eq!(nodes[2].ask("GET k"), "w");
@@ -227,8 +227,8 @@ fn redis_benchmark_ends_without_an_error() {
     }
 }
 
-/// Waits until so many more operations have returned at those of these replicas that live, while the load
-/// goes on.
+/// Waits until `more` operations have returned at those of these replicas that are alive, while the load goes
+/// on.
 fn wait_for_progress(nodes: &[Node], more: u64, load: &mut Child) {
     let returned = || {
         let of = |node: &Node| {
@@ -284,7 +284,7 @@ fn linearizable_through_kills_and_cuts_and_a_planted_stale_read_is_found() {
     let mut load = load.begin().unwrap();
 
     wait_for_progress(&nodes, STEP, &mut load);
-    // p1 is left with p4 and p5, and without p5 it is none of a majority.
+    // p1 can still reach p4 and p5, and without p5 it has no majority.
     switch(&nodes[0], 2, true, false);
     switch(&nodes[0], 3, true, true);
     wait_for_progress(&nodes, STEP, &mut load);
@@ -319,7 +319,7 @@ fn linearizable_through_kills_and_cuts_and_a_planted_stale_read_is_found() {
     let operations: u64 = verdict.split(' ').nth(1).unwrap().parse().unwrap();
     assert!(operations > OPERATIONS * 99 / 100, "{verdict}");
 
-    // A read that begins after everything, and returns what the register's first write has written.
+    // Adds a read that begins after everything else, and returns the value of the register's first write.
     let text = std::fs::read_to_string(&history).unwrap();
     let first = text
         .lines()

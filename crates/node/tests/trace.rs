@@ -46,7 +46,8 @@ fn a_command_becomes_a_picture_of_what_all_replicas_did() {
         assert!(svg.contains(&delivery), "{delivery}");
     }
 
-    // Each arrival's clock knows its sending: it comes later, and it was matched.
+    // The vector clock of each arrival includes its sending: so each copy was matched, and arrives later than
+    // it was sent.
     let log = fs::read_to_string(log).unwrap();
     let lines: Vec<_> = log.lines().collect();
     let (mut sent, mut received) = (BTreeMap::<String, u64>::new(), 0);

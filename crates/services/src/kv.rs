@@ -4,8 +4,8 @@
 //! [`Command`]s, applied one after the other. Reads travel like writes, so every command takes
 //! effect at its place in the total order: the store is linearizable.
 //!
-//! What a peer may have garbled cannot make replicas differ: a payload that does not decode is the
-//! same payload everywhere, so all of it is skipped everywhere.
+//! A payload that a peer has garbled cannot make replicas differ: if it does not decode, it does not decode
+//! anywhere, so all replicas skip all of it.
 mod command;
 mod store;
 
@@ -23,11 +23,11 @@ pub struct Service {
 }
 
 impl Service {
-    /// Applies the next batch of the total order. `wanted`: its sender waits for the replies here, so
-    /// they are returned, one a command; otherwise none is made.
+    /// Applies the next batch of the total order. If `wanted`, the sender waits for the replies here, and
+    /// they are returned, one for each command; otherwise none are made.
     ///
     /// # Errors
-    /// When the payload is no batch of commands. Then none of it is applied.
+    /// When the payload is not a batch of commands. Then none of it is applied.
     pub fn apply(&mut self, payload: Bytes, wanted: bool) -> Result<Vec<Reply>, Undecodable> {
         let commands = Command::decode_batch(payload)?;
         self.applied += commands.len() as u64;
@@ -42,7 +42,7 @@ impl Service {
         Ok(replies)
     }
 
-    /// A service that has applied so many commands, and has nothing in its store yet.
+    /// A service that has applied `applied` commands, with an empty store, for a state transfer.
     pub(crate) fn restoring(applied: u64) -> Self {
         Service {
             store: Store::default(),
@@ -50,7 +50,7 @@ impl Service {
         }
     }
 
-    /// The store, which is made again.
+    /// The store, for a state transfer that restores it.
     pub(crate) fn store_mut(&mut self) -> &mut Store {
         &mut self.store
     }

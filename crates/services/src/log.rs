@@ -5,8 +5,8 @@ use quorate_core::{
     message::{digest, fold},
 };
 
-/// How much was delivered, and a hash of what and in which order. Not cryptographic: it catches
-/// mistakes, not forgers.
+/// The number of delivered messages, and a hash of them and their order. The hash is not cryptographic: it
+/// catches mistakes, not forgeries.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Log {
     delivered: u64,
@@ -14,12 +14,12 @@ pub struct Log {
 }
 
 impl Log {
-    /// The log that has delivered so many messages, whose sequence has this hash.
+    /// The log after `delivered` messages, whose sequence has this hash.
     pub(crate) fn restored(delivered: u64, hash: u64) -> Self {
         Log { delivered, hash }
     }
 
-    /// Takes in the next message of the sequence.
+    /// Adds the next message of the sequence.
     pub fn append(&mut self, origin: ProcessId, payload: &[u8]) {
         let hash = fold(self.hash, origin.rank() as u64);
         self.hash = fold(hash, digest(payload));

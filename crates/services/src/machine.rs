@@ -1,10 +1,10 @@
 //! All that a replica keeps, as one state machine: the key-value store, one-shot decisions, and the
 //! running hash of what was delivered.
 //!
-//! A message of the total order is for one of them: its payload begins with whom it is for.
+//! A message of the total order is for one of them: its payload begins with a number that says for which.
 //!
-//! Its state is given to others in chunks of a [`View`], which is taken in an instant and read at leisure,
-//! and made again from them by [`Restoring`]: nobody ever holds all of it as bytes.
+//! For a state transfer, the state is read in chunks from a [`View`], which is taken in an instant and read
+//! at leisure, and [`Restoring`] restores it from them. So no replica ever holds all of the state as bytes.
 mod item;
 mod restoring;
 mod view;
@@ -23,20 +23,20 @@ use quorate_core::{
     wire::{Undecodable, put_number, take_number},
 };
 
-/// Begins a payload of commands of the store.
+/// The number at the beginning of a payload of commands of the store.
 const COMMANDS: u64 = 1;
 
-/// Begins a proposal.
+/// The number at the beginning of a payload that is a proposal.
 const PROPOSAL: u64 = 2;
 
-/// What a message's sender is answered.
+/// The answer to the sender of a message.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Answer {
     /// A reply for each command.
     Replies(Vec<Reply>),
-    /// What became of the proposal.
+    /// The outcome of the proposal.
     Decision(ProposalResult),
-    /// The payload was for nobody.
+    /// The payload was for none of them.
     Nothing,
 }
 
@@ -49,14 +49,14 @@ pub struct Machine {
     undecodable: u64,
 }
 
-/// The beginning of a payload that carries commands, which come behind it.
+/// The beginning of a payload of commands. The encoded commands are appended to it.
 pub fn commands() -> BytesMut {
     let mut payload = BytesMut::new();
     put_number(COMMANDS, &mut payload);
     payload
 }
 
-/// A payload that proposes.
+/// The payload of a proposal.
 pub fn proposal(instance: u64, value: &[u8]) -> Bytes {
     let mut payload = BytesMut::with_capacity(value.len() + 11);
     put_number(PROPOSAL, &mut payload);
@@ -66,7 +66,7 @@ pub fn proposal(instance: u64, value: &[u8]) -> Bytes {
 }
 
 impl Machine {
-    /// Applies the next message of the total order. `wanted`: its sender waits for the answer here;
+    /// Applies the next message of the total order. If `wanted`, the sender waits for the answer here;
     /// otherwise replies are not made.
     pub fn deliver(&mut self, origin: ProcessId, payload: Bytes, wanted: bool) -> Answer {
         self.log.append(origin, &payload);
@@ -87,13 +87,13 @@ impl Machine {
         }
     }
 
-    /// The state as it is now, to be read in chunks, whatever is delivered meanwhile. Takes O(log n) and a
-    /// reference to each of the decisions, of which there are few.
+    /// A view of the state as it is now, to be read in chunks, whatever is delivered meanwhile. Taking it
+    /// costs O(log n), and a reference to each of the few decisions.
     pub fn view(&self) -> View {
         View::of(self)
     }
 
-    /// What was delivered.
+    /// The running hash of what was delivered.
     pub fn log(&self) -> Log {
         self.log
     }
@@ -108,7 +108,7 @@ impl Machine {
         &self.decisions
     }
 
-    /// How many payloads were skipped because they are for nobody, or what they say is nothing.
+    /// How many payloads were skipped because they are for none of the services or do not decode.
     pub fn undecodable(&self) -> u64 {
         self.undecodable
     }

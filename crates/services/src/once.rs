@@ -1,7 +1,7 @@
 //! Decisions, each taken once: the first proposal of an instance in the total order decides it.
 //!
 //! This is [consensus by total order](https://doi.org/10.1145/226643.226647), section 7.1, as a state
-//! machine: as such it can be handed to a newcomer with the rest of the state.
+//! machine: so it can be given to a newcomer with the rest of the state.
 //!
 //! Memory is bounded: the [`REMEMBERED`] highest decided instances are remembered with their values.
 //! When one more is decided the lowest is forgotten, and from then on no instance up to it is decided
@@ -16,22 +16,23 @@ pub const REMEMBERED: usize = 1024;
 /// The longest value that may be proposed.
 pub const MAXIMUM_VALUE: usize = 4096;
 
-/// What became of a proposal.
+/// The outcome of a proposal.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum ProposalResult {
-    /// The instance is decided: this is its value, whoever proposed it.
+    /// The instance is decided, with this value, whoever has proposed it.
     Decided(Bytes),
-    /// The instance is no higher than one that was forgotten: what was decided in it, if anything, is
+    /// The instance is not above the highest that was forgotten, so that its decision, if there was one, is
     /// not known any more.
     Forgotten {
-        /// The highest such instance.
+        /// The highest instance that was forgotten.
         up_to: u64,
     },
-    /// There is no such proposal: instances count from 1, and values end at [`MAXIMUM_VALUE`].
+    /// The proposal is not valid: instances are numbered from 1, and a value has at most [`MAXIMUM_VALUE`]
+    /// bytes.
     Refused,
 }
 
-/// What was decided. Equal wherever the same was proposed in the same order.
+/// The decisions. They are equal wherever the same was proposed in the same order.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Decisions {
     values: BTreeMap<u64, Bytes>,
@@ -39,7 +40,7 @@ pub struct Decisions {
 }
 
 impl Decisions {
-    /// The next proposal of the order. Deterministic.
+    /// Applies the next proposal of the order. Deterministic.
     pub fn propose(&mut self, instance: u64, value: &Bytes) -> ProposalResult {
         if instance == 0 || value.len() > MAXIMUM_VALUE {
             return ProposalResult::Refused;
@@ -47,7 +48,7 @@ impl Decisions {
         if let Some(known) = self.outcome(instance) {
             return known;
         }
-        // Copied, so that it does not hold on to the buffer in which it arrived.
+        // The value is copied, so that it does not keep alive the buffer in which it arrived.
         let value = Bytes::copy_from_slice(value);
         self.values.insert(instance, value.clone());
         if self.values.len() > REMEMBERED
@@ -58,7 +59,7 @@ impl Decisions {
         ProposalResult::Decided(value)
     }
 
-    /// What is known of an instance; `None` if it is undecided.
+    /// The outcome of an instance; `None` if it is undecided.
     pub fn outcome(&self, instance: u64) -> Option<ProposalResult> {
         if instance <= self.forgotten {
             let up_to = self.forgotten;
@@ -70,7 +71,7 @@ impl Decisions {
             .map(ProposalResult::Decided)
     }
 
-    /// No decisions, of which those up to this instance were forgotten.
+    /// No decisions, where those up to this instance were forgotten; for a state transfer.
     pub(crate) fn restoring(forgotten: u64) -> Self {
         Decisions {
             values: BTreeMap::new(),
@@ -78,7 +79,7 @@ impl Decisions {
         }
     }
 
-    /// Puts the next decision into those that are made again from [all](Self::all).
+    /// Adds the next decision when the decisions are restored from [all](Self::all).
     pub(crate) fn restore(&mut self, instance: u64, value: &[u8]) -> Result<(), Undecodable> {
         let last = self.values.last_key_value().map(|(instance, _)| *instance);
         let fits = instance > last.unwrap_or(self.forgotten)
@@ -96,7 +97,7 @@ impl Decisions {
         self.forgotten
     }
 
-    /// All decisions, as they are now: the values are shared.
+    /// All decisions as they are now. The values are shared, not copied.
     pub(crate) fn all(&self) -> impl Iterator<Item = (u64, Bytes)> + Send + 'static {
         self.values.clone().into_iter()
     }

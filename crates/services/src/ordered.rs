@@ -1,9 +1,9 @@
-//! An ordered map from keys to values that is shared as it stands in constant time.
+//! An ordered map from keys to values, which is cloned in constant time.
 //!
-//! A B+ tree: pairs stand in leaves, all of them equally deep; an inner node knows its children and the
-//! least key below each but the first. Nodes are counted references. A [clone](Clone) is one more reference
-//! to the root; whoever then changes the map copies the nodes on his way down, once, if somebody else still
-//! sees them. So a clone stays as it was, and costs the nodes and values that were changed since.
+//! It is a B+ tree: pairs stand in leaves, all of them equally deep; an inner node has its children, and the
+//! least key below each but the first. Nodes are reference-counted. A [clone](Clone) is one more reference to
+//! the root. A later change of either map copies the nodes on its way down, if another map still shares them.
+//! So a clone stays as it was, and costs the nodes and values that were changed since.
 //!
 //! Cost: a change or a look-up visits O(log n) nodes of at most [`WIDTH`] entries, and changes them in place
 //! while nobody shares them. No recursion is deeper than the tree, which grows by a level only when its root
@@ -18,14 +18,14 @@ use std::{cmp::Ordering, fmt, mem, sync::Arc};
 /// has five levels, narrow enough that a copy of a node takes less than a microsecond.
 const WIDTH: usize = 32;
 
-/// Neighbours that together have so many entries become one node.
+/// Neighbours that together have no more entries than this become one node.
 const JOINED: usize = WIDTH / 2;
 
 #[derive(Clone)]
 enum Node {
     Leaf {
         keys: Vec<Key>,
-        /// One a key.
+        /// The values, one for each key.
         values: Vec<Bytes>,
     },
     Inner {
@@ -35,7 +35,7 @@ enum Node {
     },
 }
 
-/// A node that came to stand right of the one that was full, and the least key below it.
+/// The new node to the right of one that was full and was split, and the least key below it.
 type Split = Option<(Key, Arc<Node>)>;
 
 impl Node {
@@ -59,7 +59,7 @@ impl Node {
         }
     }
 
-    /// Where the value of a key stands that is there, for a change of it.
+    /// A mutable reference to the value of a key that is in the map.
     fn find_mut(mut self: &mut Arc<Self>, key: &[u8]) -> Option<&mut Bytes> {
         loop {
             match Arc::make_mut(self) {
@@ -72,7 +72,7 @@ impl Node {
         }
     }
 
-    /// Sets a value: gives the one before, and what no longer fits here.
+    /// Sets a value. Returns the value before, and the new node if this one was split.
     fn insert(self: &mut Arc<Self>, key: &[u8], value: Bytes) -> (Option<Bytes>, Split) {
         match Arc::make_mut(self) {
             Node::Leaf { keys, values } => match search(keys, key) {
@@ -96,7 +96,7 @@ impl Node {
         }
     }
 
-    /// Removes a key that is there.
+    /// Removes a key that is in the map.
     fn remove(self: &mut Arc<Self>, key: &[u8]) -> Option<Bytes> {
         match Arc::make_mut(self) {
             Node::Leaf { keys, values } => {
@@ -121,7 +121,7 @@ impl Node {
     }
 }
 
-/// Below which child a key stands, if it is there.
+/// The index of the child below which a key stands, if it is in the map.
 fn child(bounds: &[Key], key: &[u8]) -> usize {
     match search(bounds, key) {
         Ok(bound) => bound + 1,
@@ -129,8 +129,9 @@ fn child(bounds: &[Key], key: &[u8]) -> usize {
     }
 }
 
-/// Where a key stands, or would stand. The search of the standard library has no branches, so that each of
-/// its steps waits for a key from memory; this one goes on with a guess meanwhile, and takes half as long.
+/// The position of a key, or the one where it would be inserted. The search of the standard library has no
+/// branches, so that each of its steps waits for a key from memory. In this one the processor predicts the
+/// branch and goes on meanwhile; it takes half as long.
 fn search(keys: &[Key], key: &[u8]) -> Result<usize, usize> {
     let (mut from, mut to) = (0, keys.len());
     while from < to {
@@ -144,8 +145,8 @@ fn search(keys: &[Key], key: &[u8]) -> Result<usize, usize> {
     Err(from)
 }
 
-/// Where a full node is cut into two. What grows at its end only is left full: so keys that come in their
-/// order fill the leaves.
+/// Where a full node is split into two. If the new entry is at its end, the node is left full, so that keys
+/// that come in ascending order fill the leaves.
 fn cut(len: usize, grown_at: usize) -> usize {
     if grown_at + 1 == len {
         len - 1
@@ -171,14 +172,14 @@ fn split_inner(bounds: &mut Vec<Key>, children: &mut Vec<Arc<Node>>, grown_at: u
     }
     let cut = cut(children.len(), grown_at);
     let children = children.split_off(cut);
-    // The bound before the first child that goes is the bound of the new node, above.
+    // The bound before the first child that moves becomes the bound of the new node in the parent.
     let above = bounds.split_off(cut);
     let bound = bounds.pop()?;
     let bounds = above;
     Some((bound, Arc::new(Node::Inner { bounds, children })))
 }
 
-/// Makes one node of a child and the one right of it, if they are small enough together. Says whether.
+/// Merges a child with the one to the right of it, if they are small enough together. Returns whether it did.
 fn join(bounds: &mut Vec<Key>, children: &mut Vec<Arc<Node>>, left: usize) -> bool {
     let together = children.get(left..left + 2);
     if together.is_none_or(|two| two.iter().map(|node| node.len()).sum::<usize>() > JOINED) {
@@ -210,7 +211,7 @@ fn join(bounds: &mut Vec<Key>, children: &mut Vec<Arc<Node>>, left: usize) -> bo
     true
 }
 
-/// The map. Its clones are what it was when they were made.
+/// An ordered map. A clone stays as the map was when it was cloned.
 #[derive(Clone)]
 pub(crate) struct Ordered {
     root: Arc<Node>,
@@ -218,7 +219,7 @@ pub(crate) struct Ordered {
 }
 
 impl Ordered {
-    /// How many pairs there are.
+    /// The number of pairs.
     pub fn len(&self) -> usize {
         self.len
     }
@@ -228,14 +229,14 @@ impl Ordered {
         self.root.find(key)
     }
 
-    /// The value of a key, for a change.
+    /// A mutable reference to the value of a key.
     pub fn get_mut(&mut self, key: &[u8]) -> Option<&mut Bytes> {
-        // Nothing is copied for a key that is not there.
+        // For a key that is not in the map, no node is copied.
         self.get(key)?;
         self.root.find_mut(key)
     }
 
-    /// Sets a value; gives the one before.
+    /// Sets a value; returns the one before.
     pub fn insert(&mut self, key: &[u8], value: Bytes) -> Option<Bytes> {
         let (before, split) = self.root.insert(key, value);
         if let Some((bound, right)) = split {
@@ -250,7 +251,7 @@ impl Ordered {
         before
     }
 
-    /// Removes a key; gives its value.
+    /// Removes a key; returns its value.
     pub fn remove(&mut self, key: &[u8]) -> Option<Bytes> {
         self.get(key)?;
         let removed = self.root.remove(key);
@@ -277,7 +278,7 @@ impl Ordered {
         }
     }
 
-    /// Its pairs as they are now, in the order of their keys, whatever becomes of the map.
+    /// The pairs as they are now, in the order of their keys. Later changes of the map do not change them.
     pub fn pairs(&self) -> Pairs {
         Pairs {
             path: vec![(Arc::clone(&self.root), 0)],
@@ -298,7 +299,7 @@ impl Default for Ordered {
 }
 
 impl PartialEq for Ordered {
-    /// Whether they hold the same pairs: how they came to hold them does not count.
+    /// Whether both maps hold the same pairs, whatever the shapes of their trees.
     fn eq(&self, other: &Self) -> bool {
         self.len == other.len && self.pairs().eq(other.pairs())
     }
@@ -312,10 +313,10 @@ impl fmt::Debug for Ordered {
     }
 }
 
-/// The pairs of a map as it was, from the least key on.
+/// An iterator over the pairs of a map as it was, in ascending order of their keys.
 #[derive(Debug)]
 pub(crate) struct Pairs {
-    /// From the root down: each node, and which entry of it comes next.
+    /// The path from the root down: each node, and the index of its next entry.
     path: Vec<(Arc<Node>, usize)>,
 }
 

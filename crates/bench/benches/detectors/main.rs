@@ -1,6 +1,6 @@
-//! Failure detectors on loopback beside foca (SWIM): how soon a crash is noticed, and what watching
-//! for it costs. `cargo bench -p quorate-bench --bench detectors [-- REPETITIONS]` prints the table of
-//! docs/benchmarks.md. The cases take turns, so that what disturbs the machine disturbs all alike.
+//! Compares failure detectors with foca (SWIM) on loopback: how soon a crash is noticed, and what the
+//! watching costs. `cargo bench -p quorate-bench --bench detectors [-- REPETITIONS]` prints the table of
+//! docs/benchmarks.md. The cases take turns, so that a disturbance of the machine affects all alike.
 mod swim;
 
 use quorate_bench::{
@@ -15,11 +15,11 @@ use std::{env, thread, time::Duration};
 const SIZES: [usize; 2] = [5, 16];
 const INTERVAL: Duration = Duration::from_millis(100);
 const TIMEOUT: Duration = Duration::from_millis(500);
-/// How long groups settle, and how long their datagrams are then counted.
+/// How long a group settles, and then how long its datagrams are counted.
 const SETTLE: Duration = Duration::from_millis(1500);
 const QUIET: Duration = Duration::from_secs(2);
 
-/// What is measured, one beside the other; the last is what the others are compared with.
+/// The cases that are measured. The last one is the base of the ratios.
 #[derive(Clone, Copy)]
 enum Case {
     EventuallyPerfect,
@@ -63,7 +63,7 @@ impl Case {
     }
 }
 
-/// What the repetitions of a case came to.
+/// The results of all repetitions of a case.
 #[derive(Default)]
 struct Figures {
     times: Vec<f64>,
@@ -122,7 +122,7 @@ fn main() {
         let mut figures = CASES.map(|_| Figures::default());
         for repetition in 0..repetitions {
             eprintln!("n = {n}: {} of {repetitions}", repetition + 1);
-            // Every part of the period is as likely to see the crash.
+            // The crashes are spread evenly over the heartbeat period.
             let phase = INTERVAL * repetition / repetitions;
             for (case, figures) in CASES.iter().zip(&mut figures) {
                 figures.add(case.run(n, phase));

@@ -1,4 +1,4 @@
-//! A group of foca: SWIM over UDP, driven like the processes of Quorate, a thread and a socket each.
+//! A group of foca (SWIM over UDP), run like the processes of Quorate: each member has a thread and a socket.
 use foca::{AccumulatingRuntime, Config, Foca, OwnedNotification, PostcardCodec, Timer};
 use quorate_bench::{
     Error,
@@ -22,7 +22,7 @@ use std::{
 use tokio::{net::UdpSocket, runtime, time::sleep_until};
 use tokio_util::sync::CancellationToken;
 
-/// How long members may take to meet.
+/// How long the members may take to discover each other.
 const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// foca's own settings for a local network, with all of its short times divided by ten: a probe
@@ -39,7 +39,7 @@ fn settings(n: usize) -> Config {
     config
 }
 
-/// What the members of a group tell.
+/// What the members of a group report.
 #[derive(Clone)]
 struct News {
     suspect: mpsc::Sender<Suspicion>,
@@ -71,7 +71,7 @@ impl Member {
             let next = self.timers.first_key_value().map(|(key, _)| *key);
             let far = Instant::now() + Duration::from_hours(1);
             let due = next.map_or(far, |(at, _)| at);
-            // What is undecodable or out of date is an error to foca, and nothing to us.
+            // foca returns an error for undecodable and outdated datagrams, which is ignored here.
             let _ = tokio::select! {
                 biased;
                 () = stop.cancelled() => return Ok(()),
@@ -89,7 +89,7 @@ impl Member {
         }
     }
 
-    /// Does what foca wants done.
+    /// Carries out what foca requests.
     async fn settle(&mut self) -> io::Result<()> {
         while let Some((to, bytes)) = self.runtime.to_send() {
             self.socket.send_to(&bytes, to).await?;
@@ -120,7 +120,7 @@ impl Member {
     }
 }
 
-/// Members that run. They stop when this is dropped.
+/// The running members. They stop when this is dropped.
 pub struct Swim {
     threads: Vec<(CancellationToken, Option<JoinHandle<io::Result<()>>>)>,
     suspicions: mpsc::Receiver<Suspicion>,

@@ -1,4 +1,4 @@
-//! A follower stands still under many small writes: it is back soon, by itself.
+//! A follower is stopped under many small writes, and then continued: it must be back soon, by itself.
 use super::{Common, group::Group, meter::expect_ok};
 use crate::demo::client::Client;
 use anyhow::{Result, ensure};
@@ -13,7 +13,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 /// How long a reply may take.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How many times a second writes are sent.
+/// How many times a second a group of writes is sent.
 const TICKS: u64 = 100;
 
 /// Stops a follower under many small writes.
@@ -21,19 +21,19 @@ const TICKS: u64 = 100;
 pub struct Backlog {
     #[command(flatten)]
     common: Common,
-    /// For how long.
+    /// How long the follower is stopped.
     #[arg(long, value_name = "SECONDS", default_value_t = 45)]
     stopped_s: u64,
-    /// How many are written a second.
+    /// How many writes are sent a second.
     #[arg(long, default_value_t = 5000)]
     rate: u64,
-    /// How soon after it goes on it has to be back.
+    /// How soon after it is continued the follower has to be back.
     #[arg(long, value_name = "SECONDS", default_value_t = 10)]
     limit_s: u64,
 }
 
 impl Backlog {
-    /// Plays it. An error unless it held.
+    /// Plays the scene. Returns an error unless it held.
     pub async fn play(&self) -> Result<()> {
         let n = self.common.replicas;
         ensure!(
@@ -63,7 +63,7 @@ impl Backlog {
         Ok(())
     }
 
-    /// How many writes there were while the follower stood still, and how soon it was back.
+    /// Returns how many writes there were while the follower was stopped, and how soon it was back.
     async fn scene(
         &self,
         group: &Group,
@@ -83,7 +83,7 @@ impl Backlog {
         Ok((after - before, took))
     }
 
-    /// Writes as many as it should every few milliseconds, and counts what is acknowledged.
+    /// Sends the due number of writes every few milliseconds, and counts those that are acknowledged.
     async fn write(
         &self,
         server: SocketAddr,

@@ -1,4 +1,4 @@
-//! The replicas of a scene, asked and disturbed without holding up the clients.
+//! The replicas of a scene. Asking and disturbing them does not hold up the clients.
 use crate::{demo::cluster::Cluster, http, settings::Transport};
 use anyhow::{Context, Result, bail, ensure};
 use nix::sys::signal::Signal;
@@ -10,7 +10,7 @@ use std::{
 };
 use tokio::{task::spawn_blocking, time::sleep};
 
-/// How often a replica is asked whether what is waited for has come.
+/// The pause between two questions to a replica whose state is waited for.
 const POLL: Duration = Duration::from_millis(20);
 
 /// The replicas.
@@ -36,7 +36,7 @@ impl Group {
         1..=self.admins.len()
     }
 
-    /// Where clients reach them, in the order of their ranks.
+    /// The addresses for clients, in the order of the ranks.
     pub fn clients(&self) -> &[SocketAddr] {
         &self.clients
     }
@@ -51,12 +51,12 @@ impl Group {
         self.cluster.borrow_mut().kill(rank)
     }
 
-    /// Stops a replica where it stands.
+    /// Stops a replica by a signal.
     pub fn pause(&self, rank: usize) -> Result<()> {
         self.cluster.borrow_mut().signal(rank, Signal::SIGSTOP)
     }
 
-    /// Lets a replica go on.
+    /// Continues a stopped replica.
     pub fn resume(&self, rank: usize) -> Result<()> {
         self.cluster.borrow_mut().signal(rank, Signal::SIGCONT)
     }
@@ -71,7 +71,7 @@ impl Group {
         self.cluster.borrow().memory(rank).unwrap_or_default()
     }
 
-    /// An error if a replica ended that nobody killed.
+    /// Returns an error if a replica has ended that was not killed.
     pub fn check_alive(&self) -> Result<()> {
         self.cluster.borrow_mut().check_alive()
     }
@@ -81,14 +81,14 @@ impl Group {
         admin.with_context(|| format!("there is no p{rank}"))
     }
 
-    /// What a replica says of itself; `None` while it does not answer.
+    /// The status of a replica; `None` while it does not answer.
     pub async fn status(&self, rank: usize) -> Option<Value> {
         let admin = self.admin(rank).ok()?;
         let asked = spawn_blocking(move || http::get_json(admin, "/status"));
         asked.await.ok()?.ok()
     }
 
-    /// Whether a replica says that it is ready; otherwise what it says.
+    /// Whether a replica says that it is ready. The error has what it says instead.
     pub async fn ready(&self, rank: usize) -> Result<(), String> {
         let admin = self.admin(rank).map_err(|error| error.to_string())?;
         let asked = spawn_blocking(move || http::ask(admin, "GET", "/readyz", "")).await;
@@ -100,7 +100,7 @@ impl Group {
         }
     }
 
-    /// Waits until all replicas are ready, for at most so long; says how long it took.
+    /// Waits until all replicas are ready, at most for `limit`; returns how long it took.
     pub async fn all_ready(&self, limit: Duration) -> Result<Duration> {
         let begun = Instant::now();
         for rank in self.ranks() {
@@ -120,7 +120,7 @@ impl Group {
         Ok(begun.elapsed())
     }
 
-    /// Waits until a replica has delivered so many messages and is ready; says how long it took.
+    /// Waits until a replica has delivered `goal` messages and is ready; returns how long it took.
     pub async fn caught_up(&self, rank: usize, goal: u64, limit: Duration) -> Result<Duration> {
         let begun = Instant::now();
         loop {
@@ -149,7 +149,7 @@ impl Group {
         most
     }
 
-    /// Who leads, as all that answer agree.
+    /// Waits until all replicas that answer agree who leads; returns the leader.
     pub async fn leader(&self) -> Result<usize> {
         let begun = Instant::now();
         loop {
@@ -169,7 +169,7 @@ impl Group {
         }
     }
 
-    /// Sets what becomes of what `from` sends to `to`. Once: a replica that stands still does not answer.
+    /// Sets the fault of what `from` sends to `to`. Tries only once, since a stopped replica does not answer.
     pub async fn set_fault(&self, from: usize, to: usize, mut fault: Value) -> Result<()> {
         fault["peer"] = json!(to);
         fault["direction"] = json!("outgoing");

@@ -22,7 +22,7 @@ const FILLING: usize = 64;
 /// How many keys the writers write to.
 const KEYS: u64 = 1000;
 
-/// The replies to one reading of the meter.
+/// One reading of the meter: the replies since the reading before.
 #[derive(Clone)]
 pub struct Reading {
     latencies: Histogram<u64>,
@@ -31,7 +31,7 @@ pub struct Reading {
 }
 
 impl Reading {
-    /// The latency below which such a part of the replies lies.
+    /// The latency below which this share of the replies lies.
     pub fn quantile(&self, quantile: f64) -> Duration {
         Duration::from_micros(self.latencies.value_at_quantile(quantile))
     }
@@ -41,12 +41,12 @@ impl Reading {
         Duration::from_micros(self.latencies.max())
     }
 
-    /// Replies a second.
+    /// The number of replies a second.
     pub fn rate(&self) -> f64 {
         self.latencies.len() as f64 / self.lasted.as_secs_f64()
     }
 
-    /// What stands above readings.
+    /// The heading of a table of readings.
     pub fn heading() -> String {
         format!(
             "{:<22} {:>9} {:>9} {:>9} {:>9} {:>9} {:>6}",
@@ -54,7 +54,7 @@ impl Reading {
         )
     }
 
-    /// Prints it in a line.
+    /// Prints the reading as one line.
     pub fn print(&self, what: &str) {
         println!("{what:<22} {self}");
     }
@@ -76,9 +76,9 @@ impl fmt::Display for Reading {
     }
 }
 
-/// Writers that each wait for the reply before they write again.
+/// Writers, each of which waits for the reply before it writes again.
 pub struct Writers {
-    /// How long the values are.
+    /// The length of the values, in bytes.
     length: usize,
     stopped: Cell<bool>,
     failures: Cell<u64>,
@@ -87,7 +87,7 @@ pub struct Writers {
 }
 
 impl Writers {
-    /// Writers of values of such a length.
+    /// Writers of values of this length.
     pub fn new(length: usize) -> Self {
         Writers {
             length,
@@ -103,7 +103,7 @@ impl Writers {
         self.stopped.set(true);
     }
 
-    /// What the writers waited since the last reading.
+    /// Reads the waits of the writers since the last reading.
     pub fn read(&self) -> Reading {
         let now = Instant::now();
         Reading {
@@ -113,7 +113,7 @@ impl Writers {
         }
     }
 
-    /// One writer: begins with the server of this number, and turns to the next when one fails.
+    /// Runs one writer, which begins with the server of this index and turns to the next when one fails.
     pub async fn run(&self, servers: &[SocketAddr], first: usize) {
         let mut server = first;
         let mut number = first as u64;
@@ -146,14 +146,14 @@ impl Writers {
 }
 
 fn empty() -> Histogram<u64> {
-    // One microsecond to two minutes, to three digits: within the limits of the crate.
+    // The range is one microsecond to two minutes, with three digits, which the crate allows.
     let mut latencies = Histogram::new_with_max(120_000_000, 3)
         .unwrap_or_else(|_| unreachable!("the bounds are constant and valid"));
     latencies.auto(true);
     latencies
 }
 
-/// An error unless a write was acknowledged.
+/// Returns an error unless the reply acknowledges a write.
 pub fn expect_ok(reply: BytesFrame) -> Result<()> {
     match reply {
         BytesFrame::SimpleString(words) if &words[..] == b"OK" => Ok(()),
@@ -161,7 +161,7 @@ pub fn expect_ok(reply: BytesFrame) -> Result<()> {
     }
 }
 
-/// A value of such a length that shows which it is, if it is long enough.
+/// A value of this length. If it is long enough, it begins with its number.
 pub fn value(number: u64, length: usize) -> String {
     let mut value = format!("{number:x}:");
     let filler = char::from(b'a' + (number % 26) as u8);
@@ -173,11 +173,11 @@ pub fn value(number: u64, length: usize) -> String {
     value
 }
 
-/// Fills the store with so many MiB of values of such a length, through all replicas.
+/// Fills the store with `mib` MiB of values of this length, through all replicas.
 pub async fn fill(group: &Group, mib: u64, length: usize) -> Result<()> {
     let count = (mib << 20) / length as u64;
     let parts = group.clients().len() as u64;
-    // Not much more than a few MiB at a time, however long the values are.
+    // At most a few MiB are sent together, however long the values are.
     let together = FILLING.min((4 << 20) / length + 1);
     let fillers = (0..parts).map(|part| async move {
         let mine: Vec<u64> = (0..count).filter(|number| number % parts == part).collect();
@@ -186,7 +186,7 @@ pub async fn fill(group: &Group, mib: u64, length: usize) -> Result<()> {
         let mut left = mine.chunks(together).peekable();
         while left.peek().is_some() {
             let address = group.clients()[server % group.clients().len()];
-            // What was perhaps written is written again: it is the same.
+            // Values that may have been written are written again, which changes nothing.
             while let Some(some) = left.peek() {
                 if let Err(error) = fill_some(address, some, length).await {
                     failures += 1;

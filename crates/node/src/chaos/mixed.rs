@@ -1,8 +1,8 @@
-//! Everything at once, as a seed says; and whether everything is well when it is over.
+//! All disturbances at once, drawn from a seed; and a check that everything is well when they are over.
 //!
-//! Nothing is asked of the replicas that they do not promise: without storage, at any time at most a minority
-//! may be down or without the state, so that a kill that would be one too many is left out. Whoever was killed
-//! is started again when its time has come, and that is all that is done for anybody.
+//! The scene asks nothing of the replicas that they do not promise: without storage, at any time at most a
+//! minority may be down or without the state, so that a kill that would be one too many is left out. A killed
+//! replica is started again at its time; nothing else is done for any replica.
 mod clients;
 mod faults;
 
@@ -38,22 +38,22 @@ const ANSWER: Duration = Duration::from_secs(10);
 pub struct Mixed {
     #[command(flatten)]
     common: Common,
-    /// What is done, and when, follows from this.
+    /// The seed from which all disturbances and their times are drawn.
     #[arg(long)]
     seed: Option<u64>,
-    /// For how long.
+    /// How long the replicas are disturbed.
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     seconds: u64,
     /// How long a cut or a pause lasts at most.
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     longest_s: u64,
-    /// How long the values are at most, up to 8 MiB.
+    /// The longest value, in bytes, up to 8 MiB.
     #[arg(long, value_name = "BYTES", default_value_t = 8 * 1024 * 1024 - 64)]
     value: usize,
-    /// How large the store is from the beginning.
+    /// The size of the store at the beginning.
     #[arg(long, value_name = "MIB", default_value_t = 0)]
     store_mib: u64,
-    /// How many clients.
+    /// How many clients there are.
     #[arg(long, default_value_t = 6)]
     clients: usize,
     /// How soon after the last disturbance every replica has to serve.
@@ -64,17 +64,17 @@ pub struct Mixed {
     memory_mib: Option<u64>,
 }
 
-/// Who may not be counted on.
+/// The replicas in some state, by their ranks.
 type Unfit = Rc<RefCell<BTreeSet<usize>>>;
 
-/// What the tasks share.
+/// The state that the tasks share.
 #[derive(Clone)]
 struct Stage {
     group: Rc<Group>,
     faults: Rc<Faults>,
-    /// Who is down, or has not got the state yet.
+    /// The replicas that are down, or do not have the state yet.
     unfit: Unfit,
-    /// Who stands still.
+    /// The replicas that are paused.
     still: Unfit,
     /// How often a replica was killed.
     kills: Rc<Cell<u32>>,
@@ -82,7 +82,7 @@ struct Stage {
 }
 
 impl Mixed {
-    /// Plays it. An error unless everything held.
+    /// Plays the scene. Returns an error unless everything held.
     pub async fn play(&self) -> Result<()> {
         let clock = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
         let seed = self.seed.unwrap_or(clock?.as_millis() as u64);
@@ -191,7 +191,7 @@ impl Mixed {
         Ok(())
     }
 
-    /// The memory of each replica, some time after everything is over.
+    /// Checks the memory of each replica some time after all disturbances.
     async fn check_memory(&self, group: &Group, before: &[u64]) -> Result<()> {
         let bound = self.memory_mib.unwrap_or(512 + 3 * self.store_mib);
         let begun = Instant::now();
@@ -209,7 +209,7 @@ impl Mixed {
 }
 
 impl Stage {
-    /// Does all that is to be done.
+    /// Carries out all steps of the schedule.
     async fn disturb(&self, steps: Vec<Step>) -> Result<()> {
         let begun = tokio::time::Instant::now();
         let mut tasks: JoinSet<Result<()>> = JoinSet::new();
@@ -251,7 +251,7 @@ impl Stage {
                 Ok(())
             }
             Act::Pause(p) => {
-                // Who stands still already stands still until then.
+                // A replica that is paused already stays paused until that pause is over.
                 if self.unfit.borrow().contains(&p) || !self.still.borrow_mut().insert(p) {
                     return Ok(());
                 }
@@ -268,15 +268,15 @@ impl Stage {
         }
     }
 
-    /// Whether a majority with the state is left without this one.
+    /// Whether a majority with the state is left without this replica.
     fn may_be_killed(&self, p: usize) -> bool {
         let unfit = self.unfit.borrow();
         let n = self.group.ranks().count();
         !unfit.contains(&p) && unfit.len() < (n - 1) / 2
     }
 
-    /// Waits until a replica takes part with the state: from then on it is counted on. Cuts may hold it up
-    /// for long; whether it comes at all shows when everything is over.
+    /// Waits until a replica takes part with the state, and then counts it as fit. Cuts may hold it up for
+    /// long; whether it recovers at all shows when all disturbances are over.
     fn wait_fit(&self, p: usize) {
         let unfit = Rc::clone(&self.unfit);
         let group = Rc::clone(&self.group);
@@ -298,7 +298,7 @@ impl Stage {
             self.group.resume(rank)?;
         }
         for rank in self.group.ranks() {
-            // One that has just been started does not listen yet.
+            // A replica that has just been started does not listen yet.
             let begun = Instant::now();
             while let Err(error) = self.group.heal(rank).await {
                 self.group.check_alive()?;
@@ -328,7 +328,7 @@ async fn wait_ready(group: &Group, ranks: &[usize], limit: Duration) -> Result<(
     Ok(())
 }
 
-/// Every replica serves: what was written through one is read through the next.
+/// Checks that every replica serves: a value written through one is read through the next.
 async fn check_serving(group: &Group) -> Result<()> {
     let mut written: Option<String> = None;
     for (rank, server) in group.ranks().zip(group.clients()) {

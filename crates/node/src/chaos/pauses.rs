@@ -1,4 +1,5 @@
-//! Pauses of growing length, some health, and the leader's death: it costs no more than when all was fresh.
+//! Pauses of growing length, a time without disturbance, and the leader's death, which must not cost much
+//! more than in a fresh cluster.
 use super::{
     Common,
     group::Group,
@@ -17,7 +18,7 @@ use tokio::time::{sleep, timeout};
 /// How long it may take until all are served again.
 const LIMIT: Duration = Duration::from_mins(2);
 
-/// Pauses replicas again and again, lets them be, and kills the leader.
+/// Pauses replicas again and again, leaves them alone for a while, and kills the leader.
 #[derive(Args, Debug)]
 pub struct Pauses {
     #[command(flatten)]
@@ -25,22 +26,22 @@ pub struct Pauses {
     /// How many pauses, of the leader and of a follower in turn.
     #[arg(long = "pauses", default_value_t = 10)]
     count: u32,
-    /// How long the last one is; those before grow up to it.
+    /// How long the last pause is; the pauses before it grow up to this.
     #[arg(long, value_name = "MILLISECONDS", default_value_t = 10_000)]
     longest_ms: u64,
-    /// How long nothing is done before the leader's death.
+    /// How long the replicas are left alone before the leader is killed.
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     health_s: u64,
-    /// How many times as long as at first it may take.
+    /// How many times as long as in a fresh cluster the service may be interrupted.
     #[arg(long, default_value_t = 3.0)]
     factor: f64,
-    /// How often the fresh value is measured; the middle one counts.
+    /// How often a fresh cluster is measured; the median counts.
     #[arg(long, default_value_t = 3)]
     fresh: usize,
 }
 
 impl Pauses {
-    /// Plays it. An error unless it held.
+    /// Plays the scene. Returns an error unless it held.
     pub async fn play(&self) -> Result<()> {
         let mut fresh = Vec::new();
         for _ in 0..self.fresh.max(1) {
@@ -79,7 +80,7 @@ impl Pauses {
     }
 }
 
-/// Kills the leader; says how long it takes until each of the others has acknowledged a write.
+/// Kills the leader; returns how long it takes until each of the others has acknowledged a write.
 async fn kill_leader(group: &Group) -> Result<Duration> {
     let leader = group.leader().await?;
     group.kill(leader)?;

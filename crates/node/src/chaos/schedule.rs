@@ -1,4 +1,4 @@
-//! What is done to the replicas, and when: a function of the seed.
+//! The disturbances of the replicas and their times, as a function of the seed.
 use quorate_core::algorithm::Random;
 use rand::{RngExt, SeedableRng};
 use std::{fmt, time::Duration};
@@ -9,41 +9,41 @@ const SHORTEST: Duration = Duration::from_millis(500);
 /// The longest time between the beginnings of two disturbances.
 const GAP: Duration = Duration::from_secs(6);
 
-/// What is done.
+/// A disturbance of the replicas.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Act {
     /// A replica is started for the first time, later than the others.
     FirstStart(usize),
-    /// A replica is killed, and started again when this is over.
+    /// A replica is killed, and started again at the end of the step.
     Kill(usize),
-    /// A replica stands still.
+    /// A replica is paused.
     Pause(usize),
-    /// Channels, each in one direction, do this to what they carry.
+    /// Channels, each in one direction, disturb their messages in this way.
     Channels(Vec<(usize, usize)>, Disturbance),
 }
 
-/// What becomes of what a channel carries.
+/// What a channel does to its messages.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub enum Disturbance {
-    /// All of it is lost.
+    /// All messages are lost.
     Cut,
-    /// Some of it is lost or repeated, all of it comes late.
+    /// Some messages are lost or duplicated, and all are delayed.
     Worse {
         /// The probability of loss, in hundredths.
         loss: u32,
         /// The probability of duplication, in hundredths.
         duplicate: u32,
-        /// Milliseconds.
+        /// The least delay, in milliseconds.
         delay: u64,
         /// The most that is added to the delay, in milliseconds.
         jitter: u64,
     },
 }
 
-/// An act, and when.
+/// An act and its times.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Step {
-    /// When it begins, from the beginning.
+    /// When it begins, counted from the beginning of the scene.
     pub at: Duration,
     /// How long it lasts.
     pub lasts: Duration,
@@ -67,12 +67,12 @@ impl fmt::Display for Step {
     }
 }
 
-/// Everything that is done to `n` replicas within such a time, in the order in which it begins. Nothing
-/// lasts longer than `longest`, and all is over at the end.
+/// All steps against `n` replicas within `time`, in the order in which they begin. No step lasts longer than
+/// `longest`, and all are over at the end.
 pub fn schedule(seed: u64, n: usize, time: Duration, longest: Duration) -> Vec<Step> {
     let mut chance = Random::seed_from_u64(seed);
     let mut steps = Vec::new();
-    // All but one of five form a group; all of three have to be there.
+    // A group of five forms without one of them; a group of three needs all.
     if n >= 5 {
         let at = between(&mut chance, SHORTEST, (time / 4).max(SHORTEST * 2));
         let act = Act::FirstStart(n);
@@ -87,7 +87,7 @@ pub fn schedule(seed: u64, n: usize, time: Duration, longest: Duration) -> Vec<S
         if at >= time {
             break;
         }
-        // What would not be over in time is left out.
+        // A step that would not be over in time is left out.
         if at + lasts <= time {
             steps.push(Step { at, lasts, act });
         }
@@ -96,7 +96,8 @@ pub fn schedule(seed: u64, n: usize, time: Duration, longest: Duration) -> Vec<S
     steps
 }
 
-/// Up to the longest. From a half of it on is as frequent as each half below: short ones matter as much.
+/// Draws a length up to the longest. Each halving of the length is equally likely: short disturbances matter
+/// as much as long ones.
 fn any_length(chance: &mut Random, longest: Duration) -> Duration {
     let times = longest.as_millis() / SHORTEST.as_millis();
     let octave = chance.random_range(0..=times.max(1).ilog2());

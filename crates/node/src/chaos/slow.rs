@@ -1,4 +1,4 @@
-//! One slow replica: what it costs the others, and itself.
+//! Measures what one slow replica costs the others, and itself.
 use super::{
     Common,
     group::Group,
@@ -16,16 +16,16 @@ use tokio::time::sleep;
 pub struct Slow {
     #[command(flatten)]
     common: Common,
-    /// For how long.
+    /// How long the follower is slow.
     #[arg(long, value_name = "SECONDS", default_value_t = 20)]
     seconds: u64,
-    /// How long it runs at a time.
+    /// How long the follower runs at a time.
     #[arg(long, value_name = "MILLISECONDS", default_value_t = 5)]
     runs_ms: u64,
-    /// How long it then stands still.
+    /// How long the follower is then stopped.
     #[arg(long, value_name = "MILLISECONDS", default_value_t = 45)]
     stands_ms: u64,
-    /// Throttles its channels to so many bytes a second each, instead of having it stand still.
+    /// Throttles each channel of the follower to so many bytes a second, instead of stopping it.
     #[arg(
         long,
         value_name = "BYTES",
@@ -33,25 +33,25 @@ pub struct Slow {
         hide_default_value = true
     )]
     rate: u64,
-    /// How many writers a replica, each of which waits for its reply before it writes again.
+    /// How many writers each replica has, each of which waits for its reply before it writes again.
     #[arg(long, default_value_t = 8)]
     writers: usize,
-    /// How long their values are.
+    /// How long the writers' values are.
     #[arg(long, value_name = "BYTES", default_value_t = 1024)]
     value: usize,
-    /// How soon it has to have caught up, once it is slow no more.
+    /// How soon the follower has to catch up once it is no longer slow.
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
     limit_s: u64,
 }
 
 impl Slow {
-    /// Plays it. An error if a replica does not catch up.
+    /// Plays the scene. Returns an error if a replica does not catch up.
     pub async fn play(&self) -> Result<()> {
         let n = self.common.replicas;
         ensure!(n >= 3 && self.writers > 0, "three replicas, and a writer");
         let group = self.common.start().await?;
         let slow = group.leader().await? % n + 1;
-        // Those who write through the slow one are told apart.
+        // The writers of each replica are measured separately, because some write through the slow one.
         let writers: Vec<Writers> = group.ranks().map(|_| Writers::new(self.value)).collect();
         let servers = group.clients();
         let writing = writers.iter().zip(servers).flat_map(|(writers, server)| {
@@ -109,7 +109,8 @@ impl Slow {
         Ok(())
     }
 
-    /// Lets a replica run for a small part of the time, or its channels carry little, until it is over.
+    /// Lets a replica run only for a small part of the time, or throttles its channels, until the scene is
+    /// over.
     async fn throttle(&self, group: &Group, rank: usize, slowed: &Cell<bool>) -> Result<()> {
         if self.rate > 0 {
             for other in group.ranks().filter(|other| *other != rank) {

@@ -1,4 +1,4 @@
-//! A replica is started again and given a large state, under load: what do the writers notice?
+//! Measures what writers notice while a replica is started again and given a large state.
 use super::{
     Common,
     meter::{Reading, Writers, fill},
@@ -17,13 +17,13 @@ pub struct Transfer {
     /// How large the store is.
     #[arg(long, value_name = "MIB", default_value_t = 256)]
     store_mib: u64,
-    /// How long the values in it are.
+    /// How long the values in the store are.
     #[arg(long, value_name = "BYTES", default_value_t = 16 * 1024)]
     value: usize,
-    /// How many writers, each of which waits for its reply before it writes again.
+    /// How many writers there are, each of which waits for its reply before it writes again.
     #[arg(long, default_value_t = 4)]
     writers: usize,
-    /// How long their values are.
+    /// How long the writers' values are.
     #[arg(long, value_name = "BYTES", default_value_t = 1024)]
     written: usize,
     /// How long the load is measured without a transfer.
@@ -35,13 +35,13 @@ pub struct Transfer {
     /// By how much the writers' 99.9th percentile may rise.
     #[arg(long, value_name = "MILLISECONDS", default_value_t = 50)]
     rise_ms: u64,
-    /// The longest that a writer may wait meanwhile.
+    /// How long a writer may wait at most during the transfer.
     #[arg(long, value_name = "MILLISECONDS", default_value_t = 500)]
     longest_ms: u64,
 }
 
 impl Transfer {
-    /// Plays it. An error unless it held.
+    /// Plays the scene. Returns an error unless it held.
     pub async fn play(&self) -> Result<()> {
         let group = self.common.start().await?;
         let n = self.common.replicas;
@@ -59,7 +59,7 @@ impl Transfer {
         );
 
         let writers = Writers::new(self.written);
-        // Nobody writes through the one that goes.
+        // No writer uses the replica that is killed.
         let servers = &group.clients()[..n - 1];
         let writing = join_all((0..self.writers).map(|first| writers.run(servers, first)));
         let measure = async {

@@ -32,7 +32,7 @@ struct Replica {
 pub struct Cluster {
     replicas: Vec<Replica>,
     executable: PathBuf,
-    /// What all replicas are told.
+    /// The arguments that all replicas get.
     arguments: Vec<String>,
     logs: PathBuf,
 }
@@ -47,7 +47,7 @@ impl Cluster {
         Ok(cluster)
     }
 
-    /// A cluster of `n` replicas, none of which is started yet. All are told `more`.
+    /// A cluster of `n` replicas, none of which is started yet. All get the arguments `more`.
     pub fn prepare(
         n: usize,
         transport: Transport,
@@ -92,7 +92,7 @@ impl Cluster {
         found.with_context(|| format!("there is no p{rank}"))
     }
 
-    /// Starts a replica, for the first time or again: then it has lost its memory.
+    /// Starts a replica, for the first time or again. A replica that is started again has lost its memory.
     pub fn spawn(&mut self, rank: usize) -> Result<()> {
         let mut command = Command::new(&self.executable);
         command
@@ -143,7 +143,7 @@ impl Cluster {
         }
     }
 
-    /// An error if a replica ended that nobody killed.
+    /// Returns an error if a replica has ended that was not killed.
     pub fn check_alive(&mut self) -> Result<()> {
         for index in 0..self.replicas.len() {
             let replica = &mut self.replicas[index];
@@ -200,17 +200,17 @@ impl Cluster {
         Some(kib / 1024)
     }
 
-    /// Where HTTP reaches the replicas, in the order of their ranks.
+    /// The addresses for HTTP, in the order of the ranks.
     pub fn admins(&self) -> Vec<SocketAddr> {
         self.replicas.iter().map(|replica| replica.admin).collect()
     }
 
-    /// Where clients reach the replicas, in the order of their ranks.
+    /// The addresses for clients, in the order of the ranks.
     pub fn clients(&self) -> Vec<SocketAddr> {
         self.replicas.iter().map(|replica| replica.client).collect()
     }
 
-    /// The replicas that run: rank, and where clients reach them.
+    /// The replicas that run: their ranks and their addresses for clients.
     pub fn survivors(&self) -> Vec<(usize, SocketAddr)> {
         let alive = self
             .replicas
@@ -221,13 +221,13 @@ impl Cluster {
             .collect()
     }
 
-    /// What a replica says of itself; `None` while it does not answer.
+    /// The status of a replica; `None` while it does not answer.
     pub fn status(&self, rank: usize) -> Option<Value> {
         let replica = self.replicas.iter().find(|r| r.rank == rank)?;
         http::get_json(replica.admin, "/status").ok()
     }
 
-    /// What each survivor says of itself.
+    /// The status of each replica that runs.
     pub fn statuses(&self) -> Result<Vec<(usize, Value)>> {
         let alive = self
             .replicas
@@ -243,7 +243,7 @@ impl Cluster {
         self.logs.display().to_string()
     }
 
-    /// Removes the logs: nobody will want to read them.
+    /// Removes the logs, which are not needed any more.
     pub fn forget_logs(&self) {
         let _ = fs::remove_dir_all(&self.logs);
     }

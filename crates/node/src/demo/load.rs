@@ -1,9 +1,9 @@
-//! Clients that write, and remember what they were told.
+//! Clients that write, and record the replies.
 //!
-//! Every write is one that shows when it is done twice: an append to a key of its own, or an
-//! increment of the client's counter. A client whose connection breaks does not know what became
-//! of the writes in flight. It does not repeat them: it writes on, under new keys, through another
-//! replica, and the end of the demonstration shows which of them were done.
+//! Every write leaves a trace if it is done twice: it is an append to a key of its own, or an increment of
+//! the client's counter. A client whose connection breaks does not know the outcome of the writes in flight.
+//! It does not repeat them, but writes on, under new keys, through another replica, and the end of the
+//! demonstration shows which of them were done.
 use super::CLIENTS;
 use super::client::Client;
 use anyhow::{Result, bail};
@@ -17,11 +17,11 @@ use std::{
 };
 use tokio::time::{sleep, timeout};
 
-/// One write in so many is an increment.
+/// One write of so many is an increment.
 const INCREMENTS: u64 = 8;
 
-/// How long a reply may take before the client turns to another replica. Longer than the replicas'
-/// own deadline, so that their answer comes first.
+/// How long a reply may take before the client turns to another replica. It is longer than the replicas' own
+/// deadline, so that their answer comes first.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// One write.
@@ -46,7 +46,7 @@ impl Write {
 pub struct Kill {
     pub rank: usize,
     pub at: Instant,
-    /// When each client first had a reply to what it sent after that.
+    /// When each client first got a reply to a request that it sent after the kill.
     pub served: [Option<Instant>; CLIENTS],
 }
 
@@ -63,9 +63,9 @@ pub struct Return {
     pub rank: usize,
     /// How long it took until it had the state of the others.
     pub took: Duration,
-    /// How many messages it had delivered then, by itself or with that state.
+    /// How many messages it had delivered by then, by itself or with that state.
     pub delivered: u64,
-    /// How many keys it had.
+    /// How many keys it had by then.
     pub keys: u64,
 }
 
@@ -82,13 +82,13 @@ impl fmt::Display for Return {
     }
 }
 
-/// What the clients were told.
+/// The replies that the clients have got.
 pub struct Memory {
     /// Acknowledged writes.
     pub done: Vec<Write>,
-    /// Writes whose outcome nobody told them.
+    /// Writes whose outcome is unknown to the clients.
     pub unknown: Vec<Write>,
-    /// Replies that cannot be.
+    /// Replies that a correct replica cannot give.
     pub wrong: Vec<String>,
     /// Latencies, in microseconds.
     pub latencies: Histogram<u64>,
@@ -115,7 +115,7 @@ impl Load {
     /// Clients that write until they are [released](Self::release).
     pub fn new(pipeline: usize, servers: Vec<SocketAddr>) -> Self {
         let now = Instant::now();
-        // One microsecond to two minutes, to three digits: within the limits of the crate.
+        // The range is one microsecond to two minutes, with three digits, which the crate allows.
         let mut latencies = Histogram::new_with_max(120_000_000, 3)
             .unwrap_or_else(|_| unreachable!("the bounds are constant and valid"));
         latencies.auto(true);
@@ -142,7 +142,7 @@ impl Load {
         self.acknowledged.get()
     }
 
-    /// The clients may end.
+    /// Lets the clients end.
     pub fn release(&self) {
         self.held.set(false);
     }
@@ -157,12 +157,12 @@ impl Load {
         memory.kills.last().is_none_or(|k| k.recovery().is_some())
     }
 
-    /// A replica has come back.
+    /// Records that a replica has come back.
     pub fn returned(&self, back: Return) {
         self.memory.borrow_mut().returns.push(back);
     }
 
-    /// A replica was killed.
+    /// Records that a replica was killed.
     pub fn killed(&self, rank: usize, at: Instant) {
         self.memory.borrow_mut().kills.push(Kill {
             rank,
@@ -171,19 +171,19 @@ impl Load {
         });
     }
 
-    /// What the clients remember at the end.
+    /// The record of the clients at the end.
     pub fn into_memory(self) -> Memory {
         self.memory.into_inner()
     }
 
-    /// One client: writes through one replica until it fails, then through the next.
+    /// Runs one client, which writes through one replica until that fails, then through the next.
     pub async fn run(&self, client: usize) {
         let mut writes = (0_u64..).map(|number| write(client, number));
         let mut server = client;
         while self.goes_on() {
             let address = self.servers[server % self.servers.len()];
             if let Ok(Ok(connection)) = timeout(TIMEOUT, Client::connect(address)).await {
-                // Its end is the end of this connection only.
+                // An error ends this connection only.
                 let _ = self.write_through(connection, client, &mut writes).await;
             }
             server += 1;
@@ -217,7 +217,7 @@ impl Load {
         Ok(())
     }
 
-    /// Sends a batch and reads the replies; counts those that acknowledge.
+    /// Sends a batch and reads the replies; counts the acknowledged writes.
     async fn exchange(
         &self,
         connection: &mut Client,
@@ -230,7 +230,7 @@ impl Load {
         for write in batch {
             let reply = timeout(TIMEOUT, connection.reply()).await??;
             let BytesFrame::Integer(number) = reply else {
-                // An error: what became of this and the rest of the batch is unknown.
+                // After an error the outcome of this write and of the rest of the batch is unknown.
                 bail!("the replica answered {reply:?}");
             };
             *answered += 1;

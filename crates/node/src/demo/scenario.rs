@@ -1,4 +1,4 @@
-//! What happens to the replicas meanwhile.
+//! The scenarios: what is done to the replicas while the clients write.
 use super::{
     Progress,
     cluster::Cluster,
@@ -22,9 +22,9 @@ const BETWEEN: u64 = 500;
 pub struct Scenario<'a> {
     /// The replicas.
     pub cluster: &'a mut Cluster,
-    /// What the clients do.
+    /// The work of the clients.
     pub load: &'a Load,
-    /// Where to tell of it.
+    /// Shows the progress.
     pub progress: &'a Progress,
 }
 
@@ -47,7 +47,7 @@ impl Scenario<'_> {
         Ok(())
     }
 
-    /// Kills whoever leads, again and again, and has it come back each time.
+    /// Kills the leader again and again, and starts it again each time.
     pub async fn kill_leaders(&mut self, kills: u32) -> Result<()> {
         for _ in 0..kills {
             self.reach(self.load.acknowledged() + BETWEEN).await?;
@@ -61,7 +61,7 @@ impl Scenario<'_> {
         Ok(())
     }
 
-    /// Waits until so many commands are acknowledged.
+    /// Waits until `goal` commands are acknowledged.
     async fn reach(&mut self, goal: u64) -> Result<()> {
         while self.load.acknowledged() < goal {
             self.progress.show(self.load.acknowledged());
@@ -81,7 +81,7 @@ impl Scenario<'_> {
         Ok(())
     }
 
-    /// Waits until all agree who leads, and says who that is.
+    /// Waits until all replicas agree who leads; returns the leader.
     async fn leader(&mut self) -> Result<usize> {
         let begun = Instant::now();
         loop {

@@ -1,4 +1,4 @@
-//! Whether everything held, and the table that says so.
+//! Checks whether everything held, and prints the table that says so.
 use super::{
     client::Client,
     cluster::Cluster,
@@ -11,10 +11,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How long the survivors may take to have applied the same.
+/// How long the survivors may take until all have applied the same commands.
 const SETTLING: Duration = Duration::from_secs(20);
 
-/// So many kills are told of one by one.
+/// The number of kills up to which each has a line of its own.
 const EACH: usize = 3;
 
 /// Keys that are read at a time.
@@ -24,15 +24,16 @@ const READS: usize = 500;
 pub struct Verdict {
     memory: Memory,
     survivors: Vec<usize>,
-    /// Messages and hash on which the survivors agree, or what each of them has.
+    /// The number of messages and the hash on which the survivors agree. The error says what each of them
+    /// has.
     sequence: Result<(u64, String), String>,
-    /// Acknowledged writes that are not there.
+    /// Acknowledged writes that are not in the store.
     missing: Vec<String>,
     /// Writes done more than once.
     twice: Vec<String>,
     /// Writes of unknown outcome that were done.
     unknown_done: u64,
-    /// The longest pause that is allowed.
+    /// The longest pause that a client may have.
     limit: Option<Duration>,
     logs: String,
 }
@@ -116,7 +117,7 @@ impl Verdict {
             })
     }
 
-    /// The pauses that clients had because of the kills, from the shortest; none for who waits still.
+    /// The longest pauses of clients after the kills, in ascending order; `None` if a client still waits.
     fn pauses(&self) -> Option<Vec<Duration>> {
         let pauses = self.memory.kills.iter().map(Kill::recovery);
         let mut pauses: Vec<_> = pauses.collect::<Option<_>>()?;
@@ -248,7 +249,7 @@ async fn read(
         .collect())
 }
 
-/// Waits until the survivors have delivered the same; otherwise says what each has delivered.
+/// Waits until the survivors have delivered the same messages. The inner error says what each has delivered.
 async fn settle(cluster: &Cluster) -> Result<Result<(u64, String), String>> {
     let until = Instant::now() + SETTLING;
     loop {

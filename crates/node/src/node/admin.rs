@@ -29,33 +29,33 @@ use std::{fmt::Write, sync::Arc, time::Duration};
 use tokio::time::timeout;
 use tracing::warn;
 
-/// How long the protocol may take to say how the exchange with the peers goes.
+/// How long the protocol thread may take to answer with the gauges of the peers.
 const GAUGES: Duration = Duration::from_secs(1);
 
-/// What the HTTP server shows and moves.
+/// What the HTTP server shows and controls.
 #[derive(Clone)]
 pub struct Admin {
-    /// What is known of the cluster.
+    /// What this process knows of the cluster.
     pub view: View,
     /// What serves the store.
     pub store: Store,
-    /// What processes share beside it.
+    /// The shared memory that the replicas offer beside the store.
     pub memory: Memory,
     /// What was counted.
     pub counters: Counters,
-    /// How the exchange with the peers goes.
+    /// The state of the exchange with each peer, read on demand.
     pub gauges: Gauges,
-    /// The cluster's name, the incarnation, the transport: what does not change.
+    /// What does not change while the node runs: the cluster's name, the incarnation, the transport.
     pub identity: Value,
-    /// The switches, where the settings allow them.
+    /// The fault switches, if the settings allow them.
     pub faults: Option<Faults>,
-    /// What the protocol does, where the settings want it recorded.
+    /// The recorder of what the protocol does, if the settings ask for it.
     pub recorder: Option<Recorder>,
-    /// What agrees.
+    /// The modules that agree: consensus and atomic commit.
     pub agreements: Agreements,
     /// `host:port` of p1 … pn.
     pub peers: Arc<[String]>,
-    /// How long whoever asks for agreement waits unless he says otherwise.
+    /// How long a request for agreement waits if it gives no timeout.
     pub deadline: Duration,
     /// Π.
     pub membership: Membership,
@@ -148,7 +148,7 @@ impl Admin {
         status
     }
 
-    /// How the exchange with each peer goes. Nothing, where the protocol does not say so in time: it may stand still.
+    /// The state of the exchange with each peer; empty if the protocol thread does not answer in time.
     async fn gauges(&self) -> Vec<Gauge> {
         let read = timeout(GAUGES, self.gauges.read()).await;
         read.ok().and_then(Result::ok).unwrap_or_default()
@@ -240,7 +240,7 @@ async fn metrics(State(admin): State<Admin>) -> Response {
     (kind, admin.metrics(&gauges)).into_response()
 }
 
-/// A number that is there for each peer, in the text format of Prometheus: name, meaning, value.
+/// A metric of each peer, for the text format of Prometheus: its name, its help text, its value.
 type OfPeer = (&'static str, &'static str, fn(&Gauge) -> Option<f64>);
 
 const OF_PEERS: &[OfPeer] = &[
@@ -279,7 +279,7 @@ fn peers(gauges: &[Gauge], text: &mut String) {
     }
 }
 
-/// What was recorded, as lines of JSON.
+/// Answers with the recorded trace, as lines of JSON.
 async fn trace(State(admin): State<Admin>) -> Response {
     let Some(recorder) = &admin.recorder else {
         let words = "nothing is recorded: start the node with `trace_records = N`\n";
@@ -300,7 +300,7 @@ async fn trace(State(admin): State<Admin>) -> Response {
     }
 }
 
-/// A fault to switch on between this process and a peer. All zero: off.
+/// A fault to switch on between this process and a peer. If all its numbers are 0, the fault is switched off.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Order {
@@ -317,7 +317,7 @@ struct Order {
     delay_ms: u64,
     #[serde(default)]
     jitter_ms: u64,
-    /// Bytes a second.
+    /// The throttle, in bytes a second.
     #[serde(default)]
     rate: u64,
 }
@@ -352,7 +352,8 @@ async fn heal(State(admin): State<Admin>) -> Response {
     "healed\n".into_response()
 }
 
-/// JSON by its content type, too: what a web page may send here without being asked is not.
+/// Accepts JSON only if the content type says so, too: a web page cannot send that here without a preflight
+/// request.
 async fn set_fault(
     State(admin): State<Admin>,
     order: Result<Json<Order>, JsonRejection>,

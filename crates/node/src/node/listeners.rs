@@ -1,7 +1,7 @@
-//! Listeners: where connections of clients and of HTTP come in, and how many descriptors there are for them.
+//! Listeners accept the connections of clients and of HTTP, and know how many descriptors there are for them.
 //!
-//! Whoever comes in takes a descriptor, and the peers need theirs: so clients are given only what is left
-//! of the process's limit when the others have been given theirs.
+//! Each connection takes a descriptor, and the peers need some. So clients get only those that are left of
+//! the process's limit when all others have theirs.
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use std::{net::SocketAddr, time::Duration};
 use tokio::{
@@ -13,34 +13,34 @@ use tracing::warn;
 /// The most HTTP connections at a time.
 pub const HTTP: usize = 32;
 
-/// The most clients at a time that are told that there is no room for them.
+/// The most clients at a time that are being told that there is no room for them.
 pub const REFUSED: usize = 16;
 
-/// What the process itself needs: listeners, the log, files, the runtime.
+/// How many descriptors the process itself needs: listeners, the log, files, the runtime.
 const OWN: usize = 32;
 
-/// What a peer may need while old connections to it end and new ones begin.
+/// How many descriptors a peer may need while old connections to it end and new ones begin.
 const PEER: usize = 4;
 
-/// The first pause after a connection could not be accepted; each that follows is twice as long,
+/// The first pause after a connection could not be accepted. Each pause after it is twice as long,
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// up to this.
+/// up to this limit.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
-/// The log says no more often than this that connections cannot be accepted.
+/// The least time between two lines of the log that say that connections cannot be accepted.
 const SAID: Duration = Duration::from_mins(1);
 
-/// A listener whose failures are not the end, and do not fill the log.
+/// A listener that goes on after failures, and does not fill the log with them.
 pub struct Listener {
     listener: TcpListener,
-    /// Who comes in, for the log.
+    /// Who connects, in words for the log.
     whom: &'static str,
     failures: Failures,
 }
 
 impl Listener {
-    /// The listener of such a listener.
+    /// Wraps a listener of Tokio.
     pub fn new(listener: TcpListener, whom: &'static str) -> Self {
         Listener {
             listener,
@@ -49,8 +49,8 @@ impl Listener {
         }
     }
 
-    /// The next connection. While none can be accepted, for want of descriptors most likely, those in use
-    /// are given time to be returned.
+    /// Returns the next connection. While none can be accepted, most likely for want of descriptors, it
+    /// pauses, so that descriptors in use can be closed.
     pub async fn accept(&mut self) -> (TcpStream, SocketAddr) {
         loop {
             match self.listener.accept().await {
@@ -71,7 +71,7 @@ impl Listener {
     }
 }
 
-/// What has failed, and what was said of it.
+/// The failures to accept, and what the log has said of them.
 #[derive(Default)]
 struct Failures {
     row: u32,
@@ -84,7 +84,7 @@ impl Failures {
         self.row = 0;
     }
 
-    /// How many there were since that was said last, if it is time to say it.
+    /// Counts a failure. Returns the number of failures since the last line of the log, if a new line is due.
     fn upon_failure(&mut self, now: Instant) -> Option<u64> {
         self.row = self.row.saturating_add(1);
         self.unsaid += 1;
@@ -101,8 +101,8 @@ impl Failures {
     }
 }
 
-/// For how many clients there are descriptors, of so many that are wanted, in a group of `n`. Raises the
-/// limit of the process as far as it may, and says so in the log where that is not enough.
+/// The number of clients for which there are descriptors, at most `wanted`, in a group of `n`. Raises the
+/// limit of the process as far as it may, and says in the log if that is not enough.
 pub fn room_for_clients(wanted: usize, n: usize) -> usize {
     let kept = kept(n);
     let needed = wanted.saturating_add(kept) as u64;
@@ -124,7 +124,7 @@ pub fn room_for_clients(wanted: usize, n: usize) -> usize {
     room
 }
 
-/// How many descriptors are kept for others than clients.
+/// The number of descriptors that are kept for others than clients.
 fn kept(n: usize) -> usize {
     OWN + HTTP + REFUSED + PEER * n
 }

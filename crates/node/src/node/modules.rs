@@ -30,20 +30,21 @@ const BACKLOG: usize = 32 << 20;
 /// How many decisions of consensus and commit are remembered.
 const DECISIONS: usize = 1024;
 
-/// How long the end waits until what was submitted is applied, and the others have what was sent to them.
+/// How long a shutdown waits until all submitted commands are applied and the peers have all that was sent to
+/// them.
 const DRAINING: Duration = Duration::from_secs(2);
 
 /// The handles of a replica's modules.
 pub struct Modules {
-    /// The store, where total order serves it.
+    /// The store, if total order serves it.
     pub store: Option<Replicated<Store>>,
     pub registers: Registers<Bytes>,
-    /// How long their values are.
+    /// The lengths of the registers' values.
     pub lengths: Lengths,
     pub snapshot: Segments<String>,
     /// The lattice agreement.
     pub joined: LatticeProposer<Union<String>>,
-    /// What decides what is proposed; `None`: the store does.
+    /// The consensus that decides proposals; `None`: the store decides them.
     pub consensus: Option<Agreed>,
     pub commit: Voter,
 }
@@ -83,7 +84,7 @@ pub fn declare(settings: &NodeSettings) -> Result<(Builder, Modules)> {
             builder.lattice_agreement(joined)?,
         ),
     };
-    // So many decisions are remembered.
+    // The window is the number of decisions that are remembered.
     builder = builder.window(DECISIONS);
     let consensus = consensus(settings, &mut builder, system)?;
     let commit = builder.commit("commit", settings.stack.commit)?;
@@ -145,7 +146,7 @@ fn consensus(
     let chosen = settings.stack.consensus;
     Ok(match (chosen, system) {
         (Consensus::ByTotalOrder, _) => None,
-        // Where there is a file of quorums, they are its.
+        // If there is a file of quorums, consensus uses them.
         (Consensus::ByQuorums, Some(system)) => {
             Some(Agreed::Texts(builder.consensus_over(NAME, system)?))
         }

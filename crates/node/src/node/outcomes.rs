@@ -1,16 +1,16 @@
-//! Whether what this replica is asked for comes back in time: readiness by outcome.
+//! Readiness by outcome: whether the requests to this replica return in time.
 //!
-//! Whom a process hears says little about whether it can serve: channels fail in one direction, a leader may
-//! be busy, a quorum may be there and not answer. What counts is what became of what was asked last. While
-//! nobody asks for anything, the replica asks for something that changes nothing.
+//! Which peers a process hears says little about whether it can serve: channels fail in one direction, a
+//! leader may be busy, a quorum may be there and not answer. What counts is the outcome of the last requests.
+//! While no client asks for anything, the replica sends a probe: a request that changes nothing.
 //!
-//! - Ready is whose last command, or probe, came back within the deadline.
-//! - Once an interval there is a look at it. If something came back in time since the look before, that was a
-//!   success, and a probe that is late beside it says nothing. If nothing did, and something has been in flight
-//!   for longer than the deadline, that is a failure. If nothing is in flight, a probe begins.
+//! - A replica is ready if its last command, or probe, came back within the deadline.
+//! - The replica checks once an interval. If a request has come back in time since the last check, the check
+//!   is a success, even if a probe is late. If none has, and a request has been in flight for longer than the
+//!   deadline, it is a failure. If nothing is in flight, a probe begins.
 //! - Three failures in a row change the verdict, and one success changes it back.
 //!
-//! A probe that hangs is what is in flight, so that there is never a second one beside it.
+//! A probe that hangs is in flight, so that there is never more than one.
 use super::view::Role;
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -22,51 +22,51 @@ use tokio::{
 };
 use tracing::{info, warn};
 
-/// Between two looks.
+/// The time between two checks.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// So many failures in a row change the verdict.
+/// How many failures in a row change the verdict.
 const FAILURES: u32 = 3;
 
 struct State {
     ready: bool,
-    /// In a row.
+    /// The number of consecutive failures.
     failures: u32,
-    /// Whether anything came back in time since the last look.
+    /// Whether a request came back in time since the last check.
     succeeded: bool,
-    /// When anything last did, or when it began to matter.
+    /// When a request last came back in time, or when checking began.
     since: Instant,
 }
 
-/// What became of what was asked for. Clones share it.
+/// The outcomes of the requests to this replica. Clones share them.
 #[derive(Clone)]
 pub struct Outcomes {
     deadline: Duration,
     state: Arc<Mutex<State>>,
 }
 
-/// What can be asked for something.
+/// What serves requests: the replica or the registers.
 pub trait Asked {
-    /// For how long the oldest that is in flight has been.
+    /// How long the oldest request in flight has been in flight; `None` if none is.
     fn oldest(&self) -> Option<Duration>;
 
-    /// Asks for something that changes nothing.
+    /// Sends a probe: a request that changes nothing.
     fn probe(&self);
 }
 
-/// What a look comes to.
+/// The result of one check.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Look {
-    /// Nothing is in flight: it takes a probe.
+    /// Nothing is in flight, so that a probe is needed.
     Idle,
-    /// Something came back in time, or still may.
+    /// A request came back in time, or still may.
     Fine,
-    /// Something is late, and nothing came back.
+    /// A request is late, and none came back in time.
     Failure,
 }
 
 impl Outcomes {
-    /// Nothing has come back yet.
+    /// Outcomes of a replica to which no request has come back yet.
     pub fn new(deadline: Duration) -> Self {
         let state = State {
             ready: false,
@@ -84,7 +84,8 @@ impl Outcomes {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Something came back, after so long. What is late is no success, and was a failure before.
+    /// Records that a request came back after this time. A late one is not a success; it was counted as a
+    /// failure before.
     pub fn upon_return(&self, lasted: Duration) {
         if lasted > self.deadline {
             return;
@@ -128,7 +129,7 @@ impl Outcomes {
         }
     }
 
-    /// Looks once an interval, as long as this process takes part.
+    /// Checks once an interval, as long as this process takes part.
     pub async fn watch(&self, asked: &impl Asked, mut role: watch::Receiver<Role>) {
         if role.wait_for(|s| *s == Role::Voter).await.is_err() {
             return;
@@ -196,7 +197,7 @@ mod tests {
         assert_eq!(outcomes.verdict(), Ok(()));
     }
 
-    /// Probes that come back, or hang.
+    /// A store whose probes come back, or hang.
     struct Store {
         outcomes: Outcomes,
         answers: bool,
@@ -219,7 +220,8 @@ mod tests {
         }
     }
 
-    /// So many seconds, of virtual time, of a store that answers, or not: the probes, and the verdict.
+    /// Runs a store that answers, or does not, for so many seconds of virtual time. Returns the number of
+    /// probes and the verdict.
     async fn idle(seconds: u32, answers: bool) -> (u64, bool) {
         let outcomes = ready();
         let store = Arc::new(Store {

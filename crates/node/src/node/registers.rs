@@ -1,9 +1,10 @@
-//! Registers, between those who use them and the node.
+//! Registers, as clients and operators of this replica use them through its node.
 //!
-//! Several clients of one replica may use the same register: who comes while an operation on it is in flight
-//! stands in its line, and neighbours in the line who want the same share the next operation, as
-//! [the node](quorate_runtime::node::Registers) has it. Who stands in line at his deadline leaves it, and is told
-//! that nothing was done. Bounded is what all of them together ask for.
+//! Several clients of one replica may use the same register. An operation that comes while another one on the
+//! same register is in flight waits in the register's queue; neighbours in the queue that want the same share
+//! the next operation, as [the node](quorate_runtime::node::Registers) does it. An operation that still waits
+//! at its deadline leaves the queue, and its caller is told that nothing was done. The total size of all
+//! waiting operations is bounded.
 use super::{
     outcomes::{Asked, Outcomes},
     replica::{ROOM, Refusal},
@@ -30,27 +31,27 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-/// What an operation takes of the room beside its register's name and its value.
+/// How many bytes of the room an operation takes, beside its register's name and its value.
 const OVERHEAD: usize = 128;
 
 /// The register that is read to see whether operations return.
 const PROBED: &[u8] = b"";
 
-/// What is to be done.
+/// An operation on a register.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Action {
     Read,
     Write(Bytes),
 }
 
-/// What was done.
+/// The result of an operation.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Done {
-    /// This was read, of this write.
+    /// The register was read.
     Read {
-        /// Which write it is of.
+        /// Identifies the write that has written the value.
         tag: Tag,
-        /// The value, if there is one.
+        /// The value that was read; `None` if the register was never written.
         value: Option<Bytes>,
     },
     /// The value was written.
@@ -62,16 +63,16 @@ pub enum Done {
 pub enum NotDone {
     /// This process does not take part, or there was no room until the deadline.
     Refused(Refusal),
-    /// It would be too much, as these words explain.
+    /// The operation or its result would be too long, as these words explain.
     TooMuch(String),
     /// The node refuses.
     Failed(MemoryError),
 }
 
-/// What became of an operation that has not returned at the deadline.
+/// Why an operation has not returned at the deadline.
 #[derive(Clone, Debug)]
 pub enum Unreturned {
-    /// It was not begun, and will not be.
+    /// The operation was not begun, and will not be.
     NotBegun,
     InFlight,
     /// The node refuses.
@@ -82,13 +83,13 @@ pub enum Unreturned {
 pub struct Progress {
     /// Operations that have returned.
     pub returned: u64,
-    /// Registers known here.
+    /// The number of registers known here.
     pub known: usize,
     /// Registers with an operation in flight.
     pub in_flight: usize,
 }
 
-/// How long the values are of the registers that were written, by the digests of their names. Clones share it.
+/// The lengths of the values of written registers, by the digests of the registers' names. Clones share them.
 #[derive(Clone, Default)]
 pub struct Lengths(Arc<Mutex<BTreeMap<u64, (Tag, usize)>>>);
 
@@ -97,7 +98,8 @@ impl Lengths {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A register was written, here or elsewhere: counts, if it is the newest write that is known of it.
+    /// Records the length of a value that was written, here or elsewhere. Only the newest known write of a
+    /// register counts.
     pub fn learn(&self, register: &[u8], tag: Tag, length: usize) {
         let mut known = self.known();
         let entry = known.entry(digest(register)).or_insert((tag, length));
@@ -110,12 +112,12 @@ impl Lengths {
 struct Shared {
     handle: node::Registers<Bytes>,
     lengths: Lengths,
-    /// The longest name and value together.
+    /// The most bytes that a name and its value may have together.
     longest: usize,
     room: Arc<Semaphore>,
     view: View,
     outcomes: Outcomes,
-    /// How many operations have returned to somebody who waited.
+    /// How many operations have returned to a waiting caller.
     returned: Arc<AtomicU64>,
     probe: Mutex<Option<Pending<()>>>,
 }
@@ -124,15 +126,15 @@ struct Shared {
 #[derive(Clone)]
 pub struct Registers(Arc<Shared>);
 
-/// An operation's place in the line of its register. Who drops it leaves, unless the operation has begun; and
-/// what was returned is held no longer.
+/// An operation's place in the queue of its register. Dropping it takes the operation out of the queue,
+/// unless it has begun, and releases what was returned.
 pub struct QueuedOperation {
     pending: Option<Pending<(Done, Held)>>,
     held: Option<Held>,
 }
 
 impl Registers {
-    /// The registers of a node, of which names and values are so long at most.
+    /// The registers of a node. A name and its value may have `longest` bytes together.
     pub fn new(
         handle: node::Registers<Bytes>,
         lengths: Lengths,
@@ -151,8 +153,8 @@ impl Registers {
         }))
     }
 
-    /// Puts an operation in its register's line, behind all that this caller has put there before. Waits
-    /// for room until the deadline. What it returns is counted as `held`.
+    /// Puts an operation in its register's queue, behind all that this caller has put there before. Waits for
+    /// room until the deadline. What it returns is counted as `held`.
     pub async fn submit(
         &self,
         register: Bytes,
@@ -208,7 +210,7 @@ impl Registers {
         })
     }
 
-    /// How long the value of a register is, as far as it is known here.
+    /// The length of a register's value, as far as it is known here.
     pub fn length(&self, register: &[u8]) -> usize {
         let known = self.0.lengths.known();
         known
@@ -216,7 +218,7 @@ impl Registers {
             .map_or(0, |(_, length)| *length)
     }
 
-    /// How far the registers have come.
+    /// The counts for `/status` and `/metrics`.
     pub fn progress(&self) -> Progress {
         Progress {
             returned: self.0.returned.load(Relaxed),
@@ -262,13 +264,13 @@ impl Asked for Registers {
         self.0.handle.progress().oldest
     }
 
-    /// Reads a register, which nobody waits for.
+    /// Reads a register without waiting for the result.
     fn probe(&self) {
         let outcomes = self.0.outcomes.clone();
         let probe = self.0.handle.read_then(PROBED, move |reading| {
             outcomes.upon_return(reading.lasted);
         });
-        // Kept, so that it stays in its line. Refused, it is no success.
+        // The operation is kept, so that it stays in its queue. If it was refused, that is no success.
         *self.0.probe.lock().unwrap_or_else(PoisonError::into_inner) = probe.ok();
     }
 }

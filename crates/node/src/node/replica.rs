@@ -1,8 +1,8 @@
 //! One replica of the key-value store, between its clients and the order.
 //!
-//! Commands that arrive while the protocol is busy travel together: they wait in the *outbox*, as
-//! parcels, and each parcel is one command of the replicated machine. A parcel leaves as soon as there is room
-//! for it, so an idle replica sends at once and a busy one batches by itself.
+//! Commands that arrive while the protocol is busy travel together: they wait in the *outbox*, as parcels,
+//! and each parcel is one command of the replicated machine. A parcel leaves as soon as there is room for it,
+//! so an idle replica sends at once and a busy one batches by itself.
 mod store;
 
 pub use store::Store;
@@ -31,49 +31,49 @@ pub const ROOM: usize = 2 * MAXIMUM_BYTES;
 /// A parcel is closed when it is this long. One command may be longer.
 const PARCEL: usize = 256 * 1024;
 
-/// Why commands were turned away. They were not executed and will not be.
+/// Why commands were refused. They were not executed and will not be.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Refusal {
-    /// This process does not vote, for this reason.
+    /// This process does not vote; the text says why.
     NotVoter(String),
     /// Earlier commands wait for a majority, and the deadline passed before there was room.
     NoQuorum,
 }
 
-/// A reply for each of a caller's commands, and what they hold.
+/// A reply for each of a caller's commands, and the account of their bytes.
 pub type Replies = (Vec<Reply>, Held);
 
-/// Commands on their way: what comes back is a reply for each.
+/// Receives the replies of commands that are in flight.
 pub type Answer = oneshot::Receiver<Replies>;
 
 /// Encoded commands that belong together.
 struct Waiting {
     commands: usize,
     answer: oneshot::Sender<Replies>,
-    /// Counts the replies once they are there.
+    /// Counts the bytes of the replies once these are there.
     held: Held,
     /// Held until the commands are applied.
     _room: OwnedSemaphorePermit,
 }
 
-/// Who is answered when a message comes back.
+/// Who gets the answer when a message comes back.
 enum Recipients {
-    /// Those whose commands it carries, in their order.
+    /// The callers whose commands the message carries, in the order of these.
     Clients(Vec<Waiting>),
-    /// Who has proposed.
+    /// The caller that has proposed.
     Proposer {
         answer: oneshot::Sender<ProposalResult>,
         /// Held until the proposal is delivered.
         _room: OwnedSemaphorePermit,
     },
-    /// Nobody: it shows that messages come back.
+    /// Nobody: the message is a probe.
     Nobody,
 }
 
 struct Parcel {
     payload: BytesMut,
     recipients: Recipients,
-    /// When the first of it was asked for.
+    /// When the first command of the parcel was submitted.
     since: Instant,
 }
 
@@ -89,7 +89,7 @@ impl Parcel {
     }
 }
 
-/// A parcel that was submitted: until it is dropped, which it is when it has come back or never will.
+/// Marks a submitted parcel as in flight. It is dropped when the parcel has come back or never will.
 struct InFlight {
     number: u64,
     since: Instant,
@@ -105,9 +105,9 @@ impl Drop for InFlight {
 #[derive(Default)]
 struct State {
     outbox: VecDeque<Parcel>,
-    /// Since when what is in flight was asked for.
+    /// The parcels in flight, each with the time at which its first command was submitted.
     in_flight: BTreeMap<u64, Instant>,
-    /// How many parcels were submitted.
+    /// The number of parcels that were submitted.
     sent: u64,
 }
 
@@ -134,7 +134,7 @@ pub struct Progress {
     pub hash: u64,
     /// Commands applied.
     pub applied: u64,
-    /// Payloads that were nothing that the services know.
+    /// Payloads that the services could not decode.
     pub undecodable: u64,
     /// Keys in the store.
     pub keys: usize,
@@ -157,7 +157,7 @@ struct Shared {
 pub struct Replica(Arc<Shared>);
 
 impl Replica {
-    /// The replica of such a store. When it may take commands, `view` knows.
+    /// The replica of a store. It takes commands while `view` says that this process may take part.
     pub fn new(store: Replicated<Store>, view: View) -> Self {
         Replica(Arc::new(Shared {
             store,
@@ -172,9 +172,9 @@ impl Replica {
         lock(&self.0.state)
     }
 
-    /// Puts encoded commands into the total order, behind all that this caller has submitted before.
-    /// Waits for room until the deadline. Once accepted they may be executed at any time. What they return
-    /// is counted as `held`.
+    /// Puts encoded commands into the total order, behind all that this caller has submitted before. Waits
+    /// for room until the deadline. Once accepted, they may be executed at any time. Their replies are
+    /// counted in `held`.
     pub async fn submit(
         &self,
         commands: usize,
@@ -183,7 +183,7 @@ impl Replica {
         held: Held,
     ) -> Result<Answer, Refusal> {
         self.voter(deadline).await?;
-        // Every command has room for itself alone at least: the server refuses longer ones.
+        // There is room for any single command: the server refuses longer ones.
         let bytes = encoded.len().clamp(1, ROOM) as u32;
         let room = timeout_at(deadline, self.0.room.clone().acquire_many_owned(bytes)).await;
         let Ok(Ok(room)) = room else {
@@ -213,7 +213,7 @@ impl Replica {
         Ok(receiver)
     }
 
-    /// Proposes a value in a one-shot instance: what comes back is what was decided. Waits for room
+    /// Proposes a value in a one-shot instance. The receiver gets the value that was decided. Waits for room
     /// until the deadline.
     pub async fn propose(
         &self,
@@ -229,7 +229,7 @@ impl Replica {
         };
         let (answer, receiver) = oneshot::channel();
         {
-            // A decision is final: it needs no order any more.
+            // A decision is final, so it is returned without another message.
             let decided = self
                 .0
                 .store
@@ -261,13 +261,14 @@ impl Replica {
         voter.map_err(Refusal::NotVoter)
     }
 
-    /// Submits the parcels of the outbox, until the node stops. Then whoever waits for one is told by the end
-    /// of his channel.
+    /// Submits the parcels of the outbox, until the node stops. Then each waiting caller's channel closes,
+    /// which tells it.
     pub async fn send_parcels(&self) {
         loop {
             self.0.posted.notified().await;
             while !self.state().outbox.is_empty() {
-                // First the room, then the parcel: what comes meanwhile travels with it.
+                // The room is reserved before the parcel is taken, so that commands that come meanwhile
+                // travel with it.
                 let Ok(permit) = self.0.store.reserve().await else {
                     self.state().outbox.clear();
                     return;
@@ -281,7 +282,7 @@ impl Replica {
                     drop(in_flight);
                     hand_out(answer, recipients);
                 };
-                // Refused is what comes after the end: whoever waits is told as above.
+                // This fails only after the node has stopped. Waiting callers are then told as above.
                 let _ = permit.submit_then(&payload, then);
             }
         }
@@ -306,7 +307,7 @@ impl Replica {
         Some((payload.freeze(), recipients, in_flight))
     }
 
-    /// How far the replica has come.
+    /// The counts for `/status` and `/metrics`.
     pub fn progress(&self) -> Progress {
         let in_flight = {
             let state = self.state();
@@ -336,15 +337,15 @@ impl Asked for Replica {
         oldest.map(|since| since.elapsed())
     }
 
-    /// A message without commands.
+    /// Submits a message without commands.
     fn probe(&self) {
         self.state().post(machine::commands(), Recipients::Nobody);
         self.0.posted.notify_one();
     }
 }
 
-/// Gives everybody who waits for this message what it came to: clients the replies to their commands.
-/// Who has given up is not there any more.
+/// Gives the answer to everybody who waits for this message: clients get the replies to their commands.
+/// Callers that have given up get nothing.
 fn hand_out(answer: Answered, recipients: Recipients) {
     match (answer, recipients) {
         (Answered::Replies(replies), Recipients::Clients(waiting)) => {
@@ -364,8 +365,8 @@ fn hand_out(answer: Answered, recipients: Recipients) {
         (Answered::Decision(outcome), Recipients::Proposer { answer, .. }) => {
             let _ = answer.send(outcome);
         }
-        // What this process sent is what it gets back: own messages decode. Whoever waits is told by
-        // the end of his channel.
+        // Unreachable: this process's own messages decode. Waiting callers would be told by the end of their
+        // channels.
         (
             Answered::Replies(_) | Answered::Decision(_) | Answered::Nothing,
             Recipients::Clients(_) | Recipients::Proposer { .. } | Recipients::Nobody,
@@ -373,7 +374,7 @@ fn hand_out(answer: Answered, recipients: Recipients) {
     }
 }
 
-/// How many bytes of values a reply holds.
+/// The number of bytes of values in a reply.
 fn length(reply: &Reply) -> usize {
     match reply {
         Reply::Value(value) => value.len(),

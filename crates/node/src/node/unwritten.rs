@@ -1,11 +1,11 @@
-//! What clients hold of this replica's memory: each of them, and all of them together.
+//! Accounts for the memory that clients use in this replica: each of them, and all of them together.
 //!
-//! A value that a client was returned is counted by whoever returns it, when it is there: not when its turn
-//! to be written comes, which it never does for a client that does not read. It counts until it is on its
-//! way, or is dropped. What a client has sent counts while it is kept.
+//! A returned value is counted as soon as it is there, not when its turn to be written comes: for a client
+//! that does not read, that turn never comes. It counts until it has been written to the client's connection,
+//! or is dropped. What a client has sent counts while it is kept.
 //!
-//! When all together hold too much, nothing further is begun for those who have not taken what they were
-//! returned, and who sends more than a little at a time is [refused](Share::try_set).
+//! When all clients together hold too much, nothing further is begun for those that have not read their
+//! replies, and a client that sends more than a little at a time is [refused](Share::try_set).
 use std::sync::{
     Arc,
     atomic::{AtomicUsize, Ordering::SeqCst},
@@ -18,12 +18,12 @@ struct Total {
     less: Notify,
 }
 
-/// What all clients hold together. Clones share it.
+/// The bytes that all clients hold together. Clones share the count.
 #[derive(Clone)]
 pub struct Together(Arc<Total>);
 
 impl Together {
-    /// Nothing is held of what may be so much.
+    /// An empty account, of at most `limit` bytes.
     pub fn new(limit: usize) -> Self {
         Together(Arc::new(Total {
             limit,
@@ -32,7 +32,7 @@ impl Together {
         }))
     }
 
-    /// A share, of nothing so far.
+    /// A new share, of 0 bytes.
     pub fn share(&self) -> Share {
         Share {
             together: self.clone(),
@@ -40,7 +40,7 @@ impl Together {
         }
     }
 
-    /// How much is held.
+    /// The bytes that are held now.
     pub fn held(&self) -> usize {
         self.0.bytes.load(SeqCst)
     }
@@ -58,15 +58,15 @@ impl Together {
     }
 }
 
-/// What is kept of what a client has sent, until it is dropped.
+/// Counts the bytes that are kept of a client's requests, until it is dropped.
 pub struct Share {
     together: Together,
     bytes: usize,
 }
 
 impl Share {
-    /// It is so many bytes from now on. `false`: it would be more than before, and too much together; then
-    /// it stays what it was.
+    /// Sets the share to so many bytes. Returns `false`, and changes nothing, if that is more than before and
+    /// all clients together would hold too much.
     #[must_use]
     pub fn try_set(&mut self, bytes: usize) -> bool {
         let more = bytes.saturating_sub(self.bytes);
@@ -86,26 +86,26 @@ impl Drop for Share {
 }
 
 struct Shared {
-    /// With so many bytes, nothing more is begun for the client.
+    /// The number of bytes from which on nothing more is begun for the client.
     limit: usize,
     bytes: AtomicUsize,
     less: Notify,
     together: Together,
 }
 
-/// What one client was returned and has not been written. Clones share it; one of them at a time may wait for
-/// room.
+/// Counts the bytes that were returned to one client and are not yet written. Clones share the count; one of
+/// them at a time may wait for room.
 #[derive(Clone)]
 pub struct Unwritten(Arc<Shared>);
 
-/// A part of what is counted, until it is dropped.
+/// Some of the counted bytes, until it is dropped.
 pub struct Held {
     account: Unwritten,
     bytes: usize,
 }
 
 impl Unwritten {
-    /// Nothing is held of the client that may be returned so much, beside others.
+    /// An empty account of one client, of at most `limit` bytes, which counts in `together`, too.
     pub fn new(limit: usize, together: Together) -> Self {
         Unwritten(Arc::new(Shared {
             limit,
@@ -123,8 +123,8 @@ impl Unwritten {
         Held { account, bytes }
     }
 
-    /// Counts so many bytes if they fit: a part that is longer than the limit fits alone. Whoever holds
-    /// nothing is not held up by the others.
+    /// Counts so many bytes if they fit. A value that is longer than the limit fits if it is alone. A client
+    /// that holds nothing does not wait for the others.
     pub fn try_reserve(&self, bytes: usize) -> Option<Held> {
         let held = self.0.bytes.load(SeqCst);
         let fits = held.saturating_add(bytes) <= self.0.limit && !self.0.together.is_full();
@@ -138,7 +138,7 @@ impl Unwritten {
             if let Some(held) = self.try_reserve(bytes) {
                 return held;
             }
-            // What came between these two lines is remembered.
+            // A notification that came between these two lines is remembered.
             tokio::select! {
                 () = self.0.less.notified() => {}
                 () = others => {}
@@ -146,8 +146,8 @@ impl Unwritten {
         }
     }
 
-    /// Waits until less than the limit is held, and, unless it is nothing, less than the limit of all
-    /// together.
+    /// Waits until this client holds less than its limit, and, unless it holds nothing, all together hold
+    /// less than theirs.
     pub async fn room(&self) {
         loop {
             let others = self.0.together.0.less.notified();
@@ -164,12 +164,12 @@ impl Unwritten {
 }
 
 impl Held {
-    /// For somebody who is not slowed by what he is returned.
+    /// An account that counts nothing, for a caller that is not slowed by its replies.
     pub fn uncounted() -> Self {
         Unwritten::new(usize::MAX, Together::new(usize::MAX)).hold(0)
     }
 
-    /// From now on it is so many bytes.
+    /// Changes the part to so many bytes.
     pub fn set(&mut self, bytes: usize) {
         let account = &self.account.0;
         account.together.change(self.bytes, bytes);
@@ -181,7 +181,7 @@ impl Held {
         self.bytes = bytes;
     }
 
-    /// It is so many bytes more.
+    /// Increases the part by so many bytes.
     pub fn add(&mut self, bytes: usize) {
         self.set(self.bytes.saturating_add(bytes));
     }

@@ -1,5 +1,5 @@
-//! What this process knows of the cluster, as `/status`, `/members`, `/views` and `/readyz` show it: a
-//! presentation of what the library's node says.
+//! What this process knows of the cluster, as `/status`, `/members`, `/views` and `/readyz` show it: it
+//! presents the status of the library's node.
 mod role;
 mod waiting;
 
@@ -22,13 +22,13 @@ use tokio::{
 };
 use waiting::Waiting;
 
-/// The most changes that whoever watches may be behind.
+/// How many changes a watching client may be behind before it misses some.
 const CHANGES: usize = 256;
 
-/// How often it is looked at whether something lasts for long.
+/// How often the replica checks whether something has kept it waiting for long.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// The view. Clones share it.
+/// What this process knows of the cluster. Clones share it.
 #[derive(Clone)]
 pub struct View {
     membership: Membership,
@@ -60,12 +60,12 @@ fn role_in(now: &NodeStatus) -> Role {
             "this replica cannot read the state that it was given, and may not vote or serve"
                 .to_owned(),
         ),
-        // One that this program does not know is none in which it may serve.
+        // In an admission that this program does not know, it may not serve.
         Known::Joining | _ => Role::Joining,
     }
 }
 
-/// Whether data flows to a peer, or would if it owed less.
+/// Whether data flows to a peer, or would flow if the peer owed less.
 fn is_connected(peer: &Peer) -> bool {
     matches!(peer.way, Way::Connected { .. } | Way::Ended { .. })
 }
@@ -88,8 +88,8 @@ fn present(now: &NodeStatus) -> Value {
 }
 
 impl View {
-    /// The view of the process that this node runs, within a runtime. What it is asked for is to come back
-    /// within the deadline.
+    /// The view of the process that this node runs. Must be called within a runtime. Requests to this process
+    /// should return within the deadline.
     pub fn of(node: &Node, membership: Membership, deadline: Duration) -> Self {
         let told = stream::unfold(node.events(), |mut events| async {
             let event = events.next().await?;
@@ -99,7 +99,7 @@ impl View {
         View::new(membership, node.status(), told, deadline)
     }
 
-    /// The view of what is known at each time, and of what is told, each time with what is known then.
+    /// The view of a status that changes, and of a stream of events, each with the status at its time.
     fn new(
         membership: Membership,
         status: watch::Receiver<NodeStatus>,
@@ -122,7 +122,7 @@ impl View {
         view
     }
 
-    /// Tells whoever watches of each change, until the node stops.
+    /// Tells each change to all that watch, until the node stops.
     async fn follow(
         self,
         told: impl Stream<Item = (NodeEvent, NodeStatus)> + Send,
@@ -130,7 +130,8 @@ impl View {
     ) {
         let mut told = std::pin::pin!(told);
         while let Some((event, then)) = told.next().await {
-            // Never one before that which was seen.
+            // Read from the watch, not from the event: the role never goes back to one before that which was
+            // seen.
             let now = role_in(&self.status.borrow());
             self.role.send_if_modified(|role| {
                 let is_news = *role != now;
@@ -155,11 +156,11 @@ impl View {
     }
 
     fn now(&self) -> NodeStatus {
-        // A copy: while it is borrowed, the protocol cannot change it.
+        // Copied, because the protocol thread cannot change the status while it is borrowed.
         self.status.borrow().clone()
     }
 
-    /// A view that knows nothing but the role, which it is told.
+    /// A view that knows nothing but the role, which the test sets.
     #[cfg(test)]
     pub fn told(deadline: Duration) -> (Self, watch::Sender<Role>) {
         let told = watch::Sender::new(Role::Joining);
@@ -174,7 +175,7 @@ impl View {
         (view, told)
     }
 
-    /// How many bytes came of a state that is not whole yet; `None` if none is coming.
+    /// How many bytes have come of a state that is being transferred to this process; `None` if none is.
     pub fn incoming(&self) -> Option<u64> {
         self.status.borrow().incoming
     }
@@ -184,7 +185,7 @@ impl View {
         self.status.borrow().started_again
     }
 
-    /// What [`present`](Self::present) is after each change from now on.
+    /// Receives the value of [`present`](Self::present) after each change from now on.
     pub fn changes(&self) -> broadcast::Receiver<Value> {
         self.changes.subscribe()
     }
@@ -194,7 +195,7 @@ impl View {
         present(&self.now())
     }
 
-    /// Every seat, with who is in it and how it does.
+    /// Every seat, with its address, the incarnation in it, and the role of that.
     pub fn members(&self, addresses: &[String]) -> Value {
         let now = self.now();
         let members = now.peers.iter().zip(addresses).map(|(peer, address)| {
@@ -214,18 +215,18 @@ impl View {
         })
     }
 
-    /// Whether this process takes part, and every change of it.
+    /// Whether this process takes part, and every change of that.
     pub fn role(&self) -> watch::Receiver<Role> {
         self.role.subscribe()
     }
 
-    /// What became of what this process was asked for.
+    /// The outcomes of the requests to this process.
     pub fn outcomes(&self) -> &Outcomes {
         &self.outcomes
     }
 
-    /// Whether this process lives, as a supervisor has it: it is not excluded, for which there is no cure
-    /// but that somebody acts. Otherwise why.
+    /// Whether this process is alive in a supervisor's sense: it is not excluded, which only an operator
+    /// could undo. The error says why it is not alive.
     pub fn live(&self) -> Result<(), String> {
         match role_in(&self.now()) {
             Role::Excluded(words) => Err(words),
@@ -233,8 +234,8 @@ impl View {
         }
     }
 
-    /// Whether this process can serve: it takes part, and what it was asked for last came back in time.
-    /// Otherwise why not.
+    /// Whether this process can serve: it takes part, and the last requests to it came back in time. The
+    /// error says why it cannot.
     pub fn ready(&self) -> Result<(), String> {
         self.ready_as_of(&self.now())
     }
@@ -260,7 +261,7 @@ impl View {
         verdict.map_err(|reason| self.with_cause(format!("{reason}; {}", surroundings(now)), now))
     }
 
-    /// Why this process cannot serve, and what keeps it from that, if that is known, or lasts for long.
+    /// Adds to the reason why this process cannot serve what causes it, if that is known or lasts for long.
     fn with_cause(&self, why: String, now: &NodeStatus) -> String {
         match self.waiting.words(now) {
             Some(cause) => format!("{why}; {cause}"),
@@ -268,26 +269,26 @@ impl View {
         }
     }
 
-    /// That no majority has its memory any more, if this process takes part and sees that.
+    /// Says that no majority has its memory any more, if this process takes part and sees that.
     pub fn lost_memory(&self) -> Option<String> {
         let now = self.now();
         let takes_part = role_in(&now) == Role::Voter;
         self.waiting.words(&now).filter(|_| takes_part)
     }
 
-    /// Waits until this process may take part. Otherwise why it may not.
+    /// Waits until this process may take part. The error says why it may not.
     pub async fn voter(&self, deadline: Instant) -> Result<(), String> {
         let voter = voter(&self.role(), deadline).await;
         voter.map_err(|why| self.with_cause(why, &self.now()))
     }
 
-    /// What keeps this process from serving for long, until it is known; then again, when that is over and
-    /// something does once more. Told to `tell`, once each time, until the node stops.
+    /// Calls `tell` with the cause each time when something keeps this process from serving for long, once
+    /// until that is over. Ends when the node stops.
     pub async fn watch_causes(self, tell: impl Fn(&str)) {
         let mut status = self.status.clone();
         let mut told = false;
         loop {
-            // Some causes are a matter of time alone.
+            // Some causes appear without any change, by time alone.
             let changed = timeout(LOOK, status.changed()).await;
             if matches!(changed, Ok(Err(_))) {
                 return;
@@ -370,7 +371,7 @@ fn peer_to_json(now: &NodeStatus, peer: &Peer) -> Value {
     })
 }
 
-/// How a process does, in one word.
+/// The role of a process, in one word.
 fn role_of(now: &NodeStatus, peer: &Peer) -> &'static str {
     if peer.process == now.me {
         return role_in(now).word();
@@ -385,7 +386,7 @@ fn role_of(now: &NodeStatus, peer: &Peer) -> &'static str {
     }
 }
 
-/// Which peers' names have led nowhere yet, in words.
+/// Names, in words, the peers whose names have not been resolved yet.
 fn unlocated(now: &NodeStatus) -> String {
     let peers = now.peers.iter().filter(|peer| peer.process != now.me);
     let names = peers.filter(|peer| peer.address.is_none());
@@ -398,9 +399,9 @@ fn unlocated(now: &NodeStatus) -> String {
     }
 }
 
-/// Who is not reached, and who leads, in words.
+/// Says which peers are not reached, and who leads.
 fn surroundings(now: &NodeStatus) -> String {
-    // Who is cut off itself, or about to stop, is suspected, but heard.
+    // A peer that is itself cut off, or about to stop, is suspected although it is heard.
     let silent = now.suspected.without(now.cut_off).without(now.leaving);
     let unreached = now.peers.iter().filter(|peer| peer.process != now.me);
     let unreached = unreached.filter(|p| !is_connected(p) || silent.contains(p.process));

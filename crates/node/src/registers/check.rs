@@ -4,7 +4,7 @@ use clap::Args;
 use quorate_histories::{Action, History, Operation, linearizable, tags, text};
 use std::{fmt, path::PathBuf};
 
-/// Bytes as they were recorded, which people can read.
+/// Recorded bytes, with a readable form for errors.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Word(Vec<u8>);
 
@@ -14,8 +14,8 @@ impl fmt::Debug for Word {
     }
 }
 
-/// Says whether a recorded history is linearizable, and whether its tags, if all of it has some, follow real
-/// time; exits with 1 if not.
+/// Says whether a recorded history is linearizable and, if all operations have tags, whether these follow
+/// real time; exits with 1 if not.
 #[derive(Args, Debug)]
 pub struct Check {
     /// The history, in the text format of docs/histories.md.
@@ -34,7 +34,7 @@ impl Check {
     }
 }
 
-/// The same history: nothing is taken for equal that is not.
+/// The same history with readable values. Values that differ stay different.
 fn readable(history: text::Recorded) -> History<Word, Word> {
     let word = |bytes: &Vec<u8>| Word(bytes.clone());
     let mut readable = History::default();
@@ -57,7 +57,7 @@ fn readable(history: text::Recorded) -> History<Word, Word> {
     readable
 }
 
-/// What is found, in words.
+/// The verdict in words.
 fn verdict(history: &History<Word, Word>) -> Result<String> {
     let (operations, registers) = (history.len(), history.registers().count());
     if let Err(violation) = linearizable::check(history) {

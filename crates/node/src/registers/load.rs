@@ -1,4 +1,4 @@
-//! `quorate registers load`: clients that read and write a store, and remember when they did what.
+//! `quorate registers load`: clients that read and write a store, and record each operation with its times.
 use crate::demo::client::Client;
 use anyhow::{Context, Result, ensure};
 use clap::Args;
@@ -14,11 +14,11 @@ use std::{
 };
 use tokio::time::{sleep, timeout};
 
-/// How long a reply may take before the client takes the outcome for unknown, and turns to another
-/// replica. Longer than the replicas' own deadline, so that their answer comes first.
+/// How long a reply may take before the client takes the outcome as unknown and turns to another replica. It
+/// is longer than the replicas' own deadline, so that their answer comes first.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long nobody may answer before a client gives up.
+/// How long a client goes on without any answer before it gives up.
 const UNSERVED: Duration = Duration::from_mins(1);
 
 /// Reads and writes a store concurrently, and records the history.
@@ -27,17 +27,17 @@ pub struct Load {
     /// A replica's address for clients (RESP); may be repeated. Clients are spread over them.
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:6379")]
     server: Vec<SocketAddr>,
-    /// How many operations.
+    /// How many operations the clients do together.
     #[arg(long, default_value_t = 10_000)]
     operations: u64,
-    /// How many clients, each with one operation at a time.
+    /// How many clients there are, each with one operation at a time.
     #[arg(long, default_value_t = 16)]
     clients: u64,
-    /// On how many keys.
+    /// On how many keys the clients operate.
     #[arg(long, default_value_t = 64)]
     keys: u64,
-    /// What the keys' names begin with. Fresh keys hold nothing at first, as the check assumes: unless it is
-    /// given, it is another in each run.
+    /// What the keys' names begin with. The check assumes that keys hold nothing at first; so the default is
+    /// another prefix in each run.
     #[arg(long)]
     prefix: Option<String>,
     /// Where to write the history (docs/histories.md); without it only the counts are printed.
@@ -59,7 +59,7 @@ struct Shared<'l> {
     begun: Instant,
     taken: Cell<u64>,
     history: RefCell<History<Vec<u8>, Vec<u8>>>,
-    /// How many have returned, were refused, or nobody knows.
+    /// How many operations have returned, how many were refused, and of how many the outcome is unknown.
     counts: [Cell<u64>; 3],
     names: Cell<u64>,
 }
@@ -69,7 +69,7 @@ impl Load {
     pub fn run(self) -> Result<()> {
         let positive = self.clients > 0 && self.keys > 0;
         ensure!(positive, "there must be at least one client and one key");
-        // Opened before anything is done: what cannot be written is known at once.
+        // The file is opened before the run, so that an error shows at once.
         let name = |file: &PathBuf| format!("cannot write {}", file.display());
         let file = match &self.history {
             Some(file) => Some((File::create(file).with_context(|| name(file))?, name(file))),
@@ -104,14 +104,14 @@ impl Load {
     }
 }
 
-/// A prefix that no other run has: by when it began, and the process.
+/// A prefix that no other run has, made from the time of its start and the process id.
 fn fresh() -> String {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     let begun = since.map_or(0, |since| since.as_millis());
     format!("load-{begun:x}-{:x}", std::process::id())
 }
 
-/// Numbers that look as if they were drawn at random: the same in each run.
+/// Mixes a number into one that looks random, but is the same in each run.
 fn mixed(number: u64) -> u64 {
     let mut bits = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
     bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -124,7 +124,7 @@ impl Shared<'_> {
         self.begun.elapsed().as_nanos() as u64
     }
 
-    /// One client: operates through one replica until that fails, then through the next.
+    /// Runs one client, which uses one replica until that fails, then the next.
     async fn run(&self, client: u64) -> Result<()> {
         let mut process = client;
         let mut server = client as usize;
@@ -140,7 +140,7 @@ impl Shared<'_> {
                         End::Ok(_) => served = Instant::now(),
                         End::Fail => break,
                         End::Unknown => {
-                            // Who has left an operation open operates under another name from then on.
+                            // A client that has left an operation open goes on under another process name.
                             self.names.set(self.names.get() + 1);
                             process = self.names.get();
                             break;

@@ -1,18 +1,17 @@
-//! What a replica answers by itself, and how it is written in the two versions of the protocol.
+//! The answers that a replica gives by itself, and how they are written in the two versions of the protocol.
 //!
-//! RESP3 has types that RESP2 has not: there a map is an array of keys and values, one after the other, a
-//! set is an array, nothing is a null string, and a text is a string. Where Redis answers with which type,
-//! this does too.
+//! RESP3 has types that RESP2 does not have: in RESP2 a map is an array of alternating keys and values, a set
+//! is an array, null is a null string, and a text is a string. Each answer has the type that Redis gives it.
 use bytes::{Bytes, BytesMut};
 use std::fmt::Write;
 
 /// The version of the protocol that a client has chosen.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Protocol {
-    /// What everybody begins with.
+    /// The version in which every connection begins.
     #[default]
     Resp2,
-    /// After `HELLO 3`.
+    /// The version after `HELLO 3`.
     Resp3,
 }
 
@@ -25,7 +24,7 @@ impl Protocol {
         }
     }
 
-    /// How nothing is written.
+    /// The encoding of null.
     pub fn null(self) -> &'static [u8] {
         match self {
             Protocol::Resp2 => b"$-1\r\n",
@@ -37,9 +36,9 @@ impl Protocol {
 /// A short reply.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Answer {
-    /// A word or two.
+    /// A simple string, of a word or two.
     Simple(&'static str),
-    /// What was wrong.
+    /// An error, which says what was wrong.
     Error(String),
     /// A number.
     Integer(i64),
@@ -49,21 +48,21 @@ pub enum Answer {
     Text(Bytes),
     /// Nothing.
     Null,
-    /// One after the other.
+    /// Answers in this order.
     Array(Vec<Answer>),
-    /// In no order.
+    /// Answers in no particular order.
     Set(Vec<Answer>),
     /// Keys and values.
     Map(Vec<(Answer, Answer)>),
 }
 
 impl Answer {
-    /// An error. What a client has sent may be in it, but no end of a line.
+    /// An error. It may quote what a client has sent; line ends in it are replaced.
     pub fn error(words: impl Into<String>) -> Self {
         Answer::Error(words.into())
     }
 
-    /// A string that is known beforehand.
+    /// A constant string.
     pub fn bulk(words: &'static str) -> Self {
         Answer::Bulk(Bytes::from_static(words.as_bytes()))
     }
@@ -108,7 +107,7 @@ impl Answer {
         }
     }
 
-    /// How long the reply is: a little more in one version than in the other.
+    /// An upper bound of the reply's length in bytes, for both versions of the protocol.
     pub fn len(&self) -> usize {
         /// The longest head.
         const HEAD: usize = 24;
@@ -125,7 +124,7 @@ impl Answer {
 
 /// Writes the head of a reply: a kind, and a number or a length.
 pub fn head(out: &mut BytesMut, kind: char, number: impl std::fmt::Display) {
-    // To a buffer in memory: it does not fail.
+    // Writing to a buffer in memory does not fail.
     let _ = write!(out, "{kind}{number}\r\n");
 }
 

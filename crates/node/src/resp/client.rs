@@ -1,4 +1,4 @@
-//! What is known of a client, and what it asks about its connection.
+//! What is known of each client, and the requests about its connection.
 use super::{
     answer::{Answer, Protocol},
     data::is,
@@ -13,7 +13,7 @@ use std::{
 };
 use tokio::time::Instant;
 
-/// The longest name that a client may give itself, or its library.
+/// The longest name, in bytes, that a client may give to itself or its library.
 const MAXIMUM_NAME: usize = 1024;
 
 const INVALID_NAME: &str =
@@ -30,9 +30,9 @@ struct Registry {
     present: BTreeMap<u64, Facts>,
 }
 
-/// What is told of a client.
+/// What `CLIENT LIST` and `CLIENT INFO` show of a client.
 struct Facts {
-    /// Whom the client is connected from, and where to.
+    /// The client's address, and the address that it has connected to.
     addresses: [String; 2],
     name: Bytes,
     library: Bytes,
@@ -43,7 +43,7 @@ struct Facts {
 }
 
 impl Clients {
-    /// A client has come, from an address, to one. It has the next number: no other ever has the same.
+    /// Registers a client that has connected, under the next number: no other client ever has the same.
     pub fn enter(&self, from: impl ToString, to: impl ToString) -> Client {
         let now = Instant::now();
         let facts = Facts {
@@ -91,12 +91,12 @@ impl Client {
         self.protocol
     }
 
-    /// Something was read from it.
+    /// Records that something was read from the client.
     pub fn upon_read(&self) {
         self.facts(|facts| facts.last_read = Instant::now());
     }
 
-    /// Changes, or reads, what is known of it.
+    /// Changes or reads the facts about the client.
     fn facts<T: Default>(&self, change: impl FnOnce(&mut Facts) -> T) -> T {
         let mut registry = self.all.registry();
         registry
@@ -111,7 +111,7 @@ impl Client {
         self.facts(|facts| facts.protocol = protocol);
     }
 
-    /// `HELLO`, behind that word: all of it is good, or nothing is changed.
+    /// Answers `HELLO` with these arguments. Unless all of them are valid, nothing is changed.
     pub fn hello(&mut self, arguments: &[Bytes]) -> Answer {
         let (version, mut options) = match arguments.split_first() {
             None => (self.protocol, arguments),
@@ -176,14 +176,14 @@ impl Client {
         self.facts(|facts| facts.name = name);
     }
 
-    /// `RESET`: as if it had just come, but for its number.
+    /// Answers `RESET`: the client is as if it had just connected, except for its number.
     pub fn reset(&mut self) -> Answer {
         self.rename(&Bytes::new());
         self.speak(Protocol::Resp2);
         Answer::Simple("RESET")
     }
 
-    /// `CLIENT`, behind that word.
+    /// Answers `CLIENT` with these arguments.
     pub fn client(&self, arguments: &[Bytes]) -> Answer {
         let Some((what, rest)) = arguments.split_first() else {
             return wrong_number("client");
@@ -259,7 +259,7 @@ impl Facts {
         let text = String::from_utf8_lossy;
         let mut line = String::new();
         let [from, to] = &self.addresses;
-        // To a string in memory: it does not fail.
+        // Writing to a string in memory does not fail.
         let _ = writeln!(
             line,
             "id={id} addr={from} laddr={to} name={} age={} idle={} flags=N db=0 user=default resp={} \
@@ -275,7 +275,7 @@ impl Facts {
     }
 }
 
-/// `AUTH`, behind that word. There are no passwords: what Redis answers that has none.
+/// Answers `AUTH` with these arguments, as a Redis does that has no passwords.
 pub fn authenticate(arguments: &[Bytes]) -> Answer {
     match arguments {
         [_password] => Answer::error(
@@ -288,7 +288,7 @@ pub fn authenticate(arguments: &[Bytes]) -> Answer {
     }
 }
 
-/// There is one user, who needs no password.
+/// Whether this is the one user, who needs no password.
 fn is_known(user: &[u8]) -> bool {
     user == b"default"
 }
@@ -297,7 +297,7 @@ fn wrong_password() -> Answer {
     Answer::error("WRONGPASS invalid username-password pair or user is disabled.")
 }
 
-/// Whether it may be told in a line of words.
+/// Whether the name has only characters that may stand in a line of words.
 fn is_name(name: &[u8]) -> bool {
     name.len() <= MAXIMUM_NAME && name.iter().all(u8::is_ascii_graphic)
 }

@@ -1,21 +1,23 @@
-//! One client: requests in, replies out, in order, many in flight.
+//! The connection of one client: requests come in and replies go out in the same order, with many in flight.
 //!
-//! What one read brings is one batch: its commands enter total order together, or each the line of its
-//! register. Batches follow one another without waiting for replies, up to a limit, behind which the
-//! client's own sends block. What a client is returned is kept until it is written, and counted from when
-//! it is [there](crate::node::unwritten), whatever is before it: while that is much, or, of registers, will
-//! be, nothing further of this client is begun.
+//! The requests that one read brings are one batch. Its commands enter total order together, or each enters
+//! the queue of its register. Batches follow one another without waiting for replies, up to a limit, from
+//! which on the client's own sends block. What a client is returned is kept until it is written, and counts
+//! from when it is [there](crate::node::unwritten), even if other replies must be written before it. While
+//! the returned values are large, or those expected from registers will be, nothing further of this client is
+//! begun.
 //!
-//! So what is kept for a client that does not read is [`UNWRITTEN`], and what those requests return that had
-//! been begun when this was reached: at most [`IN_FLIGHT`] batches and the two in the reader's and the
-//! writer's hands. Of these nothing had come back, so that the versions of values in them differ by what was
-//! written while they were in flight together. What all clients together are kept is counted too, and so is
-//! what they have sent beyond [a little each](reading::ALLOWANCE): at the limit nothing further is begun for
-//! those who have not taken what they were returned, and who sends more than a little is refused and leaves.
+//! So the memory kept for a client that does not read is at most [`UNWRITTEN`], and what those requests
+//! return that had been begun when this was reached: at most [`IN_FLIGHT`] batches and the two that the
+//! reader and the writer handle. None of these had returned anything, so that the versions of values in them
+//! differ only by what was written while they were in flight together. What is kept for all clients together
+//! is counted, too, and so is what they have sent beyond [a little each](reading::ALLOWANCE): at the limit
+//! nothing further is begun for those that have not read their replies, and a client that sends more than a
+//! little is refused and disconnected.
 //!
-//! A client that takes nothing for long, or leaves a request unfinished for long, is given up; one that is
-//! idle, where the settings say so. After the last reply the connection is read on for a while: who was told
-//! in the middle of sending what is wrong with it gets to see that.
+//! A client that reads nothing for long, or leaves a request unfinished for long, is disconnected; an idle
+//! one only if the settings say so. After the last reply the connection is read on for a while, so that a
+//! client that is still sending gets to see the error that it was answered with.
 mod reading;
 
 pub(super) use reading::discard;
@@ -41,41 +43,41 @@ use tokio_util::sync::CancellationToken;
 /// The most batches of one client in flight.
 const IN_FLIGHT: usize = 16;
 
-/// The most bytes that a client has been returned, or, as far as their length is known, has asked registers
-/// for, and has not been written: from there on nothing further of it is begun.
+/// The most bytes that may wait to be written to a client: returned values, and values asked of registers as
+/// far as their length is known. From there on nothing further of the client is begun.
 const UNWRITTEN: usize = 1024 * 1024;
 
 /// How long a client may read nothing of its replies, or send nothing of the rest of a request.
 pub const STALL: Duration = Duration::from_secs(30);
 
-/// What a connection needs of the server.
+/// What a connection needs from the server.
 #[derive(Clone)]
 pub struct Session<I> {
-    /// Where commands go.
+    /// Executes the commands.
     pub store: Store,
     /// How long a command may wait for a majority.
     pub deadline: Duration,
     /// The text of INFO.
     pub info: I,
-    /// How long a client may keep this replica waiting in the middle of something,
+    /// How long a client may stall in the middle of a request or of reading its replies,
     pub stall: Duration,
-    /// and between two requests, if not for ever.
+    /// and how long it may be idle between two requests; `None`: for ever.
     pub idle: Option<Duration>,
-    /// What all clients hold together.
+    /// The account of the memory that all clients hold together.
     pub together: Together,
 }
 
 /// The place of one request's reply.
 enum PendingReply {
-    /// It is here.
+    /// The reply is here.
     Ready(Answer),
-    /// There is none: from here on they are written in this version of the protocol.
+    /// No reply: from here on replies are written in this version of the protocol.
     Speak(Protocol),
-    /// It is the answer's next.
+    /// The next reply of the batch's answer from total order.
     Ordered,
-    /// It is that of an operation which is still to be put in its register's line,
+    /// The reply of an operation which is still to be put in its register's queue,
     Single(Single),
-    /// or is there.
+    /// or has been put there.
     Placed(Placed),
 }
 
@@ -89,13 +91,13 @@ enum Source {
 struct Batch {
     slots: Vec<PendingReply>,
     source: Source,
-    /// What the replies take that are here already.
+    /// Counts the bytes of the replies that are here already.
     _ready: Held,
     _on_its_way: OnItsWay,
 }
 
-/// Serves one client until it leaves or breaks the protocol. At `stop` nothing more is read, and what
-/// was read is answered.
+/// Serves one client until it leaves or breaks the protocol. When `stop` is cancelled nothing more is read,
+/// and all requests that were read are answered.
 pub async fn serve<S, I>(
     stream: S,
     client: Client,
@@ -118,7 +120,7 @@ where
         biased;
         written = &mut writer => return written,
         read = &mut reader => {
-            // The client may have closed its side only: what it asked for is still answered.
+            // The client may have closed only its side, so its requests are still answered.
             writer.await?;
             read?
         }
@@ -133,7 +135,7 @@ where
 }
 
 impl PendingReply {
-    /// How long the reply is, if it is here.
+    /// The length in bytes of the reply, if it is here.
     fn ready(&self) -> usize {
         match self {
             PendingReply::Ready(answer) => answer.len(),
@@ -157,7 +159,7 @@ async fn write_replies(
             _ready,
             _on_its_way,
         } = batch;
-        // What is counted is held until the batch is on its way.
+        // The counted bytes are held until the batch has been written.
         let returned = match source {
             Source::Nowhere => Ok(None),
             Source::Refused(refusal) => Err(words.refused(&refusal)),
@@ -165,7 +167,7 @@ async fn write_replies(
                 if let Ok(returned) = answer.try_recv() {
                     Ok(Some(returned))
                 } else {
-                    // About to wait: what is known must not wait with us.
+                    // Replies that are known must not wait for those that are not.
                     output.flush().await?;
                     words.wait(answer, deadline).await.map(Some)
                 }
@@ -189,7 +191,7 @@ async fn write_replies(
                     }
                 }
                 (PendingReply::Ordered, Err(refused)) => output.answer(refused).await?,
-                // What it holds is given back when the reply is on its way.
+                // The operation releases its bytes when the reply has been written.
                 (PendingReply::Placed(mut placed), _) => {
                     let reply = if let Some(reply) = placed.try_reply() {
                         reply
@@ -205,7 +207,7 @@ async fn write_replies(
                         }
                     }
                 }
-                // All were placed.
+                // Unreachable: all operations have been put in their queues.
                 (PendingReply::Single(_), _) => {
                     let words = Answer::error("ERR not executed");
                     output.answer(&words).await?;
@@ -219,7 +221,7 @@ async fn write_replies(
     output.end().await
 }
 
-/// What clients are told when the others do not answer.
+/// The replies for commands that the other replicas do not answer.
 struct UnavailableReplies {
     deadline: String,
     store: Store,
@@ -233,7 +235,7 @@ impl UnavailableReplies {
         }
     }
 
-    /// No majority answers; and why not, if that is known and will last.
+    /// The error that no majority has answered, with the cause if that is known and will last.
     fn no_majority(&self, whom: &str, end: &str) -> Answer {
         let cause = match &self.store {
             Store::Ordered(replica) => replica.lost_memory(),
@@ -246,7 +248,7 @@ impl UnavailableReplies {
         ))
     }
 
-    /// The replies, or what the client is told when they do not come in time.
+    /// Waits for the replies. The error is what the client is told when they do not come in time.
     async fn wait(&self, answer: replica::Answer, deadline: Instant) -> Result<Replies, Answer> {
         match timeout_at(deadline, answer).await {
             Ok(Ok(returned)) => Ok(returned),

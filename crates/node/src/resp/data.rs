@@ -1,4 +1,4 @@
-//! Requests about keys: from the words of one to a command of the store.
+//! Requests about keys: turns the words of a request into a command of the store.
 use super::{
     answer::Answer,
     table::{self, wrong_number},
@@ -8,8 +8,8 @@ use quorate_services::kv::{Command, Told, When, parse_integer};
 
 const NOT_AN_INTEGER: &str = "ERR value is not an integer or out of range";
 
-/// The command that a request is, whose name, in small letters, and number of words have been found good;
-/// otherwise what the client is told.
+/// The command of a request. Its name, in small letters, and its number of words have been checked. The error
+/// is what the client is told.
 pub fn command(name: &'static str, arguments: Vec<Bytes>) -> Result<Command, Answer> {
     let count = arguments.len();
     let mut rest = arguments.into_iter();
@@ -65,7 +65,7 @@ pub fn command(name: &'static str, arguments: Vec<Bytes>) -> Result<Command, Ans
     })
 }
 
-/// What is said of a command that there is not.
+/// The error for a command that does not exist.
 pub fn unknown(name: &[u8]) -> Answer {
     Answer::Error(format!("ERR unknown command '{}'", table::shown(name)))
 }

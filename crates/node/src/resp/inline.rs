@@ -1,11 +1,11 @@
-//! A request that is a line of text: words, which may be quoted as Redis has it.
+//! A request that is a line of text: words, which may be quoted as in Redis.
 //!
-//! Between double quotes `\n`, `\r`, `\t`, `\a`, `\b` and `\xHH` stand for bytes, and a backslash before
-//! anything else for that; between single quotes `\'` stands for a single quote. Behind a closing quote the
-//! word ends.
+//! Between double quotes `\n`, `\r`, `\t`, `\a`, `\b` and `\xHH` stand for bytes, and a backslash before any
+//! other character stands for that character; between single quotes `\'` stands for a single quote. A closing
+//! quote ends the word.
 use bytes::{Bytes, BytesMut};
 
-/// A quote is not closed, or something follows it at once.
+/// A quote is not closed, or a closing quote is followed by something other than a space.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("ERR Protocol error: unbalanced quotes in request")]
 pub struct Unbalanced;
@@ -14,7 +14,7 @@ fn is_space(byte: u8) -> bool {
     byte.is_ascii_whitespace() || byte == 0x0b
 }
 
-/// The words of a line. Those without quotes share its buffer.
+/// The words of a line. Words without quotes share the line's buffer.
 pub fn words(line: &Bytes) -> Result<Vec<Bytes>, Unbalanced> {
     let mut words = Vec::new();
     let mut rest = &line[..];
@@ -39,7 +39,7 @@ pub fn words(line: &Bytes) -> Result<Vec<Bytes>, Unbalanced> {
     }
 }
 
-/// Puts what stands between quotes, the first of which `text` begins with, behind `word`; gives the rest.
+/// Appends the quoted text, with whose opening quote `text` begins, to `word`; returns the rest.
 fn quoted<'t>(text: &'t [u8], word: &mut BytesMut) -> Result<&'t [u8], Unbalanced> {
     let (quote, mut rest) = text.split_first().ok_or(Unbalanced)?;
     loop {

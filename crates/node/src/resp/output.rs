@@ -1,5 +1,5 @@
-//! What goes to one client, who may be slow: replies are written piece by piece, each value freed once it
-//! is on its way, and a client that takes nothing for long is given up.
+//! Writes to one client, which may be slow. Replies are written piece by piece, each value is freed once it
+//! is written, and a client that reads nothing for long is disconnected.
 use super::answer::{Answer, Protocol, head};
 use bytes::{Buf, Bytes, BytesMut};
 use quorate_services::kv::Reply;
@@ -12,21 +12,22 @@ use tokio::{
     time::timeout,
 };
 
-/// Replies are written out when they are this long together; a value that is longer is not copied.
+/// The length in bytes at which buffered replies are written out. A value that is longer is not copied into
+/// the buffer.
 const WRITE: usize = 64 * 1024;
 
-/// The way to a client.
+/// The writing side of a client's connection.
 pub struct Output<W> {
     write: W,
     out: BytesMut,
     /// The version in which replies are written.
     protocol: Protocol,
-    /// How long the client may take nothing.
+    /// How long the client may read nothing.
     stall: Duration,
 }
 
 impl<W: AsyncWrite + Unpin> Output<W> {
-    /// Nothing has been written.
+    /// An output to which nothing has been written.
     pub fn new(write: W, stall: Duration) -> Self {
         Output {
             write,
@@ -87,7 +88,7 @@ impl<W: AsyncWrite + Unpin> Output<W> {
         Ok(())
     }
 
-    /// Writes out what is there.
+    /// Writes out all that is buffered.
     pub async fn flush(&mut self) -> io::Result<()> {
         write_out(&mut self.write, &mut self.out, self.stall).await?;
         if self.out.capacity() > 4 * WRITE {
@@ -96,14 +97,14 @@ impl<W: AsyncWrite + Unpin> Output<W> {
         Ok(())
     }
 
-    /// Writes out what is there, and says that nothing follows.
+    /// Writes out all that is buffered, and closes this side of the connection.
     pub async fn end(mut self) -> io::Result<()> {
         self.flush().await?;
         self.write.shutdown().await
     }
 }
 
-/// Writes all of it, if the client takes some of it now and then.
+/// Writes all bytes. Fails if the client reads none of them for too long.
 async fn write_out(
     write: &mut (impl AsyncWrite + Unpin),
     bytes: &mut impl Buf,

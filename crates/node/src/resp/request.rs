@@ -1,4 +1,4 @@
-//! What clients ask for: from the arguments of a request to a command, or to an answer at once.
+//! Clients' requests: turns the arguments of a request into a command, or into an answer at once.
 use super::{
     answer::Answer,
     client::{self, Client},
@@ -11,12 +11,12 @@ use bytes::{Buf, Bytes, BytesMut};
 use quorate_services::kv::Command;
 use redis_protocol::resp2::{decode::decode_range, types::RangeFrame};
 
-/// What a request comes to.
+/// What a request is.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Request {
     /// A command for the total order.
     Command(Command),
-    /// Nothing that needs the others: the answer is here.
+    /// A request that this replica answers by itself, with this answer.
     Answered(Answer),
     /// INFO: answered with what this replica knows.
     Info,
@@ -29,7 +29,8 @@ pub enum Request {
 /// Takes one request of a client off the front of `buffer`; `None` while it is incomplete.
 ///
 /// # Errors
-/// When the bytes are no request: the words for the client, after which the connection is of no use.
+/// When the bytes are no request. The error is what the client is told, after which the connection must be
+/// closed.
 pub fn take(
     buffer: &mut BytesMut,
     scanner: &mut Scanner,
@@ -46,7 +47,7 @@ pub fn take(
         Scan::Line(length) => {
             let line = buffer.split_to(length).freeze();
             let arguments = inline::words(&line).map_err(|error| error.to_string())?;
-            // A browser that was lured here: what follows is not the client's own words.
+            // A web page may have made a browser connect here: what follows are not the client's own words.
             let browser = |name: &Bytes| is(name, "POST") || is(name, "HOST:");
             if arguments.first().is_some_and(browser) {
                 return Err("ERR Protocol error: this is not an HTTP server".into());
@@ -56,7 +57,7 @@ pub fn take(
     }
 }
 
-/// The strings of a request that was found to be an array of strings. They share its buffer.
+/// The strings of a request that is known to be an array of strings. They share its buffer.
 fn arguments(request: &Bytes) -> Option<Vec<Bytes>> {
     let (RangeFrame::Array(frames), _) = decode_range(request).ok()?? else {
         return Some(Vec::new());
@@ -68,7 +69,7 @@ fn arguments(request: &Bytes) -> Option<Vec<Bytes>> {
     frames.into_iter().map(string).collect()
 }
 
-/// What the words of a client come to.
+/// Interprets the words of a request.
 pub fn interpret(mut words: Vec<Bytes>, client: &mut Client) -> Request {
     let Some(name) = words.first() else {
         return Request::Nothing;
@@ -108,7 +109,8 @@ fn select(database: &[u8]) -> Answer {
     }
 }
 
-/// `CONFIG`, behind that word: the settings that `redis-benchmark` asks for. Nothing is ever written to a disk.
+/// Answers `CONFIG` with these arguments: it knows the settings that `redis-benchmark` asks for. Nothing is
+/// ever written to a disk.
 fn settings(what: &Bytes, names: &[Bytes]) -> Answer {
     const SETTINGS: [(&str, &str); 3] = [("save", ""), ("appendonly", "no"), ("databases", "1")];
     if !is(what, "GET") {
@@ -123,7 +125,7 @@ fn settings(what: &Bytes, names: &[Bytes]) -> Answer {
     Answer::Map(told.collect())
 }
 
-/// Moves past what was taken; gives the memory of a large request back.
+/// Frees the memory of the requests that were taken off the buffer, if it is large.
 pub fn shrink(buffer: &mut BytesMut) {
     if !buffer.has_remaining() && buffer.capacity() > 1024 * 1024 {
         *buffer = BytesMut::new();

@@ -1,9 +1,9 @@
 //! Finds where a request ends, before anything is parsed.
 //!
-//! The parser proper recurses into nested arrays and starts again from the front when a frame is
-//! incomplete. What a client may send is flat: an array of bulk strings, or one line. So this
-//! scanner lets nothing else through, enforces the limits before the bytes have even come, and
-//! remembers where it stopped: the cost is linear however the bytes trickle in.
+//! The parser proper recurses into nested arrays and starts again from the front when a frame is incomplete.
+//! What a client may send is flat: an array of bulk strings, or one line. So this scanner lets nothing else
+//! through, enforces the limits before the bytes have even come, and remembers where it stopped: the cost is
+//! linear, however few bytes come at a time.
 use quorate_services::kv::{MAXIMUM_ARGUMENTS, MAXIMUM_BYTES};
 
 /// The longest request given as a line of text.
@@ -12,7 +12,7 @@ const MAXIMUM_LINE: usize = 64 * 1024;
 /// The longest header line: a kind, a number, and the end of the line.
 const MAXIMUM_HEADER: usize = 24;
 
-/// What the bytes so far are.
+/// What the bytes are that have come so far.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Scan {
     /// The beginning of a request.
@@ -26,10 +26,10 @@ pub enum Scan {
 /// The bytes are no request, or one that passes the limits. The words are those of Redis.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum Malformed {
-    /// This is wrong.
+    /// The request breaks the protocol or a limit in this way.
     #[error("ERR Protocol error: {0}")]
     Words(&'static str),
-    /// Something else stands where a string should begin.
+    /// This character stands where a string should begin.
     #[error("ERR Protocol error: expected '$', got '{0}'")]
     NoString(char),
 }
@@ -43,8 +43,8 @@ pub struct Scanner {
 }
 
 impl Scanner {
-    /// Looks at the request at the front of `buffer`, which begins with all that was shown before.
-    /// After a whole request the scanner is ready for the next.
+    /// Scans the request at the front of `buffer`, which must begin with the bytes of the calls before. After
+    /// a whole request the scanner is ready for the next.
     pub fn scan(&mut self, buffer: &[u8]) -> Result<Scan, Malformed> {
         let scan = match buffer.first() {
             None => Scan::Incomplete,
@@ -110,7 +110,7 @@ impl Scanner {
     }
 }
 
-/// The number in the header line at `position`, and where the line ends. `None`: it is not all there.
+/// The number in the header line at `position`, and where the line ends. `None`: the line is not complete.
 fn header(buffer: &[u8], position: usize, kind: u8) -> Result<Option<(i64, usize)>, Malformed> {
     let line = &buffer[position..];
     if let Some(found) = line.first().filter(|found| **found != kind) {

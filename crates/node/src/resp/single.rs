@@ -10,7 +10,7 @@ use quorate_runtime::{Error, MemoryError};
 use quorate_services::kv::{Command, Reply};
 use tokio::time::Instant;
 
-/// What is told of a value that was read.
+/// What the reply tells of a value that was read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Told {
     Value,
@@ -27,7 +27,8 @@ pub struct Single {
 }
 
 impl Single {
-    /// The operation that a command is; otherwise what the client is told.
+    /// The operation of a command. The error is what the client is told if registers cannot serve the
+    /// command.
     pub fn from_command(command: Command) -> Result<Self, Answer> {
         let read = |register, told| Single {
             register,
@@ -64,7 +65,7 @@ impl Single {
         )))
     }
 
-    /// How long name and value are.
+    /// The length in bytes of the name and the value together.
     pub fn len(&self) -> usize {
         let value = match &self.action {
             Action::Read => 0,
@@ -73,7 +74,7 @@ impl Single {
         self.register.len() + value
     }
 
-    /// How long the value is that it will return, as far as that is known.
+    /// The length in bytes of the value that the operation will return, as far as that is known.
     pub fn awaited(&self, registers: &Registers) -> usize {
         match &self.action {
             Action::Read => registers.length(&self.register),
@@ -81,7 +82,7 @@ impl Single {
         }
     }
 
-    /// Puts the operation in its register's line. What it returns is counted as `held`.
+    /// Puts the operation in its register's queue. The value that it returns is counted in `held`.
     pub async fn submit(
         self,
         registers: &Registers,
@@ -100,7 +101,7 @@ impl Single {
     }
 }
 
-/// An operation on its way.
+/// An operation that is in its register's queue or in flight.
 pub struct Placed {
     place: QueuedOperation,
     told: Told,
@@ -160,7 +161,7 @@ pub fn unreturned(unreturned: Unreturned, deadline: &str) -> Answer {
     })
 }
 
-/// What a client is told of what the node refuses, or has given up.
+/// What a client is told of an operation that the node has refused or given up.
 fn failed(error: &MemoryError) -> String {
     match error {
         MemoryError::Failed(Error::OutcomeUnknown) => {

@@ -1,15 +1,17 @@
-//! The commands that are served: what `COMMAND` tells of them, and how many arguments each takes.
+//! The table of the commands: what `COMMAND` tells of them, and how many arguments each takes.
 use super::answer::Answer;
 use bytes::Bytes;
 
-/// What is known of a command, as Redis tells it.
+/// The facts about a command that Redis tells.
 #[derive(Debug)]
 pub struct Entry {
     pub name: &'static str,
-    /// How many words a request has, the name included; negative: so many at least.
+    /// How many words a request has, including the name. If negative, the absolute value is the least number
+    /// of words.
     arity: i64,
     flags: &'static [&'static str],
-    /// The first key, the last, and how far apart they stand; of commands without keys zeros.
+    /// The positions of the first and the last key, and the step between keys; zeros for commands without
+    /// keys.
     keys: [i64; 3],
 }
 
@@ -36,7 +38,7 @@ const ALL: [i64; 3] = [1, -1, 1];
 const PAIRS: [i64; 3] = [1, -1, 2];
 const NONE: [i64; 3] = [0, 0, 0];
 
-/// All of them; those that are asked for most come first.
+/// All commands; the most frequent ones come first.
 const COMMANDS: &[Entry] = &[
     entry("get", 2, READ, ONE),
     entry("set", -3, WRITE, ONE),
@@ -71,7 +73,7 @@ const COMMANDS: &[Entry] = &[
 ];
 
 impl Entry {
-    /// Whether a request of so many words, the name included, has as many as it must.
+    /// Whether a request may have so many words, including the name.
     pub fn takes(&self, words: usize) -> bool {
         let words = i64::try_from(words).unwrap_or(i64::MAX);
         words == self.arity || (self.arity < 0 && words >= -self.arity)
@@ -87,7 +89,7 @@ impl Entry {
             first,
             last,
             step,
-            // Categories of access control, hints, where keys stand, and subcommands.
+            // These are the categories of access control, hints, key specifications, and subcommands.
             Answer::Set(Vec::new()),
             Answer::Array(Vec::new()),
             Answer::Array(Vec::new()),
@@ -103,7 +105,7 @@ pub fn find(name: &[u8]) -> Option<&'static Entry> {
         .find(|entry| entry.name.as_bytes().eq_ignore_ascii_case(name))
 }
 
-/// `COMMAND`, behind that word.
+/// Answers `COMMAND` with these arguments.
 pub fn answer(arguments: &[Bytes]) -> Answer {
     let Some((what, names)) = arguments.split_first() else {
         return Answer::Array(COMMANDS.iter().map(Entry::tell).collect());
@@ -119,7 +121,7 @@ pub fn answer(arguments: &[Bytes]) -> Answer {
             let told = |name: &Bytes| find(name).map_or(Answer::Null, Entry::tell);
             Answer::Array(names.iter().map(told).collect())
         }
-        // There is no documentation of any.
+        // No command has documentation.
         (b"DOCS", _) => Answer::Map(Vec::new()),
         (b"COUNT", _) => wrong_number("command|count"),
         (b"LIST", _) => Answer::error("ERR COMMAND LIST takes no filter here"),
@@ -127,14 +129,14 @@ pub fn answer(arguments: &[Bytes]) -> Answer {
     }
 }
 
-/// The request has too many words, or too few.
+/// The error for a request that has too many words, or too few.
 pub fn wrong_number(name: &str) -> Answer {
     Answer::Error(format!(
         "ERR wrong number of arguments for '{name}' command"
     ))
 }
 
-/// What is said of a subcommand that there is not.
+/// The error for a subcommand that does not exist.
 pub fn unknown_subcommand(word: &[u8], command: &str) -> Answer {
     let word = shown(word);
     Answer::Error(format!(
@@ -142,7 +144,7 @@ pub fn unknown_subcommand(word: &[u8], command: &str) -> Answer {
     ))
 }
 
-/// As much of what a client has sent as it is told again.
+/// The part of a client's word that an error quotes.
 pub fn shown(word: &[u8]) -> String {
     let word = String::from_utf8_lossy(&word[..word.len().min(128)]);
     word.chars().filter(|c| !c.is_control()).collect()

@@ -21,7 +21,7 @@ pub enum Consistency {
     /// Total order: all commands, on any number of keys.
     #[default]
     TotalOrder,
-    /// A register a key: linearizable reads and writes of single keys, without a leader.
+    /// One register for each key: linearizable reads and writes of single keys, without a leader.
     Register,
 }
 
@@ -38,14 +38,14 @@ impl fmt::Display for Consistency {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Access {
-    /// Where channels may fail in one direction: messages go round them.
+    /// For channels that may fail in one direction: messages go round failed channels.
     #[default]
     Generalized,
-    /// Where whoever is reached answers.
+    /// For channels that work in both directions: each process that is reached answers.
     Classical,
 }
 
-/// The word that stands for no file.
+/// The value of `quorums` that is not a file.
 const MAJORITIES: &str = "majorities";
 
 /// The table `[registers]`. All of it must be the same everywhere.
@@ -65,7 +65,7 @@ pub(super) struct Choices {
 }
 
 impl Choices {
-    /// These settings, and those of `below` where these are silent.
+    /// These settings, and where one is not set, that of `below`.
     pub(super) fn over(self, below: Choices) -> Choices {
         Choices {
             quorums: self.quorums.or(below.quorums),
@@ -74,7 +74,7 @@ impl Choices {
         }
     }
 
-    /// The same, where a path is meant from the place of this configuration file.
+    /// The same settings, with a relative path taken from the folder of this configuration file.
     pub(super) fn beside(mut self, file: &Path) -> Choices {
         let directory = file.parent().unwrap_or(Path::new(""));
         self.quorums = self.quorums.map(|path| {
@@ -87,7 +87,7 @@ impl Choices {
         self
     }
 
-    /// The registers that are meant.
+    /// Checks the settings and completes them by defaults.
     pub(super) fn complete(self, processes: &Membership, deadline: Duration) -> Result<Registers> {
         let file = self.quorums.filter(|path| path != Path::new(MAJORITIES));
         let Some(file) = file else {
@@ -136,7 +136,7 @@ pub enum Registers {
         quorums: Quorums,
         /// How they are accessed.
         access: Access,
-        /// Between two pushes of the store, where access is generalized.
+        /// The time between two pushes of the store, if access is generalized.
         push: Duration,
     },
 }
@@ -154,7 +154,7 @@ impl Registers {
     }
 }
 
-/// The quorums that a file gives, or that are found for what it says may fail.
+/// The quorums that a file gives, or those that are found for the failures that it lists.
 fn read(file: &Path, processes: &Membership) -> Result<Quorums> {
     let described = crate::quorums::read(file)?;
     usable::quorums(&described, processes.n()).map_err(|error| match error {

@@ -27,16 +27,16 @@ pub(super) struct Choices {
     /// What may be assumed of the system: synchronous, for algorithms that need it.
     #[arg(long, env = "QUORATE_ASSUME", value_name = "ASSUMPTION")]
     assume: Option<String>,
-    /// Of a synchronous system: how long a heartbeat takes at most, in milliseconds.
+    /// In a synchronous system: how long a heartbeat takes at most, in milliseconds.
     #[arg(long, env = "QUORATE_DELAY_MS")]
     delay_ms: Option<u64>,
-    /// Of a synchronous system: how many heartbeats in a row are lost at most.
+    /// In a synchronous system: how many heartbeats in a row are lost at most.
     #[arg(long, env = "QUORATE_LOSSES")]
     losses: Option<u32>,
 }
 
 impl Choices {
-    /// These settings, and those of `below` where these are silent.
+    /// These settings, and where one is not set, that of `below`.
     pub(super) fn over(self, below: Choices) -> Choices {
         Choices {
             total_order: self.total_order.or(below.total_order),
@@ -48,7 +48,7 @@ impl Choices {
         }
     }
 
-    /// The stack that is meant, where heartbeats leave so often.
+    /// Checks the settings and completes them by defaults; `heartbeat` is the time between two heartbeats.
     pub(super) fn complete(self, heartbeat: Duration) -> Result<Stack> {
         let consensus = self.consensus.as_deref().map(str::parse).transpose();
         let commit = self.commit.as_deref().map(str::parse).transpose();
@@ -102,9 +102,9 @@ impl Choices {
 pub struct Stack {
     /// How commands are ordered.
     pub order: GroupOrder,
-    /// What decides what is proposed.
+    /// The consensus that decides proposals.
     pub consensus: Consensus,
-    /// What commits.
+    /// The atomic commit that decides outcomes.
     pub commit: Commit,
     /// The bounds of the system, if it may be assumed to be synchronous.
     pub synchrony: Option<exclude_on_timeout::SynchronyBounds>,

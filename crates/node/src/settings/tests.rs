@@ -3,7 +3,7 @@ use quorate_runtime::node::GroupOrder;
 use quorate_stacks::agreements::{Commit, Consensus};
 use std::io::Write;
 
-/// What the file `text` with the flags `settings` gives.
+/// Loads the settings of the file `text` with the flags `settings`.
 fn load(text: &str, settings: RawSettings) -> Result<NodeSettings> {
     let mut file = tempfile::NamedTempFile::new().unwrap();
     file.write_all(text.as_bytes()).unwrap();
@@ -11,7 +11,7 @@ fn load(text: &str, settings: RawSettings) -> Result<NodeSettings> {
     Source { config, settings }.load()
 }
 
-/// The one line that an operator reads.
+/// The one line of error that an operator reads for this file.
 fn error(text: &str) -> String {
     let error = load(text, RawSettings::default()).unwrap_err();
     let line = format!("{error:#}");

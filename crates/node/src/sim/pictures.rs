@@ -8,7 +8,7 @@ use std::{fs, io::Write};
 /// Stands for the standard output.
 const STANDARD_OUTPUT: &str = "-";
 
-/// Which pictures are wanted, of the first violation, or else of the first seed.
+/// Which pictures to draw, of the first violation, or else of the first seed.
 #[derive(Args, Clone, Default, Debug)]
 pub struct Pictures {
     /// Draws the space-time diagram as text, of the first violation, or else of the first seed.
@@ -23,7 +23,7 @@ pub struct Pictures {
     pub shiviz: Option<String>,
 }
 
-/// Whose picture it is.
+/// The run that a picture shows.
 pub struct Caption<'a> {
     pub title: String,
     pub seed: u64,
@@ -32,7 +32,7 @@ pub struct Caption<'a> {
 }
 
 impl Pictures {
-    /// Whether the wishes go together.
+    /// Checks that the wanted pictures do not exclude each other.
     pub fn validate(&self) -> Result<()> {
         let streams = [&self.svg, &self.shiviz].into_iter().flatten();
         let streams = streams.filter(|path| *path == STANDARD_OUTPUT).count();
@@ -47,7 +47,7 @@ impl Pictures {
         self.diagram || self.svg.is_some() || self.shiviz.is_some()
     }
 
-    /// Says something where it does not get into a picture.
+    /// Prints words to the output that no picture is written to.
     pub fn say(&self, words: &str) {
         let takes_output = |path: &Option<String>| path.as_deref() == Some(STANDARD_OUTPUT);
         if takes_output(&self.svg) || takes_output(&self.shiviz) {
@@ -88,7 +88,7 @@ impl Pictures {
     }
 }
 
-/// The properties by their verdicts, in a line.
+/// The properties, grouped by verdict, in one line.
 fn verdicts(outcome: &SeedResult) -> String {
     let of = |wanted: fn(&Verdict) -> bool| {
         let verdicts = outcome.report.verdicts.iter();

@@ -1,20 +1,20 @@
-//! A trace as lines of JSON: a head, and then a line a record.
+//! A trace as lines of JSON: a head, and then one line for each record.
 use quorate_core::{MessageId, Observation, ProcessId, observe::Role};
 use quorate_runtime::recorder::{Recorded, Recording, What};
 use serde::{Deserialize, Serialize};
 
-/// Whose trace it is.
+/// The process and the start whose trace it is.
 #[derive(Clone, Serialize, Deserialize, Debug)]
 pub struct Head {
     /// The process's rank.
     pub process: usize,
-    /// n.
+    /// The number of processes of the cluster, n.
     pub processes: usize,
     /// The cluster's name.
     pub cluster: String,
-    /// This start of the process.
+    /// The incarnation: which start of the process recorded this.
     pub incarnation: String,
-    /// How many records were forgotten before the first one here.
+    /// How many records were dropped before the first one here.
     pub forgotten: u64,
 }
 
@@ -36,7 +36,7 @@ pub struct Line {
 pub enum Said {
     /// A module handled an event.
     Event(Seen),
-    /// A module let an effect out.
+    /// A module triggered an effect.
     Effect(Seen),
     /// A copy left.
     Send {
@@ -46,7 +46,7 @@ pub enum Said {
         number: u64,
         /// The label of what caused it.
         label: String,
-        /// A digest of what is carried.
+        /// A digest of the payload.
         digest: u64,
     },
     /// A copy arrived.
@@ -55,18 +55,18 @@ pub enum Said {
         from: usize,
         /// Its sequence number among those from it in this lane.
         number: u64,
-        /// A digest of what is carried.
+        /// A digest of the payload.
         digest: u64,
     },
 }
 
-/// On which side of the module.
+/// Where an observation stands, seen from its module.
 #[derive(Clone, Copy, Serialize, Deserialize, Debug)]
 #[serde(rename_all = "lowercase")]
 pub enum Side {
-    /// From above.
+    /// A request, which comes from the layer above.
     Request,
-    /// To above.
+    /// An indication, which goes to the layer above.
     Indication,
     /// Anything else.
     Internal,
@@ -75,7 +75,7 @@ pub enum Side {
 /// An observation.
 #[derive(Clone, Serialize, Deserialize, Debug)]
 pub struct Seen {
-    /// On which side of the module.
+    /// Where an observation stands, seen from its module.
     pub role: Side,
     pub label: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -142,7 +142,7 @@ impl From<&Recorded> for Line {
     }
 }
 
-/// All of `GET /trace`.
+/// Writes the whole answer of `GET /trace`.
 pub fn write(head: &Head, recording: &Recording) -> serde_json::Result<String> {
     let mut text = serde_json::to_string(head)?;
     for record in &recording.records {
@@ -153,7 +153,7 @@ pub fn write(head: &Head, recording: &Recording) -> serde_json::Result<String> {
     Ok(text)
 }
 
-/// Reads it back.
+/// Reads what `write` has written.
 pub fn read(text: &str) -> serde_json::Result<(Head, Vec<Line>)> {
     let mut lines = text.lines();
     let head = serde_json::from_str(lines.next().unwrap_or_default())?;

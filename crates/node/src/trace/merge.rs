@@ -1,12 +1,12 @@
-//! The traces of several processes as one: no copy arrives before it is sent, and beyond that the
-//! clocks decide.
+//! Merges the traces of several processes into one. No copy arrives before it is sent; otherwise the order is
+//! that of the clocks.
 use super::line::{Head, Line, Said, Seen, Side};
 use anyhow::{Context, Result, ensure};
 use quorate_core::{Name, Observation, ProcessId, Time, observe::Role};
 use quorate_sim::{Kind, ModuleNumber, Record};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// More labels than this, or longer ones, are no trace of a program.
+/// The most labels that a trace may have. More of them, or longer ones, cannot come from a program.
 const MOST_LABELS: usize = 1000;
 const LONGEST_LABEL: usize = 64;
 
@@ -28,11 +28,10 @@ struct Sent<'a> {
     emitted: bool,
 }
 
-/// The records of all, from the time on from which every process remembers, and no earlier than
-/// `since`.
+/// The records of all processes, from the time since which every process remembers, but not before `since`.
 ///
 /// # Errors
-/// When the lines are no trace.
+/// When the lines are not those of a trace.
 pub fn merge(traces: &[Recorded], since: u64) -> Result<Vec<Record>> {
     let remembered = traces.iter().filter(|trace| trace.head.forgotten > 0);
     let since = remembered
@@ -46,7 +45,7 @@ pub fn merge(traces: &[Recorded], since: u64) -> Result<Vec<Record>> {
 }
 
 struct Merger<'a> {
-    /// What is left of each process, with its rank.
+    /// The records that are left of each process, with its rank.
     left: Vec<(usize, &'a [Line])>,
     sent: BTreeMap<CopyKey<'a>, Sent<'a>>,
     messages: u64,
@@ -103,8 +102,8 @@ impl<'a> Merger<'a> {
         }
     }
 
-    /// The place of the process that is next: by the clocks, among those that wait for no send. If
-    /// all wait, the traces contradict each other, and the clocks alone decide.
+    /// The index of the process whose record comes next: the one with the earliest clock among those that do
+    /// not wait for a send. If all wait, the traces contradict each other, and the clocks alone decide.
     fn next(&self) -> Option<usize> {
         let heads = self.left.iter().enumerate();
         let heads = heads.filter_map(|(place, (process, lines))| {
@@ -114,13 +113,13 @@ impl<'a> Merger<'a> {
         heads.min().map(|(_, _, place)| place)
     }
 
-    /// Whether this is the arrival of a copy whose sending is still to come.
+    /// Whether this line is the arrival of a copy whose sending has not been merged yet.
     fn waits(&self, process: usize, line: &'a Line) -> bool {
         self.sending(process, line)
             .is_some_and(|sent| !sent.emitted)
     }
 
-    /// The sending of the copy that arrives: the one with its number, if it carries the same.
+    /// The sending of the copy that arrives: the one with the same number, if it carries the same payload.
     fn sending(&self, process: usize, line: &'a Line) -> Option<&Sent<'a>> {
         let Said::Receive {
             from,
@@ -189,7 +188,7 @@ impl<'a> Merger<'a> {
                 let known = known.map(|sent| (sent.message, sent.label));
                 let (message, label) = match known {
                     Some((message, label)) => (message, self.label(label)?),
-                    // Sent before what is remembered.
+                    // The copy was sent before the first remembered record.
                     None => (0, ""),
                 };
                 Kind::Receive {
@@ -217,7 +216,7 @@ impl<'a> Merger<'a> {
         Ok(observation)
     }
 
-    /// A label that lives as long as the program, which draws one picture and ends.
+    /// A copy of the label that is never freed: the program draws one picture and ends.
     fn label(&mut self, label: &str) -> Result<&'static str> {
         if let Some(known) = self.labels.get(label) {
             return Ok(known);

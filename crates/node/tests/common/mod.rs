@@ -18,7 +18,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// What a loaded machine may need for anything at all.
+/// How long anything may take on a loaded machine.
 pub const TIMEOUT: Duration = Duration::from_mins(1);
 
 pub fn quorate() -> Command {
@@ -32,7 +32,7 @@ fn without_variables(mut command: Command) -> Command {
     command
 }
 
-/// Waits until `condition` gives something.
+/// Waits until `condition` returns `Some`.
 pub fn wait_for<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
     let until = Instant::now() + TIMEOUT;
     loop {
@@ -44,15 +44,15 @@ pub fn wait_for<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
     }
 }
 
-/// Held while addresses are looked at, and while a program is started.
+/// Held while free addresses are searched, and while a program is started.
 static LOOKING: Mutex<()> = Mutex::new(());
 
 fn looking() -> MutexGuard<'static, ()> {
     LOOKING.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Programs that are started while nobody looks for free addresses: until it runs, a child has open whatever this process
-/// has, so that an address that was only looked at would stay in use for a while.
+/// Starts programs while no other thread searches for free addresses. Until its program runs, a child has
+/// open whatever this process has, so that an address that was only tried would stay in use for a while.
 pub trait Apart {
     /// As [`Command::spawn`].
     fn begin(&mut self) -> io::Result<Child>;
@@ -94,7 +94,7 @@ pub fn free_addresses(count: usize) -> Vec<SocketAddr> {
 pub struct Node {
     child: Child,
     arguments: Vec<String>,
-    /// What a shell does before it becomes the replica.
+    /// The commands of a shell that then becomes the replica.
     before: String,
     log: PathBuf,
     pub client: SocketAddr,
@@ -116,7 +116,7 @@ impl Node {
         Self::start_under("", arguments, client, admin)
     }
 
-    /// The same, behind what a shell does before it becomes the replica.
+    /// The same, after the commands `before` of a shell that then becomes the replica.
     fn start_under(
         before: &str,
         arguments: Vec<String>,
@@ -168,7 +168,7 @@ impl Node {
         self.child.wait().unwrap();
     }
 
-    /// The same again, without its memory.
+    /// Starts the same replica again, without its memory.
     pub fn start_again(&mut self) {
         *self = Node::start_under(
             &self.before,
@@ -203,7 +203,7 @@ impl Node {
         ask(self.client, request)
     }
 
-    /// The status code and the body of an HTTP request.
+    /// Sends an HTTP request; returns the status code and the body.
     pub fn http(&self, method: &str, path: &str, body: &str) -> (u16, String) {
         http(self.admin, method, path, body).unwrap()
     }
@@ -217,17 +217,17 @@ impl Node {
     }
 }
 
-/// Five, or any number of replicas that know each other. Not waited for.
+/// Starts `n` replicas that know each other, without waiting for them.
 pub fn cluster(n: usize, extra: &[&str]) -> Vec<Node> {
     starting(n, extra).collect()
 }
 
-/// The same, each of which starts when it is taken.
+/// The same replicas, each started when the iterator returns it.
 pub fn starting(n: usize, extra: &[&str]) -> impl Iterator<Item = Node> {
     starting_under("", n, extra)
 }
 
-/// The same, each behind what a shell does before.
+/// The same replicas, each after the commands `before` of a shell.
 pub fn cluster_under(before: &str, n: usize, extra: &[&str]) -> Vec<Node> {
     let mut nodes: Vec<_> = starting_under(before, n, extra).collect();
     wait_until_ready(&mut nodes);
@@ -253,7 +253,7 @@ fn starting_under(before: &str, n: usize, extra: &[&str]) -> impl Iterator<Item 
     (1..=n).map(start)
 }
 
-/// Replicas, all of them ready to serve.
+/// Starts `n` replicas, and waits until all are ready to serve.
 pub fn ready_cluster(n: usize, extra: &[&str]) -> Vec<Node> {
     let mut nodes = cluster(n, extra);
     wait_until_ready(&mut nodes);
@@ -270,7 +270,7 @@ fn wait_until_ready(nodes: &mut [Node]) {
     });
 }
 
-/// One request to a RESP server, as a line, and its reply: the line, or the string itself.
+/// Sends one request, as a line, to a RESP server; returns its reply: the line, or the string itself.
 pub fn ask(server: SocketAddr, request: &str) -> String {
     let mut stream = wait_for("a connection", || TcpStream::connect(server).ok());
     stream.set_read_timeout(Some(TIMEOUT)).unwrap();

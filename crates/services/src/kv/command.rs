@@ -1,32 +1,32 @@
-//! Commands, and how a batch of them becomes the payload of one message.
+//! Commands, and their encoding as the payload of one message.
 use bytes::{BufMut, Bytes, BytesMut};
 use quorate_core::wire::{Undecodable, put_number, take_number};
 
-/// The longest command, and the longest value: keys, values and overhead of one command together.
+/// The most bytes of one command, its keys, values and overhead together; and so of a value.
 pub const MAXIMUM_BYTES: usize = 8 * 1024 * 1024;
 
 /// The most keys and values that one command names.
 pub const MAXIMUM_ARGUMENTS: usize = 64 * 1024;
 
-/// The version of the form and the meaning of commands. All replicas must have the same: one that does not
-/// know a command skips its whole batch, and so would differ from one that does.
+/// The version of the encoding and meaning of commands. All replicas must have the same version: one that
+/// does not know a command skips its whole batch, and so would differ from one that does.
 pub const VERSION: u64 = 2;
 
-/// Whether a key's value is set, as the key is there or not.
+/// The condition under which a key's value is set.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum When {
     /// In any case.
     Always,
-    /// If the key is not there.
+    /// Only if the key is not there.
     Absent,
-    /// If the key is there.
+    /// Only if the key is there.
     Present,
 }
 
-/// What is answered when a key's value was to be set.
+/// The reply to a command that sets a key's value.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Told {
-    /// That it was set; nil, if it was not.
+    /// Done if the value was set; nil if it was not.
     Done,
     /// The value before, whether it was set or not.
     Before,
@@ -81,7 +81,7 @@ pub enum Command {
     Set(Bytes, Bytes),
     /// Removes keys; counts those that were there.
     Del(Vec<Bytes>),
-    /// Counts those keys that are there, one named twice twice.
+    /// Counts those keys that are there; a key that is named twice counts twice.
     Exists(Vec<Bytes>),
     /// Adds to the integer that a value spells; an absent key counts as 0.
     IncrBy(Bytes, i64),
@@ -97,19 +97,19 @@ pub enum Command {
     DbSize,
     /// Removes every key.
     FlushAll,
-    /// Sets a key's value under a condition, or tells more of it than [`Set`](Self::Set).
+    /// Sets a key's value under a condition, or with another reply than [`Set`](Self::Set).
     SetWhen {
         key: Bytes,
-        /// Its new value.
+        /// The key's new value.
         value: Bytes,
         /// The condition.
         when: When,
         /// The answer.
         told: Told,
     },
-    /// Removes a key; its value.
+    /// Removes a key; replies its value.
     GetDel(Bytes),
-    /// Sets several keys at once, if none of them is there; counts 1 or 0.
+    /// Sets several keys at once, if none of them is there; replies 1 or 0.
     MSetNx(Vec<(Bytes, Bytes)>),
 }
 
@@ -134,7 +134,7 @@ impl Command {
         }
     }
 
-    /// Appends the encoding: a code, how many arguments, and each behind its length.
+    /// Appends the encoding: a code, the number of arguments, and each argument after its length.
     pub fn encode(&self, out: &mut BytesMut) {
         match self {
             Command::Get(key) => put(out, 0, 1, [key]),
@@ -165,7 +165,7 @@ impl Command {
         }
     }
 
-    /// Takes a message's payload apart. Keys and values share its buffer.
+    /// Unpacks a message's payload. Keys and values share its buffer.
     ///
     /// # Errors
     /// When the payload is anything but a sequence of commands.

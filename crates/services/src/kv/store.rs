@@ -4,10 +4,10 @@ use crate::ordered::{Ordered, Pairs};
 use bytes::{Bytes, BytesMut};
 use quorate_core::wire::Undecodable;
 
-/// The longest reply to one command: a client that names a large value many times gets an error.
+/// The most bytes of the reply to one command: a client that names a large value many times gets an error.
 const MAXIMUM_REPLY: usize = 8 * MAXIMUM_BYTES;
 
-/// What a command answers.
+/// The reply to a command.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Reply {
     /// Done.
@@ -28,8 +28,8 @@ const OVERFLOW: Reply = Reply::Error("ERR increment or decrement would overflow"
 const TOO_LONG: Reply = Reply::Error("ERR string exceeds maximum allowed size");
 const REPLY_TOO_LONG: Reply = Reply::Error("ERR reply exceeds maximum allowed size");
 
-/// The key-value pairs. Keys and values are copied in, so that they do not hold on to the
-/// buffers in which they arrived; replies share the values.
+/// The key-value pairs. Keys and values are copied, so that they do not keep alive the buffers in which they
+/// arrived; replies share the values.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Store {
     pairs: Ordered,
@@ -78,7 +78,7 @@ impl Store {
         }
     }
 
-    /// How many keys there are.
+    /// The number of keys.
     pub fn len(&self) -> usize {
         self.pairs.len()
     }
@@ -93,7 +93,7 @@ impl Store {
         self.pairs.pairs()
     }
 
-    /// Puts the next pair into a store that is made again from its [pairs](Self::pairs).
+    /// Adds the next pair to a store that is restored from its [pairs](Self::pairs).
     pub(crate) fn restore(&mut self, key: &[u8], value: &[u8]) -> Result<(), Undecodable> {
         if self.pairs.last_key().is_some_and(|last| last >= key) {
             return Err(Undecodable);
@@ -174,7 +174,7 @@ impl Store {
             return TOO_LONG;
         }
         if let Some(old) = self.pairs.get_mut(key) {
-            // In place unless a reply or a view still shares the old value.
+            // The value is changed in place unless a reply or a view still shares the old one.
             let mut grown = match std::mem::take(old).try_into_mut() {
                 Ok(grown) => grown,
                 Err(shared) => BytesMut::from(&shared[..]),
@@ -192,8 +192,8 @@ fn integer(count: usize) -> Reply {
     Reply::Integer(i64::try_from(count).unwrap_or(i64::MAX))
 }
 
-/// The integer that `text` spells in its one canonical way: no plus, no spaces, no leading zeros, and
-/// no minus before zero. So it is for Redis, in commands and in values alike.
+/// The integer that `text` spells in canonical form: no plus, no spaces, no leading zeros, and no minus
+/// before zero. Redis requires this form both in commands and in values.
 pub fn parse_integer(text: &[u8]) -> Option<i64> {
     let number: i64 = std::str::from_utf8(text).ok()?.parse().ok()?;
     (number.to_string().as_bytes() == text).then_some(number)

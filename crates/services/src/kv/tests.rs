@@ -96,7 +96,7 @@ fn conditions_and_values_before_are_those_of_redis() {
     assert_eq!(store.apply(&Command::Get(bytes("l"))), value("2"));
 }
 
-/// What a version-1 replica wrote is read as it was meant: new commands have new codes.
+/// Payloads of a version-1 replica still mean the same: new commands have new codes.
 #[test]
 fn the_codes_of_commands_stay() {
     let mut out = BytesMut::new();
@@ -212,7 +212,7 @@ fn any_bytes() -> impl Strategy<Value = Bytes> {
     prop::collection::vec(any::<u8>(), 0..12).prop_map(Bytes::from)
 }
 
-/// Few keys, so that commands meet.
+/// One of few keys, so that commands often use the same key.
 fn any_key() -> impl Strategy<Value = Bytes> {
     (0..4_u8).prop_map(|key| Bytes::from(vec![key]))
 }
@@ -264,7 +264,7 @@ fn any_told() -> impl Strategy<Value = Told> {
 
 type Model = BTreeMap<Bytes, Bytes>;
 
-/// What the commands mean, said again in the plainest way.
+/// A model of the commands, implemented in the plainest way.
 fn model_apply(model: &mut Model, command: &Command) -> Reply {
     let count = |number: usize| Reply::Integer(i64::try_from(number).unwrap());
     match command.clone() {

@@ -1,4 +1,4 @@
-//! What a state consists of, one after the other, as bytes.
+//! The parts of a state, and their encoding as bytes.
 //!
 //! A state is a head, then decisions, then pairs of the store, each kind in the order of its keys, then an
 //! end. So equal states are equal bytes.
@@ -8,16 +8,16 @@ use quorate_core::{
     wire::{MAXIMUM_VALUE, put_number, take_number},
 };
 
-/// The version of the form.
+/// The version of the encoding.
 const VERSION: u64 = 3;
 
-/// The most bytes of a number.
+/// The most bytes that a number takes.
 const NUMBER: usize = 10;
 
 /// A part of a state.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Item<'a> {
-    /// The numbers of which there is one each.
+    /// The numbers that a state has once each.
     Head(Head),
     Decision {
         instance: u64,
@@ -28,11 +28,11 @@ pub(super) enum Item<'a> {
         key: &'a [u8],
         value: &'a [u8],
     },
-    /// There were so many parts before, and there are no more.
+    /// The end of the state, with the number of parts before it.
     End(u64),
 }
 
-/// The numbers of which there is one each.
+/// The numbers that a state has once each.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Head {
     pub delivered: u64,
@@ -42,17 +42,17 @@ pub(super) struct Head {
     pub forgotten: u64,
 }
 
-/// Why no part could be taken off the front of some bytes.
+/// Why no part could be decoded from the front of some bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Lacks {
-    /// They end within it.
+    /// The bytes end within a part.
     More,
-    /// They are none, whatever follows.
+    /// The bytes are not a part, whatever follows.
     Sense,
 }
 
 impl<'a> Item<'a> {
-    /// Which kind comes before which.
+    /// The number of the part's kind. Kinds come in ascending order.
     pub fn kind(&self) -> u64 {
         match self {
             Item::Head(_) => 0,
@@ -91,7 +91,7 @@ impl<'a> Item<'a> {
         }
     }
 
-    /// Takes a part off the front of `bytes`, which otherwise stay as they are.
+    /// Decodes a part from the front of `bytes` and removes it. After an error, `bytes` is unchanged.
     pub fn take(bytes: &mut &'a [u8]) -> Result<Self, Lacks> {
         let mut rest = *bytes;
         let item = match number(&mut rest)? {
@@ -127,7 +127,7 @@ fn head(bytes: &mut &[u8]) -> Result<Head, Lacks> {
     })
 }
 
-/// What somebody has counted.
+/// Decodes a count. A number above [`LAST_NUMBER`] is an error.
 fn count(bytes: &mut &[u8]) -> Result<u64, Lacks> {
     match number(bytes)? {
         count if count <= LAST_NUMBER => Ok(count),
@@ -143,13 +143,14 @@ fn number(bytes: &mut &[u8]) -> Result<u64, Lacks> {
     })
 }
 
-/// Appends bytes behind their length.
+/// Appends the length of these bytes, then the bytes.
 fn put(bytes: &[u8], out: &mut BytesMut) {
     put_number(bytes.len() as u64, out);
     out.extend_from_slice(bytes);
 }
 
-/// Takes off the front what [`put`] appended. What no message could carry is not waited for.
+/// Decodes what [`put`] appended and removes it from the front. A length that no message could carry is an
+/// error at once.
 fn take<'a>(bytes: &mut &'a [u8]) -> Result<&'a [u8], Lacks> {
     let length = usize::try_from(number(bytes)?).map_err(|_| Lacks::Sense)?;
     if length > MAXIMUM_VALUE {

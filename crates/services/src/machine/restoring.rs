@@ -1,4 +1,4 @@
-//! A state that is made again from its chunks.
+//! Restores a state from its chunks.
 use super::{
     Machine,
     item::{Item, Lacks},
@@ -7,18 +7,18 @@ use crate::{kv::Service, log::Log, once::Decisions};
 use bytes::{Buf, BytesMut};
 use quorate_core::wire::Undecodable;
 
-/// A machine that grows, chunk by chunk, of what a [`View`](super::View) of another one gave.
+/// A machine that is restored, chunk by chunk, from what a [`View`](super::View) of another machine gave.
 ///
-/// Beside the machine it holds no more than one part of the state that is not whole yet, and one chunk. The
-/// chunks may come from anybody: what they claim to be followed by is not allocated before it comes.
+/// Beside the machine it holds no more than one incomplete part of the state, and one chunk. The chunks need
+/// not be trusted: memory for bytes that they announce is allocated only when these come.
 #[derive(Debug, Default)]
 pub struct Restoring {
     machine: Machine,
-    /// The beginning of a part.
+    /// The bytes of a part that is not complete yet.
     begun: BytesMut,
-    /// How many parts are in.
+    /// How many parts have been restored.
     taken: u64,
-    /// Of which kind the last one was.
+    /// The kind of the last part.
     kind: u64,
     ended: bool,
 }
@@ -27,7 +27,7 @@ impl Restoring {
     /// Takes the next chunk. Chunks may be cut anywhere.
     ///
     /// # Errors
-    /// When what came so far is not the beginning of any state: then nothing will become of it.
+    /// When the chunks so far are not the beginning of any state. Then no later chunk can complete it.
     pub fn push(&mut self, chunk: &[u8]) -> Result<(), Undecodable> {
         if self.begun.is_empty() {
             let rest = self.take_all(chunk)?;
@@ -38,7 +38,8 @@ impl Restoring {
         begun.extend_from_slice(chunk);
         let rest = self.take_all(&begun)?.len();
         begun.advance(begun.len() - rest);
-        // What waits is the beginning of one part: what came before it is not held on to.
+        // Only the beginning of one part is kept, in a buffer of its own, so that the bytes before it are
+        // freed.
         self.begun = if rest < begun.capacity() / 2 {
             BytesMut::from(&begun[..])
         } else {
@@ -47,10 +48,10 @@ impl Restoring {
         Ok(())
     }
 
-    /// The machine, when all chunks are in.
+    /// Returns the machine when all chunks have come.
     ///
     /// # Errors
-    /// When something is missing.
+    /// When chunks are missing.
     pub fn finish(self) -> Result<Machine, Undecodable> {
         if self.ended && self.begun.is_empty() {
             Ok(self.machine)
@@ -59,13 +60,13 @@ impl Restoring {
         }
     }
 
-    /// How many bytes it holds on to beside the machine.
+    /// How many bytes are held beside the machine.
     #[cfg(test)]
     pub(super) fn waiting(&self) -> usize {
         self.begun.capacity()
     }
 
-    /// Takes all parts that are whole, and gives what is left.
+    /// Restores all complete parts, and returns the bytes that are left.
     fn take_all<'a>(&mut self, mut bytes: &'a [u8]) -> Result<&'a [u8], Undecodable> {
         while !bytes.is_empty() {
             match Item::take(&mut bytes) {

@@ -40,7 +40,7 @@ fn an_undecodable_payload_is_logged_counted_and_changes_nothing() {
     assert!(machine.kv().store().is_empty() && machine.decisions().is_empty());
 }
 
-/// A machine that has seen something of everything.
+/// A machine that has some of everything in its state.
 fn busy() -> Machine {
     let mut machine = Machine::default();
     machine.deliver(p1(), set("k", "v"), false);
@@ -49,7 +49,7 @@ fn busy() -> Machine {
     machine
 }
 
-/// All of a state, in its chunks.
+/// All chunks of a state.
 fn chunks(machine: &Machine) -> Vec<Bytes> {
     let mut view = machine.view();
     let chunks = std::iter::from_fn(|| view.next_chunk()).collect();
@@ -133,7 +133,7 @@ fn what_claims_to_be_long_is_not_made_room_for() {
     let mut restoring = Restoring::default();
     let head = whole(&Machine::default());
     restoring.push(&head[..head.len() - 2]).unwrap();
-    // A key of 16 MiB, of which nothing comes; then a value of more than any message holds.
+    // A key that claims 16 MiB, of which nothing comes; then a value that is longer than any message.
     restoring.push(b"\x02\x80\x80\x80\x08").unwrap();
     assert!(restoring.waiting() < 100);
     restoring.push(&[0; 1000]).unwrap();
@@ -155,7 +155,7 @@ fn what_is_no_state_is_an_error() {
     assert!(restored([newer]).is_err());
 }
 
-/// The bytes of these parts, behind the head of an empty state.
+/// The bytes of these parts, after the head of an empty state.
 fn state_of(items: &[Item<'_>]) -> BytesMut {
     let mut out = BytesMut::from(&whole(&Machine::default())[..7]);
     for item in items {
@@ -182,7 +182,7 @@ fn parts_come_once_and_in_their_order() {
         twice[place + 1] = twice[place];
         assert!(restored([state_of(&twice)]).is_err(), "{place}");
     }
-    // A part is missing, or there is one more head.
+    // One part is missing, or there is a second head.
     let mut short = BytesMut::from(&state_of(&good)[..]);
     short.truncate(short.len() - 1);
     short.extend_from_slice(&[3]);
@@ -252,7 +252,7 @@ proptest! {
         }
         let restored = restoring.finish().unwrap();
         prop_assert_eq!(&restored, &then);
-        // What was restored gives what it was given: states are compared by their chunks.
+        // A restored machine gives the same chunks as the original: states are compared by their chunks.
         prop_assert_eq!(whole(&restored), seen);
     }
 

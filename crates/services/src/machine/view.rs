@@ -6,20 +6,20 @@ use super::{
 use crate::ordered::Pairs;
 use bytes::{Bytes, BytesMut};
 
-/// How long a chunk is; the last one is shorter.
+/// The length of a chunk, in bytes; the last one is shorter.
 pub const CHUNK: usize = 256 * 1024;
 
 /// A machine's state as it was when the view was taken, to be read once, in chunks.
 ///
-/// It shares with the machine what has not changed since, and keeps of what has changed what was there
-/// before. Beside that it holds a chunk and the longest of its values.
+/// The view shares with the machine all that has not changed since, and keeps the old version of what has.
+/// Beside that it holds one chunk and the longest of the values.
 pub struct View {
     head: Option<Head>,
     decisions: Box<dyn Iterator<Item = (u64, Bytes)> + Send>,
     pairs: Pairs,
-    /// How many parts were written; `None` after the end.
+    /// How many parts have been encoded; `None` after the end.
     written: Option<u64>,
-    /// What is written and not yet read.
+    /// The bytes that are encoded and not yet read.
     waiting: BytesMut,
 }
 
@@ -52,13 +52,13 @@ impl View {
         Some(self.waiting.split_to(length).freeze())
     }
 
-    /// Writes the next part. Says whether there was one.
+    /// Encodes the next part. Returns whether there was one.
     fn write(&mut self) -> bool {
         let Some(written) = &mut self.written else {
             return false;
         };
         let out = &mut self.waiting;
-        // Room for a whole chunk at once, so that it is not moved while it grows.
+        // The room for a whole chunk is reserved at once, so that the bytes are not moved while they grow.
         if out.is_empty() {
             out.reserve(CHUNK + CHUNK / 4);
         }

@@ -92,7 +92,8 @@ fn what_is_restored_knows_what_was_forgotten() {
 #[test]
 fn what_no_decisions_are_is_not_restored() {
     let long = Bytes::from(vec![0; MAXIMUM_VALUE + 1]);
-    // Forgotten already, twice, out of order, too long.
+    // These are refused: an instance that is forgotten, a duplicate, one out of order, and a value that is
+    // too long.
     assert!(restored(3, &[(3, value("c"))]).is_err());
     assert!(restored(0, &[(5, value("e")), (5, value("e"))]).is_err());
     assert!(restored(0, &[(5, value("e")), (4, value("d"))]).is_err());

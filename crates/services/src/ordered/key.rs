@@ -1,10 +1,11 @@
-//! A key as a tree keeps it.
+//! Keys, as the tree stores them.
 use std::{fmt, ops::Deref, sync::Arc};
 
-/// So many bytes stand in the node itself: the key takes 24 bytes, like a vector without its contents.
+/// The longest key, in bytes, that is stored in the node itself: then a key takes 24 bytes, like a vector
+/// without its contents.
 const SHORT: usize = 22;
 
-/// A key. A short one stands where it is compared; a clone of a long one shares its bytes.
+/// A key. A short one is stored in the node, where it is compared; a clone of a long one shares its bytes.
 #[derive(Clone)]
 pub(crate) enum Key {
     Short { length: u8, bytes: [u8; SHORT] },

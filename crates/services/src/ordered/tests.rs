@@ -20,8 +20,8 @@ fn contents(map: &Ordered) -> Model {
     pairs.collect()
 }
 
-/// What holds of every tree: depths are equal, nodes are neither too wide nor empty, keys stand within
-/// their bounds, and the count is right. Gives its depth.
+/// Checks the invariants of a tree: depths are equal, nodes are neither too wide nor empty, keys stand within
+/// their bounds, and the count is right. Returns the depth.
 fn check(map: &Ordered) -> usize {
     let keys: Vec<Key> = map.pairs().map(|(key, _)| key).collect();
     assert_eq!(keys.len(), map.len());
@@ -53,7 +53,7 @@ fn check_node(node: &Node, from: Option<&Key>, to: Option<&Key>, root: bool) -> 
     }
 }
 
-/// How many nodes of a map another one does not share, of how many.
+/// How many nodes of a map another map does not share, and how many nodes it has.
 fn own_nodes(of: &Node, other: &Ordered) -> usize {
     fn all(node: &Node, found: &mut Vec<*const Node>) {
         found.push(node);
@@ -128,11 +128,11 @@ fn a_change_copies_one_path_of_what_a_clone_shares() {
     map.insert(&key(77), value(1));
     map.insert(&key(78), value(1));
     assert_eq!(own_nodes(&map.root, &before), depth);
-    // What is not there is not removed by copying.
+    // Removing a key that is not in the map copies nothing.
     let again = map.clone();
     assert!(map.remove(&[9; 5]).is_none() && map.get_mut(&[9; 5]).is_none());
     assert_eq!(own_nodes(&map.root, &again), 0);
-    // Who shares nothing copies nothing.
+    // A map that shares no nodes copies none.
     drop((before, again));
     let root = Arc::as_ptr(&map.root);
     map.insert(&key(79), value(1));
@@ -144,7 +144,7 @@ enum Step {
     Set(u16, u16),
     Remove(u16),
     Change(u16, u16),
-    /// Takes a clone, of which there are at most three.
+    /// Clones the map; at most three clones are kept.
     Clone,
     Clear,
 }

@@ -1,4 +1,4 @@
-//! Clients that write and read registers, and remember what they were told.
+//! Clients that write and read registers, and record the replies.
 use super::super::meter::value;
 use crate::demo::client::Client;
 use anyhow::{Result, bail};
@@ -16,31 +16,33 @@ use tokio::time::{sleep, timeout};
 /// How long a reply may take before the client turns to another replica.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long the clients stay with the same registers: then what was left open holds up no search any more.
+/// How long the clients use the same registers. After that, operations left open do not slow the search of
+/// the check any more.
 const ROUND: Duration = Duration::from_secs(10);
 
-/// After so many rounds what registers hold is removed. Longer than any operation takes.
+/// The number of rounds after which the values of registers are removed. That is longer than any operation
+/// takes.
 const KEPT: u64 = 4;
 
 /// How many registers there are at a time.
 const REGISTERS: u64 = 6;
 
-/// How long a client thinks before its next operation, at most.
+/// The longest pause of a client before its next operation.
 const THINKING_MS: u64 = 20;
 
-/// A value by its length and a digest of it.
+/// A value, as its length and its digest.
 pub type Seen = (usize, u64);
 
-/// What the clients were told.
+/// The replies that the clients have got.
 #[derive(Default)]
 pub struct Told {
     /// All operations that may have been executed.
     pub operations: History<String, Seen>,
-    /// How many have an outcome.
+    /// How many operations have an outcome.
     pub done: u64,
-    /// How many have none.
+    /// How many operations have no known outcome.
     pub unknown: u64,
-    /// How many were refused: they were not executed.
+    /// How many operations were refused, and so not executed.
     pub refused: u64,
 }
 
@@ -51,13 +53,14 @@ pub struct Clients {
     servers: Vec<SocketAddr>,
     begun: Instant,
     stopped: Cell<bool>,
-    /// How many connections there were: operations of one are one process's.
+    /// How many connections there were. The operations of one connection are those of one process of the
+    /// history.
     connections: Cell<u64>,
     written: Cell<u64>,
     told: RefCell<Told>,
 }
 
-/// What came of a request.
+/// How a request ended.
 enum RequestResult {
     Done(Option<Seen>),
     Refused,
@@ -65,7 +68,7 @@ enum RequestResult {
 }
 
 impl Clients {
-    /// Clients that write values up to such a length.
+    /// Clients that write values of at most `longest` bytes.
     pub fn new(seed: u64, longest: usize, servers: Vec<SocketAddr>) -> Self {
         Clients {
             seed,
@@ -84,12 +87,12 @@ impl Clients {
         self.stopped.set(true);
     }
 
-    /// What they were told until now.
+    /// The replies until now.
     pub fn history(&self) -> Told {
         self.told.take()
     }
 
-    /// One client: goes through one replica until it fails, then through the next.
+    /// Runs one client, which uses one replica until that fails, then the next.
     pub async fn run(&self, client: usize) {
         let mut chance = Random::seed_from_u64(self.seed ^ ((client as u64 + 1) << 32));
         let mut server = client;
@@ -123,8 +126,8 @@ impl Clients {
         self.begun.elapsed().as_nanos() as u64
     }
 
-    /// Removes what old registers hold, so that the store stays as large as it is. Says whether the
-    /// connection is good.
+    /// Removes the values of old registers, so that the store does not grow. Returns whether the connection
+    /// still works.
     async fn remove_old(&self, connection: &mut Client, removed: &mut u64) -> bool {
         while *removed + KEPT < self.round() {
             let mut words = vec!["DEL".to_owned()];
@@ -141,7 +144,7 @@ impl Clients {
         true
     }
 
-    /// One operation. Says whether the connection is good.
+    /// Does one operation. Returns whether the connection still works.
     async fn operate(&self, connection: &mut Client, process: u64, chance: &mut Random) -> bool {
         let register = name(self.round(), chance.random_range(0..REGISTERS));
         let written = chance.random_bool(0.5).then(|| self.any_value(chance));

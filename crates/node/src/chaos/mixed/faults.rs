@@ -1,4 +1,4 @@
-//! The disturbances of channels that hold at the same time.
+//! The disturbances of channels, several of which may hold at the same time.
 use super::super::{group::Group, schedule::Disturbance};
 use anyhow::{Result, bail};
 use serde_json::{Value, json};
@@ -10,13 +10,13 @@ use std::{
 };
 use tokio::time::sleep;
 
-/// How long a replica may take to obey: longer than it stands still.
+/// How long a replica may take to accept a fault: longer than any pause.
 const OBEY: Duration = Duration::from_mins(3);
 
-/// By channel, the disturbances that hold, by the step that brought each; the last one counts.
+/// For each channel the disturbances that hold, by the step that began each. The one of the last step counts.
 type Held = BTreeMap<(usize, usize), BTreeMap<usize, Disturbance>>;
 
-/// What holds of which channel.
+/// Sets and removes the disturbances of channels.
 pub struct Faults {
     group: Rc<Group>,
     held: RefCell<Held>,
@@ -31,7 +31,7 @@ impl Faults {
         }
     }
 
-    /// From now on this holds, too.
+    /// Begins a disturbance of channels.
     pub async fn begin(
         &self,
         step: usize,
@@ -45,7 +45,7 @@ impl Faults {
         self.set(channels).await
     }
 
-    /// From now on it does not hold.
+    /// Ends the disturbance of a step.
     pub async fn end(&self, step: usize, channels: &[(usize, usize)]) -> Result<()> {
         for channel in channels {
             if let Some(held) = self.held.borrow_mut().get_mut(channel) {
@@ -55,7 +55,8 @@ impl Faults {
         self.set(channels).await
     }
 
-    /// A replica was started again, and knows of no disturbance.
+    /// Sets the disturbances of a replica's outgoing channels again after it was started again: it has
+    /// forgotten them.
     pub async fn set_again(&self, rank: usize) -> Result<()> {
         let channels: Vec<(usize, usize)> = self.held.borrow().keys().copied().collect();
         let own: Vec<_> = channels
@@ -70,7 +71,8 @@ impl Faults {
         futures::future::try_join_all(orders).await.map(|_| ())
     }
 
-    /// Tells a replica what holds now, until it obeys. One that is down is told when it is back.
+    /// Tells a replica the present disturbance of a channel, until it has accepted it. A replica that is down
+    /// is told when it is back.
     async fn set_one(&self, (from, to): (usize, usize)) -> Result<()> {
         let begun = Instant::now();
         loop {

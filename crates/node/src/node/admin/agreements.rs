@@ -23,7 +23,7 @@ use serde_json::json;
 use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
-/// The longest that anybody may wait.
+/// The longest wait that a request may ask for.
 const LONGEST_WAIT: Duration = Duration::from_mins(10);
 
 /// `POST /propose`.
@@ -36,14 +36,14 @@ pub struct Proposal {
     timeout_ms: Option<u64>,
 }
 
-/// What agrees, apart from total order.
+/// The modules that agree, apart from total order.
 #[derive(Clone)]
 pub struct Agreements {
     /// The consensus; `None`: total order decides.
     pub consensus: Option<Agreed>,
     /// The atomic commit.
     pub commit: Voter,
-    /// Which ones these are.
+    /// The names of the algorithms behind them.
     pub stack: Stack,
 }
 
@@ -84,7 +84,7 @@ impl From<JsonRejection> for Failure {
     }
 }
 
-/// What the node says of a module that cannot do what it was asked.
+/// The answer when a module of the node fails.
 pub(super) fn failed(error: &Error, module: &str, done: &str) -> Failure {
     match error {
         Error::StartedAgain => Failure(
@@ -100,7 +100,7 @@ pub(super) fn failed(error: &Error, module: &str, done: &str) -> Failure {
     }
 }
 
-/// What the node says of an instance in which it cannot do what it was asked.
+/// The answer when a request to an instance fails.
 fn failed_in_instance(error: &ProposeError, module: &str, done: &str) -> Failure {
     match error {
         ProposeError::InstanceOver { .. } => Failure(StatusCode::GONE, error.to_string()),
@@ -131,7 +131,7 @@ pub async fn propose(
     }
 }
 
-/// Votes, and answers with what came of it.
+/// Votes, and answers with the outcome.
 pub async fn commit(
     State(admin): State<Admin>,
     ballot: Result<Json<Ballot>, JsonRejection>,
@@ -166,7 +166,7 @@ impl Admin {
         }
     }
 
-    /// The first proposal in the total order is decided.
+    /// Proposes in the total order, whose first proposal is decided.
     async fn propose_in_order(
         &self,
         instance: u64,
@@ -293,22 +293,23 @@ impl Admin {
     }
 }
 
-/// What was asked never began: too many instances are open, or the others have no room.
+/// The answer when a request never began, because too many instances are open or the peers have no room.
 fn no_room(wait: Duration, done: &str) -> Failure {
     Failure::unavailable(format!(
         "no room within {wait:?}: too many instances are undecided already; not {done}"
     ))
 }
 
-/// The deadline has passed.
+/// How a request stands when its deadline has passed.
 enum Late {
-    /// Nothing was asked of the module, and nothing will be.
+    /// The request was not made to the module, and will not be.
     NotBegun,
-    /// What was asked stands.
+    /// The request was made, and stands.
     Begun,
 }
 
-/// What comes of a request until the deadline; behind it, what is decided already, or whether it was made.
+/// Waits for a request until the deadline. After that it returns the decision if there already is one, or
+/// else whether the request was made.
 async fn in_time<D>(
     request: impl Future<Output = Result<D, ProposeError>>,
     deadline: Instant,
@@ -327,7 +328,7 @@ async fn in_time<D>(
     }
 }
 
-/// The decision of an instance, in which the value is proposed unless this process has proposed there already.
+/// Proposes the value in an instance, unless this process has proposed there already. Returns the decision.
 async fn decision<T>(
     proposer: &Proposer<T>,
     instance: u64,
@@ -347,7 +348,7 @@ where
     in_time(proposed, deadline, has_begun, proposer.decision(instance)).await
 }
 
-/// Instances count from 1.
+/// Refuses instance 0: instances are numbered from 1.
 fn counted(instance: u64) -> Result<u64, Failure> {
     if instance == 0 {
         let words = "`instance` is 0, but instances count from 1";

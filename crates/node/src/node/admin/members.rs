@@ -1,4 +1,4 @@
-//! Who holds the seats, and every change of it.
+//! Who holds each seat, and every change of that.
 use super::Admin;
 use axum::{
     Json,
@@ -25,10 +25,10 @@ pub struct Which {
     watch: bool,
 }
 
-/// `GET /views`: the present one. With `?watch=true` also each one that follows, a line of JSON each,
+/// `GET /views`: the present view. With `?watch=true` also each view that follows, one line of JSON each,
 /// until the client leaves.
 pub async fn views(State(admin): State<Admin>, Query(which): Query<Which>) -> Response {
-    // Watched before it is looked at: no change is missed in between.
+    // The subscription comes first, so that no change is missed before the view is read.
     let changes = admin.view.changes();
     let present = admin.view.present();
     if !which.watch {
@@ -39,10 +39,10 @@ pub async fn views(State(admin): State<Admin>, Query(which): Query<Which>) -> Re
     ([(CONTENT_TYPE, "application/x-ndjson")], body).into_response()
 }
 
-/// Somebody who watches.
+/// The state of a watching client's stream.
 enum Watch {
     Begins(Value, Receiver<Value>),
-    /// The last view he was told of, so that he is not told twice.
+    /// The last view that the client was told, so that it is not told twice.
     Goes(Value, Receiver<Value>),
 }
 

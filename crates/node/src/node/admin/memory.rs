@@ -24,14 +24,14 @@ use serde_json::{Value, json};
 use std::time::Duration;
 use tokio::time::{Instant, error::Elapsed, timeout_at};
 
-/// The longest value of a segment, and of the elements of a proposal together.
+/// The most bytes of a segment's value, and of all elements of one proposal together.
 const MAXIMUM: usize = 4096;
 
-/// The most bytes of all that is joined: each proposal carries all of it. What others join at the same time is
-/// not known here, and not counted.
+/// The most bytes of all joined elements: each proposal carries all of them. Elements that others join at the
+/// same time are not known here, and not counted.
 const MAXIMUM_JOINED: usize = 32 * 1024;
 
-/// What processes share.
+/// The shared memory of the replicas.
 #[derive(Clone)]
 pub struct Memory {
     pub registers: Registers,
@@ -61,7 +61,7 @@ pub struct Write {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ScanRequest {
-    /// What this process's segment is to be before.
+    /// The value to give to this process's segment before the scan.
     update: Option<String>,
     timeout_ms: Option<u64>,
 }
@@ -138,7 +138,7 @@ impl Admin {
             .operate(asked.register, action, "written", wait)
             .await?
         {
-            // Without the tag: those who share an operation do not share that.
+            // The tag is left out: callers that share an operation do not share the tag.
             Done::Written => Ok(json!({ "written": true })),
             Done::Read { .. } => Err(unexpected()),
         }
@@ -231,7 +231,7 @@ fn outcome<O>(
     returned.map_err(|error| failed_on_memory(&error, module, done))
 }
 
-/// What the node says of an operation that it cannot do.
+/// The answer when an operation on the shared memory fails.
 fn failed_on_memory(error: &MemoryError, module: &str, done: &str) -> Failure {
     match error {
         MemoryError::StoreFull { .. } => Failure::bad(format!("{error}; not {done}")),
@@ -256,7 +256,7 @@ fn check_length(length: usize) -> Result<(), Failure> {
     Ok(())
 }
 
-/// A module has answered something else than it was asked.
+/// The answer when a module has returned the result of another kind of operation.
 fn unexpected() -> Failure {
     let words = "the answer is to another question; outcome unknown";
     Failure(StatusCode::INTERNAL_SERVER_ERROR, words.into())

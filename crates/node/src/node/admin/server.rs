@@ -1,8 +1,8 @@
-//! The HTTP server: so many connections at a time, and none for long in the middle of something.
+//! The HTTP server. It bounds the number of connections, and how long each may stall.
 //!
-//! Who comes when the limit is reached waits in the listener's backlog. A connection ends when its next
-//! request has not come for [`IDLE`], whether it was begun or not, or when nothing of an answer is taken
-//! for so long. An answer may take its time, and one that goes on and on may.
+//! A connection that comes when the limit is reached waits in the listener's backlog. A connection ends when
+//! the head of its next request, or then the body, does not come within [`IDLE`], or when the client reads
+//! nothing of an answer for as long. An answer may take longer than that to begin, and may go on without end.
 use crate::node::listeners::{self, Listener};
 use axum::{
     Router,
@@ -32,7 +32,7 @@ use tokio::{
 };
 use tracing::debug;
 
-/// How long a connection may be idle, and a request, or the taking of an answer, may stand still.
+/// How long a connection may be idle, and how long a request or the reading of an answer may stall.
 const IDLE: Duration = Duration::from_secs(30);
 
 /// The longest body of a request.
@@ -68,7 +68,7 @@ where
     drop(permit);
 }
 
-/// Reads the body of a request before anything is done about it.
+/// Reads the whole body of a request before the request is handled.
 async fn whole(request: Request, next: Next) -> Response {
     let (head, body) = request.into_parts();
     match timeout(IDLE, to_bytes(body, MAXIMUM_BODY)).await {
@@ -84,15 +84,15 @@ async fn whole(request: Request, next: Next) -> Response {
     }
 }
 
-/// A stream whose writing fails when nothing of it is taken for long.
+/// A stream whose writes fail when the peer reads nothing for long.
 struct Stalling<S> {
     stream: S,
-    /// Runs while something waits to be taken.
+    /// The timer that runs while a write is pending.
     stalled: Option<Pin<Box<Sleep>>>,
 }
 
 impl<S: AsyncWrite + Unpin> Stalling<S> {
-    /// Gives up a writing that has been pending for long.
+    /// Fails a write that has been pending for too long.
     fn watch<T>(
         &mut self,
         cx: &mut Context<'_>,
@@ -146,7 +146,7 @@ mod tests {
         time::Instant,
     };
 
-    /// A connection of which the server is done when the semaphore has its permit again.
+    /// A connection to a server. The server has closed it when the semaphore has its permit again.
     fn connect(router: Router) -> (DuplexStream, Arc<Semaphore>) {
         let (client, server) = duplex(1024);
         let room = Arc::new(Semaphore::new(1));
@@ -156,7 +156,7 @@ mod tests {
         (client, room)
     }
 
-    /// How long it takes until the connection is given up.
+    /// Measures how long it takes until the server closes the connection.
     async fn given_up(room: &Semaphore) -> Duration {
         let begin = Instant::now();
         let _ = room.acquire().await.unwrap();
@@ -178,7 +178,7 @@ mod tests {
         let mut rest = String::new();
         client.read_to_string(&mut rest).await.unwrap();
 
-        // Behind a request, and within one.
+        // The server closes the connection both after a request and in the middle of one.
         let (mut client, room) = connect(router());
         client
             .write_all(b"GET /short HTTP/1.1\r\nHost: x\r\n\r\n")

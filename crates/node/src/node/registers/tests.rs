@@ -4,7 +4,7 @@ use quorate_abstractions::register::{self, Indication, RegisterResponse, Request
 use quorate_core::{Addr, ProcessId};
 use tokio::sync::{mpsc, watch};
 
-/// Registers of an admitted process, whose algorithm is the test.
+/// Registers of an admitted process; the test plays the algorithm below them.
 pub(crate) struct LowerLayer {
     pub(crate) registers: Registers,
     pub(crate) requests: mpsc::UnboundedReceiver<Request>,
@@ -13,7 +13,7 @@ pub(crate) struct LowerLayer {
     role: watch::Sender<Role>,
 }
 
-/// Names and values may be so long.
+/// The same, where a name and its value may have this many bytes.
 pub(crate) fn below(longest: usize) -> LowerLayer {
     let (view, role) = View::told(Duration::from_secs(2));
     role.send_replace(Role::Voter);
@@ -31,7 +31,7 @@ pub(crate) fn below(longest: usize) -> LowerLayer {
     }
 }
 
-/// Nobody counts what is returned.
+/// Does not count what is returned.
 fn held() -> Held {
     Held::uncounted()
 }
@@ -58,7 +58,7 @@ impl LowerLayer {
         place.await.unwrap()
     }
 
-    /// The next request: its number and what is asked.
+    /// The next request: its number and the operation.
     fn next(&mut self) -> (u64, register::Action) {
         let request = self.requests.try_recv().unwrap();
         (request.operation, request.action)
@@ -180,7 +180,7 @@ async fn the_oldest_operation_in_flight_tells_whether_quorums_answer() {
     assert_eq!(below.registers.oldest(), Some(Duration::from_secs(3)));
     below.returns("r", number, written(1));
     assert_eq!(below.registers.oldest(), Some(Duration::from_secs(2)));
-    // A probe waits like anybody, and counts.
+    // A probe waits like any other operation, and counts.
     below.registers.probe();
     assert_eq!(below.registers.progress().in_flight, 2);
 }

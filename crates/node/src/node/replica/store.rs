@@ -5,16 +5,16 @@ use quorate_runtime::node::{Chunk, Chunks, Machine, Unreadable, View};
 use quorate_services::machine::{self, Answer, Restoring};
 use std::{mem, thread};
 
-/// The machine.
+/// The machine, and the state transfer that replaces it.
 #[derive(Default)]
 pub struct Store {
     machine: machine::Machine,
-    /// What is being made of a state that comes.
+    /// The state that is being restored from chunks.
     restoring: Restoring,
 }
 
 impl Store {
-    /// What is replicated.
+    /// The machine that is replicated.
     pub fn machine(&self) -> &machine::Machine {
         &self.machine
     }
@@ -46,9 +46,9 @@ impl Machine for Store {
         Ok(())
     }
 
-    /// What it held before is freed without anybody waiting for it.
+    /// Frees the machine before this one on a thread of its own, so that nothing waits for it.
     fn take_over(&mut self, before: Self) {
-        // Without another thread it is freed here.
+        // If no thread can be started, the machine is freed here.
         let _ = thread::Builder::new().spawn(move || drop(before));
     }
 }

@@ -7,14 +7,14 @@ use quorate_services::kv::{Command, MAXIMUM_BYTES};
 use std::time::Duration;
 use tokio::{sync::watch, task::yield_now};
 
-/// A store of this process alone, which applies what the test lets through.
+/// A store of this process alone, which applies the parcels that the test lets through.
 pub(crate) struct Order {
     pub replica: Replica,
     pub role: watch::Sender<Role>,
     alone: Alone<Store>,
 }
 
-/// Nobody counts what is returned.
+/// Does not count what is returned.
 fn held() -> Held {
     Held::uncounted()
 }
@@ -31,14 +31,14 @@ fn p(rank: usize) -> Origin {
 }
 
 impl Order {
-    /// Of a voter. Must be made inside a runtime.
+    /// The store of a voter. It must be made inside a runtime.
     pub fn new(window: usize) -> Self {
         let order = Self::joining(window);
         order.role.send_replace(Role::Voter);
         order
     }
 
-    /// Of a process that has not been admitted yet.
+    /// The store of a process that has not been admitted yet.
     fn joining(window: usize) -> Self {
         let (view, role) = View::told(Duration::from_secs(2));
         let (store, alone) = Alone::bytes(p(1), Store::default(), window);
@@ -57,12 +57,12 @@ impl Order {
         self.alone.apply_next().await;
     }
 
-    /// Applies what another process has submitted.
+    /// Applies a message that another process has submitted.
     fn deliver(&mut self, payload: Bytes) {
         self.alone.apply_of(p(2), 1, &payload).unwrap();
     }
 
-    /// How many parcels are in flight, once all that can be are.
+    /// The number of parcels in flight, once all that can be submitted are.
     async fn in_flight(&self) -> usize {
         // Nothing here waits for anything but other tasks of this thread.
         for _ in 0..100 {
@@ -238,7 +238,7 @@ async fn proposals_are_answered_with_what_was_decided_between_commands() {
     assert_eq!(first.await.as_ref(), Ok(&decided));
     assert_eq!(second.await.as_ref(), Ok(&decided));
     assert_eq!(replies(after).await, vec![Reply::Integer(2)]);
-    // What is decided here already needs no message.
+    // An instance that is already decided here needs no message.
     let third = order.replica.propose(7, b"c", late()).await.unwrap();
     assert_eq!(third.await, Ok(decided));
     assert_eq!(order.in_flight().await, 0);

@@ -1,4 +1,4 @@
-//! Whether this process takes part, in the words of the replica.
+//! Whether this process takes part: its role.
 use tokio::{
     sync::watch,
     time::{Instant, timeout_at},
@@ -13,12 +13,12 @@ pub enum Role {
     Voter,
     /// It was started again, and waits for its seat and for the state of the others.
     Newcomer,
-    /// It may neither vote nor serve, which these words explain. Final.
+    /// It may neither vote nor serve, for this reason. Final.
     Excluded(String),
 }
 
 impl Role {
-    /// Whether it is known if this process takes part.
+    /// Whether it is decided if this process takes part.
     pub fn is_settled(&self) -> bool {
         match self {
             Role::Joining | Role::Newcomer => false,
@@ -36,7 +36,7 @@ impl Role {
         }
     }
 
-    /// What becomes of a process in this role that is told that it may not take part.
+    /// The role of a process after it was told that it may not take part; `None` if the role stays.
     pub fn exclude(&self, reason: &str) -> Option<Role> {
         let history = match self {
             Role::Joining => "restarted without its memory, or shares its id with another",
@@ -50,7 +50,7 @@ impl Role {
     }
 }
 
-/// Waits until a process of this role may take part. Otherwise why it may not.
+/// Waits until a process of this role may take part. The error says why it may not.
 pub async fn voter(role: &watch::Receiver<Role>, deadline: Instant) -> Result<(), String> {
     let mut role = role.clone();
     let _ = timeout_at(deadline, role.wait_for(Role::is_settled)).await;

@@ -9,12 +9,12 @@ pub fn five() -> Membership {
     Membership::of_size(5).unwrap()
 }
 
-/// What p1 knows that has not started.
+/// The status of a p1 that has not started.
 pub fn nothing() -> NodeStatus {
     NodeStatus::new(p(1), Incarnation(1), &[], 2)
 }
 
-/// What p1 of five knows that has just started, and stands alone.
+/// p1 of five, which has just started and is alone, and its status.
 async fn alone() -> (Node, NodeStatus) {
     let mut sockets: Vec<_> = (0..5)
         .map(|_| UdpSocket::bind("127.0.0.1:0").unwrap())
@@ -26,7 +26,7 @@ async fn alone() -> (Node, NodeStatus) {
     (node, now)
 }
 
-/// A view that is told by hand.
+/// A view whose events come from the test.
 struct Told {
     view: View,
     now: watch::Sender<NodeStatus>,
@@ -48,7 +48,7 @@ impl Told {
         self.now.send_modify(change);
     }
 
-    /// Something changes, by this event.
+    /// Changes the status, and tells the view by this event.
     fn tell(&self, event: NodeEvent, change: impl FnOnce(&mut NodeStatus)) {
         self.change(change);
         let now = self.now.borrow().clone();
@@ -269,7 +269,7 @@ async fn every_change_is_told_once_and_in_order() {
     told.tell(NodeEvent::Suspected { peer: p(2) }, |now| {
         now.suspected.insert(p(2));
     });
-    // It changes nothing that is presented.
+    // This event changes nothing that the view presents.
     told.tell(NodeEvent::Gap { peer: p(3) }, |_| {});
     elect(2);
     let newcomers = Vec::new();

@@ -1,4 +1,4 @@
-//! What keeps a process from serving that has waited for long, in words, as far as it knows.
+//! Says, as far as the process knows, what keeps it from serving when it has waited for long.
 use super::{Role, role_in};
 use quorate_core::ProcessId;
 use quorate_runtime::node::{NodeStatus, Peer, Way};
@@ -9,27 +9,27 @@ use std::{
 };
 use tokio::time::Instant;
 
-/// How long a process may wait before it is said what to look at.
+/// How long a process may wait before it says what to look at.
 const LONG: Duration = Duration::from_secs(10);
 
 /// What to do when the data is gone.
 const ANEW: &str = "stop all replicas, then start all again";
 
-/// What is progress for one who waits: another role, or more of a state.
+/// What counts as progress of a waiting process: another role, or more bytes of a state.
 type Progress = (&'static str, Option<u64>);
 
-/// Since when a process has got no further. Clones share it.
+/// Since when a process has made no progress. Clones share it.
 #[derive(Clone)]
 pub struct Waiting(Arc<Mutex<(Progress, Instant)>>);
 
 impl Waiting {
-    /// It begins to wait.
+    /// A process that begins to wait.
     pub fn new(now: &NodeStatus) -> Self {
         Waiting(Arc::new(Mutex::new((progress(now), Instant::now()))))
     }
 
-    /// What keeps this process from serving, if it has got no further for long, or knows that it never will.
-    /// To be asked now and then: what has changed between two questions counts from the second.
+    /// What keeps this process from serving, if it has made no progress for long, or knows that it never
+    /// will. Must be called from time to time: progress between two calls counts from the second.
     pub fn words(&self, now: &NodeStatus) -> Option<String> {
         let lasted = self.lasted(now);
         let is_long = lasted >= LONG;
@@ -65,13 +65,14 @@ fn list(processes: &[ProcessId]) -> String {
     names.join(" ")
 }
 
-/// The others that were started again, and have no seat.
+/// The peers that were started again, and have no seat.
 fn started_again(now: &NodeStatus) -> Vec<ProcessId> {
     let again = others(now).filter(|peer| matches!(peer.way, Way::Replaced { .. }));
     again.map(|peer| peer.process).collect()
 }
 
-/// Where so many have lost their memory that no majority has it. Who is cut off may know of old things.
+/// Says so if so many have lost their memory that no majority has it. A process that is cut off may know an
+/// old state of things only.
 fn memory(now: &NodeStatus, lost: &[ProcessId]) -> Option<String> {
     let n = now.peers.len();
     let kept = n.saturating_sub(lost.len());
@@ -84,7 +85,7 @@ fn memory(now: &NodeStatus, lost: &[ProcessId]) -> Option<String> {
     })
 }
 
-/// Nobody lets this process in.
+/// Explains why this process is not admitted.
 fn joining(now: &NodeStatus, seconds: u64) -> String {
     let refused = others(now).filter_map(|peer| match &peer.way {
         Way::Refused { reason } => Some((peer.process, reason)),
@@ -109,7 +110,7 @@ fn joining(now: &NodeStatus, seconds: u64) -> String {
     words
 }
 
-/// Nobody gives this process its seat, or the state.
+/// Explains why this process gets neither its seat nor the state.
 fn newcomer(now: &NodeStatus, seconds: u64) -> String {
     let mut words =
         format!("for {seconds} s nobody has given the state: a majority that has it must be up");

@@ -1,7 +1,7 @@
 use super::*;
 use crate::resp::request::{Request, interpret};
 
-/// What a client is answered to a request, as a line of words.
+/// The answer to a client's request, given as a line of words.
 fn ask(client: &mut Client, line: &str) -> Answer {
     let words = line.split(' ').map(|word| word.to_owned().into());
     match interpret(words.collect(), client) {

@@ -1,4 +1,4 @@
-//! What one client sends: read, cut into requests, and put where it is done.
+//! Reads what one client sends, splits it into requests, and submits these.
 use super::{Batch, PendingReply, Session, Source};
 use crate::{
     node::{
@@ -34,24 +34,24 @@ use tokio_util::sync::CancellationToken;
 /// The most requests of one batch.
 pub(super) const BATCH: usize = 1024;
 
-/// A batch is closed when its commands are this long.
+/// The length in bytes at which a batch of commands is closed.
 const BATCH_BYTES: usize = 64 * 1024;
 
-/// So much is read at a time at least.
+/// The room for one read, in bytes.
 const READ: usize = 16 * 1024;
 
-/// What every client may keep here of what it has sent, however much all of them keep together.
+/// How many bytes of its requests every client may keep here, however much all clients keep together.
 pub(super) const ALLOWANCE: usize = 64 * 1024;
 
-/// What is told to a client that sends more than that when all together keep too much.
+/// The error for a client that sends more than that when all together keep too much.
 pub(super) const TOO_MUCH: &str = "ERR the clients of this replica hold too much memory together \
                                    (`client_memory_mib`); not executed";
 
-/// How long, and how much, is read of what a client sends behind its last request.
+/// For how long, and how many bytes, the connection is read on after the last request.
 const LINGER: Duration = Duration::from_secs(5);
 const LINGER_BYTES: usize = 64 * 1024 * 1024;
 
-/// Why nothing more is read.
+/// Why the reader has ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum End {
     /// The client has closed its side, or the replica stops.
@@ -60,7 +60,7 @@ pub(super) enum End {
     Parted,
 }
 
-/// What has come.
+/// The result of one read.
 enum Came {
     Something,
     Nothing,
@@ -77,20 +77,20 @@ pub(super) struct Reader<'s, R, I> {
     buffer: BytesMut,
     scanner: Scanner,
     commands: BytesMut,
-    /// What is kept of what was read, beyond the allowance.
+    /// Counts the bytes that are kept of what was read, beyond the allowance.
     share: Share,
     activity: Arc<Activity>,
 }
 
-/// What is on its way to a client, and when something was last.
+/// How many batches are in flight for a client, and when the last one was.
 struct Activity {
     begin: Instant,
     batches: AtomicUsize,
-    /// In milliseconds from the beginning.
+    /// When the last batch was written, in milliseconds from the beginning.
     last: AtomicU64,
 }
 
-/// A batch, until its replies were written.
+/// Marks a batch as in flight until its replies have been written.
 pub(super) struct OnItsWay(Arc<Activity>);
 
 impl Activity {
@@ -107,7 +107,7 @@ impl Activity {
         OnItsWay(self.clone())
     }
 
-    /// How long nothing has been on its way; `None` if something is.
+    /// How long no batch has been in flight; `None` if one is.
     fn idle_for(&self) -> Option<Duration> {
         let last = Duration::from_millis(self.last.load(Relaxed));
         (self.batches.load(Relaxed) == 0).then(|| self.begin.elapsed().saturating_sub(last))
@@ -123,7 +123,7 @@ impl Drop for OnItsWay {
 }
 
 impl<'s, R: AsyncRead + Unpin, I: Fn() -> String> Reader<'s, R, I> {
-    /// Nothing was read yet.
+    /// A reader that has read nothing yet.
     pub fn new(
         read: R,
         client: Client,
@@ -145,7 +145,7 @@ impl<'s, R: AsyncRead + Unpin, I: Fn() -> String> Reader<'s, R, I> {
         }
     }
 
-    /// Reads until the client leaves, is told to, or the replica stops.
+    /// Reads until the client leaves, its connection must end, or the replica stops.
     pub async fn run(mut self, stop: &CancellationToken) -> io::Result<(R, End)> {
         loop {
             let (mut slots, mut last) = self.gather();
@@ -166,7 +166,7 @@ impl<'s, R: AsyncRead + Unpin, I: Fn() -> String> Reader<'s, R, I> {
                     }
                 }
             }
-            // Held up while the client does not read what it was returned.
+            // This waits while the client does not read its replies.
             self.unwritten.room().await;
             let Some(batch) = self.begin(slots).await else {
                 return Ok((self.read, End::Left));
@@ -180,7 +180,7 @@ impl<'s, R: AsyncRead + Unpin, I: Fn() -> String> Reader<'s, R, I> {
         }
     }
 
-    /// Has a batch done. `None`: nobody writes any more.
+    /// Submits a batch. Returns `None` if the writer has ended.
     async fn begin(&mut self, mut slots: Vec<PendingReply>) -> Option<Batch> {
         let mut ready = self.unwritten.hold(0);
         let source = match &self.session.store {
@@ -208,8 +208,8 @@ impl<'s, R: AsyncRead + Unpin, I: Fn() -> String> Reader<'s, R, I> {
         })
     }
 
-    /// Reads what the client has sent. In the middle of a request it may not keep still for long; between
-    /// two, where nothing is on its way to it, for as long as the server's settings say.
+    /// Reads what the client has sent. In the middle of a request the client may not stall for long. Between
+    /// two requests, when no reply is in flight, it may be idle for as long as the server's settings say.
     async fn read_some(&mut self) -> io::Result<Came> {
         request::shrink(&mut self.buffer);
         let between = self.buffer.is_empty();
@@ -239,7 +239,8 @@ impl<'s, R: AsyncRead + Unpin, I: Fn() -> String> Reader<'s, R, I> {
         })
     }
 
-    /// Nothing, when the client has been idle for so long: it has sent nothing, and was answered all.
+    /// Returns 0 when the client has been idle for this time: it has sent nothing, and all its requests were
+    /// answered.
     async fn read_while_not_idle(&mut self, idle: Duration) -> io::Result<usize> {
         let mut limit = idle;
         loop {
@@ -254,11 +255,11 @@ impl<'s, R: AsyncRead + Unpin, I: Fn() -> String> Reader<'s, R, I> {
         }
     }
 
-    /// Takes the requests off the buffer that make the next batch, their commands encoded. `true`: the
-    /// connection ends after it.
+    /// Takes the requests of the next batch off the buffer, and encodes their commands. Returns `true` if the
+    /// connection ends after this batch.
     fn gather(&mut self) -> (Vec<PendingReply>, bool) {
         let mut slots = Vec::new();
-        // Of requests that are not encoded, and of replies that are here.
+        // The bytes of requests that are not encoded, and of replies that are here.
         let mut bytes = 0;
         while slots.len() < BATCH && self.commands.len() + bytes < BATCH_BYTES {
             bytes += slots.last().map_or(0, PendingReply::ready);
@@ -330,20 +331,20 @@ impl<'s, R: AsyncRead + Unpin, I: Fn() -> String> Reader<'s, R, I> {
     }
 }
 
-/// What operations need to be put in their registers' lines.
+/// What is needed to put operations in their registers' queues.
 struct Placing<'s> {
     registers: &'s Registers,
     limit: Duration,
-    /// Room for values until they are written.
+    /// Counts the values that are not yet written.
     unwritten: &'s Unwritten,
     queue: &'s mpsc::Sender<Batch>,
     activity: &'s Arc<Activity>,
 }
 
 impl Placing<'_> {
-    /// Puts every operation in its register's line, in their order. Where one has to wait until values are
-    /// written, those before it go ahead; what comes back is the rest, whose replies that are here are
-    /// counted as `ready`. `None`: nobody writes any more.
+    /// Puts every operation in its register's queue, in their order. If one has to wait until values are
+    /// written, those before it are sent to the writer first, and the rest is returned. The replies in it
+    /// that are here already are counted in `ready`. Returns `None` if the writer has ended.
     async fn place(&self, slots: Vec<PendingReply>, ready: &mut Held) -> Option<Vec<PendingReply>> {
         let mut placed = Vec::with_capacity(slots.len());
         let mut deadline = Instant::now() + self.limit;
@@ -380,8 +381,8 @@ impl Placing<'_> {
     }
 }
 
-/// Reads on for a while, and forgets what it reads. A connection that is closed before everything was read
-/// that has come is reset, and then its client may never see the last reply.
+/// Reads on for a while, and drops what it reads. A connection that is closed before all received bytes were
+/// read is reset, and then its client may never see the last reply.
 pub async fn discard(mut read: impl AsyncRead + Unpin) {
     let forget = async {
         let mut forgotten = 0;

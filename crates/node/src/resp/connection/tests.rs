@@ -151,7 +151,8 @@ async fn at_the_stop_what_was_read_is_answered() {
     serving.await.unwrap().unwrap();
 }
 
-/// Of values of 700,000 bytes, the second does not fit beside the first until that is read.
+/// The values have 700,000 bytes, so that the second does not fit beside the first until the client has read
+/// that.
 #[tokio::test]
 async fn what_a_client_does_not_read_is_not_asked_of_registers() {
     const LENGTH: usize = 700_000;
@@ -217,7 +218,7 @@ async fn what_a_client_does_not_read_is_not_asked_of_registers() {
     assert_eq!(rest, "+OK\r\n");
 }
 
-/// The request of one value, and how long its reply is.
+/// Stores a value of this length; returns the length of the reply that has it.
 async fn store_a_value(client: &mut DuplexStream, length: usize) -> usize {
     let head = format!("*3\r\n$3\r\nSET\r\n$1\r\nk\r\n${length}\r\n");
     client.write_all(head.as_bytes()).await.unwrap();
@@ -229,14 +230,14 @@ async fn store_a_value(client: &mut DuplexStream, length: usize) -> usize {
     format!("${length}\r\n\r\n").len() + length
 }
 
-/// Lets everybody do what they can.
+/// Lets all tasks run until they wait.
 async fn settle() {
     for _ in 0..1000 {
         tokio::task::yield_now().await;
     }
 }
 
-/// The first reply, which nobody reads, may be short, and leave room for more.
+/// The first reply, which the client does not read, may be short and leave room for more.
 #[tokio::test]
 async fn who_does_not_read_keeps_one_version_of_the_store_whatever_the_first_reply_is() {
     let replica = Order::new(8).run();
@@ -266,7 +267,7 @@ async fn who_does_not_read_keeps_one_version_of_the_store_whatever_the_first_rep
     assert_eq!(replica.progress().applied - before, 32);
 }
 
-/// What a replica answers by itself is kept like anything else.
+/// Replies that a replica gives by itself count like all others.
 #[tokio::test]
 async fn who_does_not_read_is_not_read_from_though_nobody_else_is_asked() {
     let replica = Order::new(8).run();
@@ -297,7 +298,7 @@ async fn who_does_not_read_is_not_read_from_though_nobody_else_is_asked() {
     }
 }
 
-/// How long a value is that others have written, it learns from the reply only.
+/// The replica learns the length of a value that others have written only from the reply.
 #[tokio::test]
 async fn values_of_registers_count_when_they_are_there() {
     let mut below = registers::tests::below(registers::tests::ROOMY);
@@ -334,7 +335,7 @@ async fn values_of_registers_count_when_they_are_there() {
     assert_eq!(next, Ok(3));
 }
 
-/// Of whoever has given up nothing is kept, so that he is served again.
+/// Nothing is kept for an operation that was given up, so that its client is served again.
 #[tokio::test(start_paused = true)]
 async fn an_operation_that_does_not_return_takes_no_room_from_who_has_given_up() {
     let mut below = registers::tests::below(registers::tests::ROOMY);
@@ -374,7 +375,7 @@ fn read_returns(below: &mut registers::tests::LowerLayer, number: u64, length: u
     });
 }
 
-/// What comes of it when everybody has done what they can; `None`: it still waits.
+/// The result of a future when all tasks have run until they wait; `None` if it still waits.
 async fn settled<T>(done: impl Future<Output = T>) -> Option<T> {
     tokio::select! {
         biased;
@@ -397,7 +398,7 @@ async fn who_does_not_read_is_not_read_from_and_keeps_one_version_of_the_store()
     let reply = store_a_value(&mut writer, length).await;
     let before = replica.progress().applied;
     for _ in 0..16 {
-        // One at a time, and each of another version of the value.
+        // The requests come one at a time, and each reads another version of the value.
         reader.write_all(b"GET k\r\n").await.unwrap();
         settle().await;
         store_a_value(&mut writer, length).await;
@@ -423,7 +424,7 @@ async fn who_takes_nothing_of_a_reply_for_long_is_given_up() {
     let serving = tokio::spawn(serve(server, entered(), session, CancellationToken::new()));
     let reply = store_a_value(&mut client, 100_000).await;
     client.write_all(b"GET k\r\nGET k\r\n").await.unwrap();
-    // Slow, but never for so long.
+    // The client is slow, but never stalls for the whole limit.
     let mut piece = vec![0; reply / 10];
     for _ in 0..10 {
         tokio::time::sleep(STALL * 9 / 10).await;

@@ -17,7 +17,7 @@ fn requests(bytes: &[u8]) -> (Vec<Request>, Option<String>) {
     }
 }
 
-/// The request that is said as a line.
+/// The request that is given as a line.
 fn line(words: &str) -> Request {
     let (mut requests, error) = requests(format!("{words}\r\n").as_bytes());
     assert_eq!((requests.len(), error), (1, None), "{words}");

@@ -39,7 +39,7 @@ fn limits_are_enforced_before_the_bytes_have_come() {
     assert!(scan(b"*99999999999999999999\r\n").is_err());
     assert!(scan(b"*000000000000000000000000000").is_err());
     assert!(scan(&vec![b'x'; MAXIMUM_LINE + 1]).is_err());
-    // Each string is within its limit, and all of them together are not.
+    // Each string is within its limit, but all of them together are not.
     let half = MAXIMUM_BYTES / 2;
     let mut long = format!("*2\r\n${half}\r\n").into_bytes();
     long.resize(long.len() + half, b'x');

@@ -36,7 +36,7 @@ fn recorded(process: usize, forgotten: u64, lines: Vec<Line>) -> Recorded {
     Recorded { head, lines }
 }
 
-/// Who, whether it sends, and which message.
+/// For each record: the process, whether it sends, and the message's number.
 fn merged(traces: &[Recorded]) -> Vec<(usize, bool, u64)> {
     let of = |record: &Record| match record.kind {
         Kind::Send { message, .. } => (record.process.rank(), true, message),

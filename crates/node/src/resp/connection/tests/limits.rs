@@ -1,7 +1,7 @@
 //! How a connection ends, and what clients may hold.
 use super::*;
 
-/// A client that sends all before it reads anything, as most do, and what it is answered.
+/// What a client is answered that sends everything before it reads anything, as most clients do.
 async fn answer_to_all_of(request: &[u8]) -> String {
     let mut client = connect();
     client.write_all(request).await.unwrap();
@@ -32,7 +32,7 @@ async fn what_is_too_much_is_told_to_who_is_still_sending_it() {
     );
 }
 
-/// Nobody keeps a connection for ever by sending rubbish, or nothing, behind its end.
+/// A client cannot keep a connection for ever by sending garbage, or nothing, after its end.
 #[tokio::test(start_paused = true)]
 async fn after_the_last_reply_a_connection_soon_ends() {
     let replica = Order::new(8).run();
@@ -59,7 +59,7 @@ async fn who_is_idle_is_given_up_where_the_settings_say_so() {
         tokio::time::sleep(idle * 9 / 10).await;
         client.write_all(b"PING\r\n").await.unwrap();
     }
-    // Who waits for a reply is not idle.
+    // A client that waits for a reply is not idle.
     let begin = Instant::now();
     client.write_all(b"GET k\r\n").await.unwrap();
     let mut answer = String::new();
@@ -102,7 +102,7 @@ async fn what_all_clients_keep_together_is_limited() {
     second.read_to_string(&mut answer).await.unwrap();
     assert_eq!(answer, format!("-{TOO_MUCH}\r\n"));
 
-    // Whoever keeps little is served all the same.
+    // A client that keeps little is served all the same.
     let mut third = connect();
     let mut echo = format!("*2\r\n$4\r\nECHO\r\n${}\r\n", ALLOWANCE / 4).into_bytes();
     echo.resize(echo.len() + ALLOWANCE / 4, b'y');
