@@ -7,32 +7,32 @@
 //!   correct process delivers.
 //!
 //! # Assumes
-//! Best-effort broadcast over perfect links, and the perfect failure detector P, whose accuracy is
-//! essential: who delivers without a process that is alive may be the only one to deliver. Any
-//! number of crashes. No origin is more than 2²⁰ broadcasts ahead of what a correct process has
-//! delivered of it: what lies beyond is refused. Over a gap a broadcast goes on: both ends say
-//! again what they hold and have not delivered, and whoever has delivered it answers.
+//! Best-effort broadcast over perfect links, and the perfect failure detector P, whose accuracy is essential:
+//! a process that delivers without waiting for a live process may be the only one to deliver. Any number of
+//! crashes. No origin is more than 2²⁰ broadcasts ahead of what a correct process has delivered from it;
+//! messages beyond that are refused. A gap does not stop a broadcast: both ends send again what they hold and
+//! have not delivered, and a process that has delivered it answers.
 //!
 //! # Messages
 //! `Data(id, payload)`: from the origin → everybody; from everybody else, at the first sight of it →
 //! everybody. It also says that the sender holds the payload.
 //!
 //! # Cost
-//! Failure-free n(n−1) messages, 2 steps (n = 2: the receiver 1); with another process dead, reported
-//! after D, (n−1)² and max(2, D) steps (n = 2: D); the sender crashing after k ≥ 1 sends, k + (n−1)².
-//! Memory: what is not yet delivered, and the delivered identifiers as watermarks.
+//! Failure-free n(n−1) messages, 2 steps (n = 2: the receiver 1); with another process dead, reported after
+//! D, (n−1)² and max(2, D) steps (n = 2: D); the sender crashing after k ≥ 1 sends, k + (n−1)². Memory: the
+//! messages that are not yet delivered, and the delivered identifiers as watermarks.
 //!
 //! # Why it holds
-//! A process delivers only what all others hold but those that have crashed for certain: every correct
-//! process holds it, and has relayed it. So every correct process hears of it from every correct one,
-//! and of the crash of every other, and delivers. What is delivered already is never pending again,
-//! so that a copy which comes late is relayed by nobody.
+//! A process delivers a message only once every other process holds it, except those that have certainly
+//! crashed: every correct process holds the message and has relayed it. So every correct process hears of it
+//! from every other correct one, hears of every crash, and delivers. A delivered message never becomes
+//! pending again, so that a late copy is relayed by nobody.
 //!
 //! # Source
 //! Guerraoui, Cachin, Rodrigues: *Introduction to Reliable and Secure Distributed Programming*,
-//! section 3.4, “All-Ack Uniform Reliable Broadcast”. Deviations: messages are known by identifier,
-//! not content; what is delivered is no longer pending; the origin's broadcast becomes pending as
-//! anybody's does, when it arrives.
+//! section 3.4, “All-Ack Uniform Reliable Broadcast”. Deviations: messages are known by identifier, not
+//! content; a delivered message is no longer pending; the origin's own broadcast becomes pending when it
+//! arrives, like any other.
 use crate::data::{Data, Numbering};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use quorate_abstractions::{
@@ -51,11 +51,11 @@ use std::collections::BTreeMap;
 pub enum Message {
     /// A payload, which the sender holds.
     Data(Data),
-    /// The same, from who does not know whether the receiver holds it, for a gap may have taken either
-    /// copy: it is answered by the receiver's.
+    /// Like `Data`, but the sender does not know whether the receiver holds the payload, because a gap may
+    /// have taken either copy. The receiver answers with its own copy.
     Again(Data),
-    /// A stream to the receiver has begun anew: copies of the sender's may be lost, which it may not
-    /// remember. The receiver asks for those that it lacks.
+    /// A stream to the receiver has begun anew: copies from the sender may be lost, and the sender may no
+    /// longer remember them. The receiver asks for those that it lacks.
     Resumed,
 }
 
@@ -95,14 +95,14 @@ impl Observe for Message {
 /// A message that is held here and not delivered yet.
 struct Pending {
     payload: Bytes,
-    /// Who is known to hold it.
+    /// Processes known to hold the message.
     ack: ProcessSet,
 }
 
 /// All-ack uniform reliable broadcast.
 pub struct AllAck {
     numbering: Numbering,
-    /// Who has not crashed, as far as the detector has told.
+    /// Processes that the detector has not reported as crashed.
     correct: ProcessSet,
     pending: BTreeMap<MessageId, Pending>,
     delivered: WatermarkSet,
@@ -149,14 +149,14 @@ impl AllAck {
 
     fn upon_broadcast(&mut self, payload: Bytes, ctx: &mut Ctx<Self>) {
         let data = self.numbering.number(payload);
-        // A gap may take the copies to others before one's own has come.
+        // Recorded at once: a gap may take the copies to others before this process's own copy arrives.
         let (payload, ack) = (data.payload.clone(), ProcessSet::EMPTY);
         self.pending.insert(data.id, Pending { payload, ack });
         let message = Message::Data(data);
         ctx.trigger(Effect::BestEffort(best_effort::Broadcast(message)));
     }
 
-    /// The first copy is kept and relayed; each tells that its sender holds the payload.
+    /// The first copy is kept and relayed; each copy shows that its sender holds the payload.
     fn upon_data(&mut self, from: ProcessId, data: Data, ctx: &mut Ctx<Self>) {
         let id = data.id;
         if let Err(reason) = self.numbering.check(id, &mut self.delivered) {
@@ -175,7 +175,7 @@ impl AllAck {
         self.upon_deliverable(id, ctx);
     }
 
-    /// The origin's broadcast was its relay.
+    /// The origin relays nothing: its broadcast has gone to everybody already.
     fn relay(&self, data: Data, ctx: &mut Ctx<Self>) {
         if !self.numbering.is_mine(data.id) {
             let message = Message::Data(data);
@@ -183,7 +183,7 @@ impl AllAck {
         }
     }
 
-    /// Who asks learns that this process holds the payload, as it does from now on at the latest.
+    /// Answers that this process holds the payload; if it did not before, it does now.
     fn upon_again(&mut self, from: ProcessId, data: Data, ctx: &mut Ctx<Self>) {
         self.upon_data(from, data.clone(), ctx);
         if self.pending.contains_key(&data.id) || self.delivered.contains(data.id) {
@@ -191,7 +191,7 @@ impl AllAck {
         }
     }
 
-    /// Upon a stream that begins anew: both ends say again what is pending.
+    /// When a stream begins anew, both ends send again what is pending.
     fn upon_status(&mut self, status: &link::Status, ctx: &mut Ctx<Self>) {
         if let link::Status::Begun { peer } = *status {
             say(peer, Message::Resumed, ctx);
@@ -199,8 +199,9 @@ impl AllAck {
         }
     }
 
-    /// What is pending here is said again, in case that this process's copy was lost, and asked for, in
-    /// case that the other's was. Whoever has delivered it has forgotten it, and answers all the same.
+    /// Sends what is pending here again, in case this process's copy was lost, and asks for the peer's copy,
+    /// in case that one was lost. A peer that has delivered the message has forgotten it, but answers all the
+    /// same.
     fn say_again(&self, peer: ProcessId, ctx: &mut Ctx<Self>) {
         for (id, Pending { payload, .. }) in &self.pending {
             let (id, payload) = (*id, payload.clone());
@@ -208,7 +209,7 @@ impl AllAck {
         }
     }
 
-    /// Nobody waits for a crashed process: all that lacked nothing else is delivered.
+    /// Nobody waits for a crashed process: messages that waited for it alone are delivered.
     fn upon_crash(&mut self, p: ProcessId, ctx: &mut Ctx<Self>) {
         self.correct.remove(p);
         let pending: Vec<MessageId> = self.pending.keys().copied().collect();

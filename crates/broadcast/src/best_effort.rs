@@ -9,8 +9,8 @@
 //! at both ends are told of the gap.
 //!
 //! # Cost
-//! n − 1 messages (k, if the sender crashes after k sends), one step. No state, so no actor: a
-//! function of the wiring.
+//! n − 1 messages (k, if the sender crashes after k sends), one step. It has no state, and so is no actor but
+//! a function of the wiring.
 //!
 //! # Why it holds
 //! Each property is the link's own.

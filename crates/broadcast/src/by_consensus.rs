@@ -9,10 +9,10 @@
 //!   which they were broadcast.
 //!
 //! # Assumes
-//! Uniform reliable broadcast and uniform consensus, both: with a weaker broadcast, a decided
-//! message may be gone with the only process that had it; with a weaker consensus, a process that
-//! crashes may have delivered in another order. Where the uniform broadcast below loses a batch in
-//! a gap, this process delivers nothing from there on, and its user was told of the gap.
+//! Uniform reliable broadcast and uniform consensus, both: with a weaker broadcast, a decided message may be
+//! gone with the only process that had it; with a weaker consensus, a process that crashes may have delivered
+//! in another order. If the uniform broadcast below loses a batch in a gap, this process delivers nothing
+//! from there on; its user was told of the gap.
 //!
 //! # Messages
 //! None of its own. Payloads travel by uniform broadcast, in batches; consensus is on a [`Cut`]: for
@@ -29,8 +29,8 @@
 //! | p1 dead, p2 broadcasts | 2(n−1)² + 5n−7 | p2 at D+3, the others at D+4 |
 //! | p1 crashes after k ≥ 1 sends | k + 2(n−1)² + 5n−7 | p2 D+3 after it, the others D+4 |
 //!
-//! Messages that wait together travel and are ordered together. Memory: what is delivered below and
-//! not yet ordered, a counter an origin, and the decisions that came early.
+//! Messages that wait together travel and are ordered together. Memory: what was delivered below and is not
+//! yet ordered, a counter per origin, and the decisions that came early.
 //!
 //! # Why it holds
 //! Decisions are the same everywhere and are applied in the order of their instances, and what a
@@ -62,16 +62,16 @@ use quorate_core::{
 };
 use std::collections::BTreeMap;
 
-/// What is known of one origin's batches.
+/// What is known about one origin's batches.
 #[derive(Default)]
 struct Stream {
-    /// Up to this batch they are ordered and delivered.
+    /// The number of the last batch that is ordered and delivered.
     ordered: u64,
-    /// How many messages those batches held.
+    /// The number of messages in those batches.
     delivered: u64,
     /// The batches that came by uniform broadcast and are not ordered yet.
     held: BTreeMap<u64, Bytes>,
-    /// Everything up to this batch has come.
+    /// All batches up to this one have come.
     contiguous: u64,
 }
 
@@ -92,11 +92,11 @@ pub struct ByConsensus {
     me: Origin,
     outgoing: Outgoing,
     streams: BTreeMap<Origin, Stream>,
-    /// Up to this instance, decisions are applied.
+    /// Decisions up to this instance are applied.
     applied: u64,
     /// Decisions that are not applied yet.
     decisions: BTreeMap<u64, Cut>,
-    /// What this process proposed in instances that are not applied yet.
+    /// This process's proposals in instances that are not applied yet.
     proposals: BTreeMap<u64, Cut>,
 }
 
@@ -144,14 +144,14 @@ impl ByConsensus {
         }
     }
 
-    /// Upon requests and room for a batch: they leave together.
+    /// When requests wait and a batch may leave, the requests leave together.
     fn upon_room_for_batches(&mut self, ctx: &mut Ctx<Self>) {
         while let Some(payload) = self.outgoing.next_batch() {
             ctx.trigger(Effect::Uniform(uniform::Broadcast { payload }));
         }
     }
 
-    /// A batch has come: it may be ordered from now on, or is what a decision was waiting for.
+    /// A batch has come: it may be ordered from now on, or a decision was waiting for it.
     fn upon_uniform(&mut self, delivery: uniform::Deliver, ctx: &mut Ctx<Self>) {
         let uniform::Deliver {
             id: MessageId { origin, sequence },
@@ -212,9 +212,9 @@ impl ByConsensus {
         }
     }
 
-    /// Upon messages that no decision or own proposal orders: propose that they come next. Once as many
-    /// own proposals are in flight as there may be, no instance is free: the loop's condition saves the
-    /// search for one, and decides nothing.
+    /// Proposes to order next the messages that no decision and no own proposal orders. Once the allowed
+    /// number of own proposals is in flight, no instance is free; the loop's condition only saves the search
+    /// for one.
     fn upon_unordered(&mut self, ctx: &mut Ctx<Self>) {
         while self.proposals.len() < self.settings.instances as usize {
             let cut = self.unordered();
@@ -231,7 +231,7 @@ impl ByConsensus {
         }
     }
 
-    /// What has come without a gap and lies beyond what is ordered or proposed already.
+    /// The batches that have come without a gap and lie beyond those ordered or proposed already.
     fn unordered(&self) -> Cut {
         let next = |(origin, stream): (&Origin, &Stream)| {
             let proposed = self

@@ -1,7 +1,8 @@
 //! Regular total-order broadcast, by a sequence of consensus instances on batches of whole messages.
 //!
 //! The textbook's form: easy to follow, and one step faster than [`by_consensus`](crate::by_consensus)
-//! because regular broadcast is. It pays with bytes, and its agreement binds correct processes only.
+//! because regular broadcast is. In return, it sends more bytes, and its agreement binds correct processes
+//! only.
 //!
 //! # Promises
 //! - TOB1 validity (liveness): a correct process delivers its own broadcasts, as does every correct
@@ -14,12 +15,12 @@
 //!   which they were broadcast, none left out.
 //!
 //! # Assumes
-//! Regular reliable broadcast and regular consensus; of consensus also that a decision, once a
-//! correct process has it, reaches every correct process. No origin is more than 2²⁰ broadcasts
-//! ahead of the order, and no correct process 2¹⁶ decisions behind another: what lies beyond is
-//! refused, and links are bounded too. A message that the broadcast below loses in a gap comes with
-//! the decision that orders it; where consensus has forgotten that, too, this process delivers
-//! nothing from there on, and its user was told of the gap.
+//! Regular reliable broadcast and regular consensus; of consensus also that a decision, once a correct
+//! process has it, reaches every correct process. No origin is more than 2²⁰ broadcasts ahead of the order,
+//! and no correct process 2¹⁶ decisions behind another; what lies beyond is refused, and links are bounded
+//! too. A message that the broadcast below loses in a gap comes with the decision that orders it. If
+//! consensus has forgotten that decision, too, this process delivers nothing from there on; its user was told
+//! of the gap.
 //!
 //! # Messages
 //! None of its own. Messages travel by reliable broadcast, and again inside the values of consensus:
@@ -41,36 +42,36 @@
 //! is detected D steps later, p2 at D+3, the others at D+4, and a step later with lazy broadcast if no
 //! majority has the message from p1. With the hierarchy: pi at i−1, or at D+i−2.
 //!
-//! With eager broadcast and the rotating coordinator a payload crosses the network 2(n²−1) times.
-//! Messages that wait together are ordered together, up to a proposal's limit; a longer one travels
-//! alone. Memory: what was delivered below and is not ordered, within a window; a counter an origin;
-//! the decisions that came early.
+//! With eager broadcast and the rotating coordinator a payload crosses the network 2(n²−1) times. Messages
+//! that wait together are ordered together, up to a proposal's limit; a longer one travels alone. Memory:
+//! what was delivered below and is not ordered, within a window; a counter per origin; the decisions that
+//! came early.
 //!
 //! # Why it holds
 //! Decisions are the same everywhere and are applied in the order of their instances, each sorted by
-//! identifier (TOB5). A process proposes, for each origin, what comes next after the messages already
-//! ordered: those are the same at everybody who is at that instance, so that no decision leaves a gap
-//! or repeats (TOB2, FRB5). While a correct process holds an unordered message of a correct origin,
-//! every correct process comes to hold it and the few before it, and proposes; origins take turns at
-//! the head of proposals, so that none waits for ever (TOB1). Decisions reach every correct process,
-//! and have the payloads with them (TOB4).
+//! identifier (TOB5). A process proposes, for each origin, the messages that follow those already ordered.
+//! The ordered messages are the same at every process that has reached that instance, so that no decision
+//! leaves a gap or repeats a message (TOB2, FRB5). While a correct process holds an unordered message of a
+//! correct origin, every correct process comes to hold it and the few before it, and proposes them; origins
+//! take turns at the head of proposals, so that none waits for ever (TOB1). Decisions reach every correct
+//! process, and contain the payloads (TOB4).
 //!
 //! # Why it is not uniform
-//! Over a regular consensus, a process that crashes may have decided, and delivered, otherwise. A
-//! uniform one ([`as_regular`](quorate_abstractions::consensus::as_regular)) does not mend it: somebody
-//! may decide with the help of acceptors that have proposed nothing. If p1 alone holds a message, has
-//! it decided so, delivers it and crashes, then nobody else has anything to propose in that instance,
-//! and consensus owes them no decision: p1 has delivered what no correct process will. The rotating
-//! coordinator happens to exclude it, as it wants a majority of proposals first; the interface of
-//! consensus does not.
+//! Over a regular consensus, a process that crashes may have decided, and delivered, differently. A uniform
+//! consensus ([`as_regular`](quorate_abstractions::consensus::as_regular)) does not repair this: a process
+//! may decide with the help of acceptors that have proposed nothing. Suppose that p1 alone holds a message,
+//! has it decided in this way, delivers it and crashes. Then nobody else has anything to propose in that
+//! instance, and consensus owes the others no decision: p1 has delivered what no correct process will. The
+//! rotating coordinator happens to exclude this, as it waits for a majority of proposals first; the interface
+//! of consensus does not.
 //!
 //! # Source
 //! Chandra, Toueg: *Unreliable Failure Detectors for Reliable Distributed Systems*, JACM 1996,
 //! section 7; Guerraoui, Cachin, Rodrigues: *Introduction to Reliable and Secure Distributed
-//! Programming*, section 6.1, “Consensus-Based Total Order”. Deviations: decisions wait for their
-//! turn, whether or not this process proposed; only what continues an origin's ordered prefix is
-//! proposed, which gives FRB5, and leaves a crashed origin's message for ever unordered if an earlier
-//! one was lost with it; proposals are limited in size.
+//! Programming*, section 6.1, “Consensus-Based Total Order”. Deviations: decisions wait for their turn,
+//! whether or not this process proposed; a process proposes only messages that continue an origin's ordered
+//! prefix, which gives FRB5, but leaves a crashed origin's message unordered for ever if an earlier one was
+//! lost with the origin; proposals are limited in size.
 use bytes::{Bytes, BytesMut};
 use quorate_abstractions::{
     regular_consensus::{self, Decide, Propose},
@@ -85,16 +86,16 @@ use quorate_core::{
 };
 use std::collections::{BTreeMap, VecDeque};
 
-/// Messages so far above the ordered ones of their origin are refused.
+/// Messages that are this far above the ordered ones of their origin are refused.
 const MESSAGES_AHEAD: u64 = 1 << 20;
-/// Decisions so far above the last applied one are refused.
+/// Decisions that are this far above the last applied one are refused.
 const DECISIONS_AHEAD: u64 = 1 << 16;
 
-/// How much is ordered at a time.
+/// The size of one proposal.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct ProposalSettings {
-    /// A proposal takes no further message that would make it longer than this many bytes. Well
-    /// below what a link carries.
+    /// A proposal takes no further message that would make it longer than this many bytes. Must be well below
+    /// the longest message of a link.
     pub proposal_bytes: usize,
 }
 
@@ -106,17 +107,17 @@ impl Default for ProposalSettings {
     }
 }
 
-/// What is known of one origin's messages.
+/// What is known about one origin's messages.
 #[derive(Default)]
 struct Stream {
-    /// Up to this message they are ordered and delivered.
+    /// The number of the last message that is ordered and delivered.
     ordered: u64,
     /// The messages that came by reliable broadcast and are not ordered yet.
     held: BTreeMap<u64, Bytes>,
 }
 
 impl Stream {
-    /// The unordered messages that continue what is ordered, up to the first that has not come.
+    /// The unordered messages that directly follow the ordered ones, up to the first that has not come.
     fn next(&self, origin: Origin) -> impl Iterator<Item = (MessageId, &Bytes)> {
         (self.ordered + 1..).map_while(move |sequence| {
             let payload = self.held.get(&sequence)?;
@@ -129,9 +130,9 @@ impl Stream {
 pub struct ByConsensusOnMessages {
     settings: ProposalSettings,
     streams: BTreeMap<Origin, Stream>,
-    /// Up to this instance, decisions are applied.
+    /// Decisions up to this instance are applied.
     applied: u64,
-    /// Whether this process has proposed in the next one.
+    /// Whether this process has proposed in the next instance.
     proposed: bool,
     /// Decisions that came before their turn.
     decisions: BTreeMap<u64, Bytes>,
@@ -160,7 +161,7 @@ impl Algorithm for ByConsensusOnMessages {
         }
     }
 
-    /// What came together is proposed together.
+    /// Messages that came together are proposed together.
     fn upon_idle(&mut self, ctx: &mut Ctx<Self>) {
         self.upon_unordered(ctx);
     }
@@ -178,8 +179,8 @@ impl ByConsensusOnMessages {
         }
     }
 
-    /// A message is kept until a decision orders it. It may come after that: a decision has brought
-    /// it already, and it must not be proposed again.
+    /// Keeps a message until a decision orders it. If a decision has brought the message already, it must not
+    /// be proposed again.
     fn upon_reliable(&mut self, delivery: reliable::Deliver, ctx: &mut Ctx<Self>) {
         let MessageId { origin, sequence } = delivery.id;
         let stream = self.streams.entry(origin).or_default();
@@ -230,7 +231,7 @@ impl ByConsensusOnMessages {
         ctx.trigger(Effect::Deliver(Deliver { id, payload }));
     }
 
-    /// Upon unordered messages, and no own proposal to wait for: propose that they come next.
+    /// When messages are unordered and no own proposal is open, proposes that they come next.
     fn upon_unordered(&mut self, ctx: &mut Ctx<Self>) {
         if self.proposed || !self.has_unordered() {
             return;
@@ -246,8 +247,8 @@ impl ByConsensusOnMessages {
         streams.any(|stream| stream.held.contains_key(&(stream.ordered + 1)))
     }
 
-    /// What comes next of every origin, a message of each in turn, as much as a proposal may hold. In
-    /// each instance another origin begins, so that the limit starves none.
+    /// The next messages of every origin, one of each in turn, as many as a proposal may hold. In each
+    /// instance another origin comes first, so that the limit starves none.
     fn next_batch(&self, instance: u64) -> Bytes {
         let streams = self.streams.iter();
         let mut turns: VecDeque<_> = streams.map(|(origin, s)| s.next(*origin)).collect();

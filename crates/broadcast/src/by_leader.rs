@@ -4,8 +4,8 @@
 //! - TOB1 validity (liveness): a correct process delivers its own broadcasts.
 //! - TOB2 no duplication (safety). TOB3 no creation (safety).
 //! - TOB4 uniform agreement (liveness): what any process delivers, every correct process delivers.
-//! - TOB5 uniform total order (safety): of any two delivery sequences, one is a prefix of the other; apart
-//!   from stretches that a lagging process skips, for which it is given a state, or is told where it goes on.
+//! - TOB5 uniform total order (safety): of any two delivery sequences, one is a prefix of the other; except
+//!   for stretches that a lagging process skips: it is given a state for them, or is told where it goes on.
 //! - FRB5 first-in first-out order (safety): messages of one origin are delivered in the order in
 //!   which they were broadcast.
 //!
@@ -18,19 +18,20 @@
 //! user, for each origin, where.
 //!
 //! # Messages
-//! - `Data(id, batch)`, from the origin → all: the requests that waited together. Sent again, if it is not
-//!   ordered, to a process whose stream has begun anew.
+//! - `Data(id, batch)`, from the origin → all: the requests that waited together. While the batch is not
+//!   ordered, it is sent again to a process whose stream has begun anew.
 //! - `Accept`, `Accepted` and the other messages of [`ballots`], on one [`Cut`] per instance: for each
 //!   origin, the number of the last batch that is delivered next.
-//! - `Stable(held, decided)`, from the leader, now and then, where acceptances go to it alone, → the
-//!   others: everybody holds this, so that nobody needs to keep it.
-//! - `Lacks(request, held)`, from a process that has missed batches of a cut for a while, → the others in
-//!   turn, with at most one request open to each. It is answered with `Found(request, batch)`: at most 64
-//!   batches of an origin and about 1 MiB, nothing that is being sent already; and whether there is more, or
-//!   something is no longer kept. A process that is stuck asks for decisions with it, too.
+//! - `Stable(held, decided)`, from the leader → the others, now and then, if acceptances go to the leader
+//!   alone: everybody holds this, so that nobody needs to keep it.
+//! - `Lacks(request, held)`, from a process that has missed batches of a cut for a while → the others in
+//!   turn, with at most one open request to each. The answer is `Found(request, batch)`: at most 64 batches
+//!   per origin and about 1 MiB, without batches that are being sent already. It also says whether there is
+//!   more, or whether something is no longer kept. A process that is stuck uses this request to ask for
+//!   decisions, too.
 //! - `Join(incarnation)`, from a newcomer, or from a member that lacks what nobody keeps → the others in
-//!   turn; answered with the state. That has a lane of its own: `Chunk(transfer, number, digest)`, of which
-//!   about 1 MiB is in flight, `Took`, and `Enough` from a process that wants no more.
+//!   turn; answered with the state. The state has a lane of its own: `Chunk(transfer, number, digest)`, of
+//!   which about 1 MiB is in flight, `Took`, and `Enough` from a process that wants no more.
 //! - `Slower`, from a process that two states in a row have reached too late → all others, until it has a
 //!   state: for 20 s each origin waits between its batches, 20 ms and half a second per MiB.
 //!
@@ -40,10 +41,10 @@
 //! followers a step earlier if n ≤ 3). With another process dead: n − 1 + n − 1 + (n−2)(n−1). With the
 //! leader crashing after 1 ≤ k < n of its `Data`: k, 2n − 3 for p2's promises, n − 1 `Accept` and
 //! (n−2)(n−1) `Accepted`, and 3 for each of the n − 1 − k that lack the payload, which ask the leader in
-//! vain, then p2, and are answered: n² + 3n − 5 − 2k, and the time of their timeouts. Of up to three
-//! processes the leader's acceptance and one's own are a majority: with [`Acceptances::WhoNeedsThem`]
-//! `Accepted` goes to the leader alone, in as many steps: 3(n − 1) messages, and n − 1 `Stable` each 16
-//! instances. Messages that wait together travel and are ordered together.
+//! vain, then p2, and are answered: n² + 3n − 5 − 2k, and the time of their timeouts. Among up to three
+//! processes, a process and the leader are a majority: with [`Acceptances::WhoNeedsThem`] `Accepted` goes to
+//! the leader alone, in as many steps: 3(n − 1) messages, and n − 1 `Stable` each 16 instances. Messages that
+//! wait together travel and are ordered together.
 //!
 //! # Why it holds
 //! Decided cuts are the same everywhere and are applied in the order of their instances, and what a cut
@@ -52,11 +53,13 @@
 //! accepts a cut only once it holds everything up to it, so that a decided cut is held by a majority,
 //! a correct process among them, which can be asked (TOB4). What a correct process broadcasts reaches
 //! the leader that Ω settles on, which orders whatever it holds (TOB1). What is forgotten is held by
-//! everybody, or is ordered; then a process that has delivered it gives its state, or tells what is skipped.
+//! everybody, or is ordered; in the second case a process that has delivered it gives its state, or tells
+//! what is skipped.
 //!
 //! # Streams
 //! A stream between two processes that ends loses messages, but both remain members. Once it begins anew,
-//! both say again, in their present epoch, what is open between them: what [`ballots`] says, and an origin
+//! both send again, in their present epoch, what is open between them: the messages of [`ballots`], and an
+//! origin's
 //! its batches that are not ordered. A request for what is missing, and a state in transfer between the two,
 //! are abandoned. Ordered batches are not sent again: the other asks for them when it notices, by later
 //! decisions or by cuts beyond what it holds. A process that makes no progress for a second asks for decisions
@@ -70,18 +73,19 @@
 //!   that was in each seat before.
 //! - 1,024 decisions (65,536 while this process gives its state).
 //! - At a process that lags: 65,536 decisions that are not applied; per origin, 65,536 batches or 96 MiB, and
-//!   what the next cut needs; of later epochs, 2¹⁸ messages and 64 MiB of batches. What is dropped is asked for
-//!   later.
-//! - Of a state, the chunks in flight; at the process that gives it, the user's view, one at a time, for as long
-//!   as somebody takes it.
+//!   the batches that the next cut needs; of later epochs, 2¹⁸ messages and 64 MiB of batches. The process
+//!   asks later for what it drops.
+//! - Of a state, the chunks in flight; at the process that gives it, the user's view, one at a time, for as
+//!   long as a receiver takes it.
 //!
 //! # Processes that come back without their memory
 //! Started with [`spawn_reconfigurable`], it is [`reconfigurable`]: a cut may name an incarnation with
 //! no batches, which puts it in its seat once the cut is applied. That ends the *epoch*: what
 //! was decided in later instances is void, and the acceptors begin anew after this instance, with
-//! nothing promised and nothing accepted, the newcomer like everybody. So the promises of the incarnation
-//! before it no longer matter. That one never takes part again: its messages, and all of earlier epochs, are
-//! dropped. Cuts are cumulative and origins keep their batches, so that what was void is ordered again. Before
+//! nothing promised and nothing accepted, the newcomer like everybody. So the promises of the seat's earlier
+//! incarnation no longer matter. That incarnation never takes part again: its messages, and all of earlier
+//! epochs, are dropped. Cuts are cumulative and origins keep their batches, so that what was void is ordered
+//! again. Before
 //! a process enters the new epoch, it sends the others the decisions of the old one that they may lack: if any
 //! process gets beyond that epoch, every correct process does, or takes a state.
 //!
@@ -93,7 +97,8 @@
 //! Each chunk carries the transfer that it belongs to (the sender's number, the epoch, the instance), its place
 //! in it, and a digest of everything up to it, so that chunks of two states cannot be mixed. One state is
 //! received at a time; a giver that falls silent is abandoned, and another is asked. The new epoch's first
-//! ballot belongs to the lowest in rank who is not new, so that nobody has to wait for a newcomer. A newcomer
+//! ballot belongs to the process of lowest rank that is not new, so that nobody has to wait for a newcomer. A
+//! newcomer
 //! counts towards majorities once it has its state. Until then it counts as down: those that are down and those
 //! that have no state yet must be no more than f together.
 //!
@@ -108,8 +113,8 @@
 //!   and where another rule has made them true.
 //!
 //! # Source
-//! Lamport: *The Part-Time Parliament*, 1998, agreeing on identifiers rather than payloads; the separation of payloads from order as
-//! in Chandra, Toueg, 1996, section 7. Deviations: those of [`ballots`]; cuts as in
+//! Lamport: *The Part-Time Parliament*, 1998, agreeing on identifiers rather than payloads; the separation of
+//! payloads from order as in Chandra, Toueg, 1996, section 7. Deviations: those of [`ballots`]; cuts as in
 //! [`by_consensus`](crate::by_consensus).
 mod accepting;
 mod ahead;
@@ -152,7 +157,7 @@ pub use rejoining::{spawn_reconfigurable, spawn_with_state};
 use sequence::Sequence;
 pub use transfer::Chunk;
 
-/// No batch, and no epoch, has a higher number.
+/// The highest number that a batch or an epoch can have.
 const MOST: u64 = 1 << 48;
 
 /// Leader-driven total order.
@@ -171,18 +176,18 @@ pub struct ByLeader {
     giving: Giving,
     pace: Pace,
     user: User,
-    /// Up to this instance the others were told what everybody holds.
+    /// The last instance up to which the others were told what everybody holds.
     stable: u64,
 }
 
-/// What stands on it.
+/// What the user above does.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum User {
-    /// One that keeps nothing for others.
+    /// It keeps no state for other processes.
     KeepsNothing,
-    /// One that gives its state to who needs it.
+    /// It gives its state to a process that needs it.
     KeepsState,
-    /// …where processes come back without their memory.
+    /// It gives its state, and processes come back without their memory.
     ComesBack,
 }
 
@@ -278,7 +283,7 @@ impl ByLeader {
         algorithm
     }
 
-    /// A number that nobody gets to would be waited for, and asked for, for ever.
+    /// Refuses numbers that are never reached: this process would wait for them, and ask for them, for ever.
     fn upon_message(&mut self, from: ProcessId, message: Message, ctx: &mut Ctx<Self>) {
         if message.highest() > MOST {
             return ctx.count("number too high");
@@ -372,7 +377,7 @@ impl ByLeader {
         }
     }
 
-    /// Upon requests and room for a batch: they leave together.
+    /// When requests wait and a batch may leave, the requests leave together.
     fn upon_room_for_batches(&mut self, ctx: &mut Ctx<Self>) {
         while self.batches.is_next_due() {
             if !self.pace.is_free(ctx.now()) {
@@ -462,7 +467,7 @@ impl ByLeader {
         self.say(outgoing, ctx);
     }
 
-    /// Says this in the present epoch.
+    /// Sends these messages in the present epoch.
     fn say(&self, outgoing: Vec<(To, ballots::Message<Cut>)>, ctx: &mut Ctx<Self>) {
         let epoch = self.epoch.number();
         for (to, message) in outgoing {
@@ -520,11 +525,13 @@ fn send(ctx: &mut Ctx<ByLeader>, to: To, message: Message) {
     ctx.trigger(Effect::Link(link::SendRequest { to, message }));
 }
 
-/// Starts leader-driven total order over perfect links and Ω, with a user that keeps nothing for others.
+/// Starts leader-driven total order over perfect links and Ω, with a user that keeps no state for other
+/// processes.
 ///
 /// After a gap in the streams to it, a process may lack messages that nobody keeps any more. Then it goes on
-/// behind them: a [`Deliver`] without payloads tells before which of an origin's messages they were skipped, and
-/// a counter tells how many were. A user that can do better takes [`spawn_with_state`].
+/// behind them: a [`Deliver`] without payloads tells, for each origin, the number of the first message after
+/// the skipped ones, and a counter tells how many were skipped. A user that can do better uses
+/// [`spawn_with_state`].
 pub fn spawn(
     host: &impl Host,
     settings: OrderSettings,

@@ -1,4 +1,4 @@
-//! What the causal broadcasts share: a counter a process, and the messages that others depend on.
+//! What the causal broadcasts share: a counter per process, and the messages that others depend on.
 mod clock;
 mod history;
 #[cfg(test)]

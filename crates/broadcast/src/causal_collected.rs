@@ -7,33 +7,34 @@
 //! - GC2 (liveness): once broadcasts cease, the past of every correct process becomes empty.
 //!
 //! # Assumes
-//! Reliable broadcast, and what it assumes; the perfect failure detector. With one that errs, a
-//! message leaves the past while a process that was wrongly suspected still needs it there: CRB5 is
-//! lost. One incarnation a process, which the links see to. Where the layer below loses a message
-//! in a gap, a later one brings it along in its past, as long as not everybody has acknowledged it;
-//! what is acknowledged to nobody's knowledge stays in the past. The user was told of the gap.
+//! Reliable broadcast, and what it assumes; the perfect failure detector. With a detector that errs, a
+//! message leaves the past while a process that was wrongly suspected still needs it there, and CRB5 is lost.
+//! One incarnation per process, which the links ensure. If the layer below loses a message in a gap, a later
+//! one brings it along in its past, as long as not everybody has acknowledged it; a message that is not known
+//! to be acknowledged stays in the past. The user was told of the gap.
 //!
 //! # Messages
 //! By reliable broadcast, from the origin → everybody:
-//! - `Data(sequence, past, payload)`: a broadcast, and what its origin has broadcast or delivered
-//!   before and not collected yet, in that order.
+//! - `Data(sequence, past, payload)`: a broadcast, and the messages that its origin has broadcast or
+//!   delivered before and not collected yet, in that order.
 //! - `Acknowledge(counts)`: how many messages of each process the sender has delivered.
 //!
 //! # Cost
 //! A message costs its own reliable broadcast, and one more for each process that delivers it. Over
 //! [`lazy`](crate::lazy): (n−1) + n(n−1) messages failure-free; (n−1) + (n−1)² with another process
 //! dead; kn + (n−1)² if the sender crashes after k ≥ 1 sends and before it acknowledges. Over
-//! [`eager`](crate::eager): n(n−1) + n·n(n−1); (n−1)² + (n−1)³; k + (n−1)² + (n−1)³. One step; collected after two, or when the crash of who did not acknowledge is
-//! reported. What is delivered in one batch is acknowledged together. Memory: what some live process
-//! is not known to have delivered, and n² counters.
+//! [`eager`](crate::eager): n(n−1) + n·n(n−1); (n−1)² + (n−1)³; k + (n−1)² + (n−1)³. One step; a message is
+//! collected after two, or when the crash of a process that did not acknowledge is reported. What is
+//! delivered in one batch is acknowledged together. Memory: the messages that some live process is not known
+//! to have delivered, and n² counters.
 //!
 //! # Why it holds
-//! What is missing in a past was delivered by every process that may still deliver anything, so the
-//! argument of `causal_past` stands (CRB5, GC1). Each correct process acknowledges what it delivers,
-//! and every correct one hears of it; those that do not acknowledge crash and are reported, upon which
-//! the past is looked through again (GC2). Acknowledgements are counts, of which the highest counts:
-//! one that comes early, late or again is as good as any, and there is none to keep. Counts tell who
-//! has delivered a message; that it was delivered here is remembered in the same way, for ever.
+//! A message that is missing in a past was delivered by every process that may still deliver anything, so the
+//! argument of `causal_past` stands (CRB5, GC1). Each correct process acknowledges what it delivers, and
+//! every correct one hears of it; processes that do not acknowledge crash and are reported, upon which the
+//! past is checked again (GC2). Acknowledgements are counts, of which the highest counts: one that comes
+//! early, late or again does no harm, and none has to be kept. The counts tell which processes have delivered
+//! a message; counts also remember, for ever, what was delivered here.
 //!
 //! # Source
 //! Guerraoui, Cachin, Rodrigues: *Introduction to Reliable and Secure Distributed Programming*,
@@ -57,13 +58,13 @@ use serde::{Deserialize, Serialize};
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 enum Message {
-    /// A broadcast, with its sequence number at the origin, behind what it depends on.
+    /// A broadcast with its sequence number at the origin, after the messages that it depends on.
     Data {
         sequence: u64,
         past: Vec<Data>,
         payload: Bytes,
     },
-    /// So many messages of each process the sender has delivered.
+    /// The sender has delivered this many messages of each process.
     Acknowledge(Clock),
 }
 
@@ -104,22 +105,22 @@ impl Wire for Message {
     }
 }
 
-/// Causal broadcast that sends along what some process may not have delivered yet.
+/// Causal broadcast that sends along the messages that some process may not have delivered yet.
 pub struct CausalCollected {
     history: History,
-    /// By process: what it is known to have delivered.
+    /// By process: the messages that it is known to have delivered.
     acknowledged: Vec<Clock>,
-    /// Whose crash was reported.
+    /// Processes whose crash was reported.
     crashed: ProcessSet,
     /// Whether something was delivered since the last acknowledgement.
     owes_acknowledgement: bool,
 }
 
-/// A message is collected, for the trace: nothing depends on it any more.
+/// For the trace: a message is collected, because nothing depends on it any more.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Collect {
     pub id: MessageId,
-    /// How many are left.
+    /// How many messages are left in the past.
     pub left: u64,
 }
 
@@ -171,7 +172,7 @@ impl CausalCollected {
         }
     }
 
-    /// The message leaves behind its past, and then belongs to the past of the next.
+    /// The message leaves after its past, and then belongs to the past of the next.
     fn upon_broadcast(&mut self, payload: Bytes, ctx: &mut Ctx<Self>) {
         let past = self.history.past().to_vec();
         let message = Message::Data {
@@ -200,7 +201,7 @@ impl CausalCollected {
         }
     }
 
-    /// Delivers what is missing of the message's past, in its order, and then the message.
+    /// Delivers the missing messages of the past, in its order, and then the message itself.
     fn upon_data(&mut self, past: Vec<Data>, data: Data, ctx: &mut Ctx<Self>) {
         let mut messages = past;
         messages.push(data);
@@ -216,7 +217,7 @@ impl CausalCollected {
         }
     }
 
-    /// Upon deliveries that the others do not know of: tell them, once for a batch.
+    /// When the others do not know of some deliveries, tells them, once for a batch.
     fn upon_unacknowledged(&mut self, ctx: &mut Ctx<Self>) {
         if std::mem::take(&mut self.owes_acknowledgement) {
             let delivered = self.history.delivered().clone();
@@ -224,7 +225,7 @@ impl CausalCollected {
         }
     }
 
-    /// What was acknowledged stays so: an older acknowledgement that comes later changes nothing.
+    /// Acknowledgements only grow: an older one that comes later changes nothing.
     fn upon_acknowledge(&mut self, from: ProcessId, delivered: &Clock, ctx: &mut Ctx<Self>) {
         if !self.is_possible(delivered) {
             return ctx.count("impossible acknowledgement");
@@ -241,7 +242,7 @@ impl CausalCollected {
         self.upon_stable(ctx);
     }
 
-    /// Upon messages that every process not reported has delivered: they leave the past.
+    /// Messages that every process not reported has delivered leave the past.
     fn upon_stable(&mut self, ctx: &mut Ctx<Self>) {
         let stable = self.stable();
         let collected = self.history.collect(&stable);
@@ -251,7 +252,7 @@ impl CausalCollected {
         }
     }
 
-    /// How many messages of each process were delivered by every process not reported, at least.
+    /// For each process, how many of its messages every process not reported has delivered.
     fn stable(&self) -> Clock {
         let mut stable = self.history.delivered().clone();
         for p in self
@@ -269,7 +270,8 @@ impl CausalCollected {
         stable
     }
 
-    /// Nobody has delivered more of this process's messages than it has broadcast.
+    /// Whether the counts are possible: nobody has delivered more of this process's messages than it has
+    /// broadcast.
     fn is_possible(&self, delivered: &Clock) -> bool {
         let numbering = self.history.numbering();
         delivered.is_of(numbering.processes())

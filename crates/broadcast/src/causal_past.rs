@@ -8,9 +8,8 @@
 //! - CRB5 causal order (safety): a message is delivered after all that precedes it.
 //!
 //! # Assumes
-//! Reliable broadcast, and what it assumes. One incarnation a process, which the links see to.
-//! Where the layer below loses a message in a gap, a later one brings it along in its past; the
-//! user was told of the gap.
+//! Reliable broadcast, and what it assumes. One incarnation per process, which the links ensure. If the layer
+//! below loses a message in a gap, a later one brings it along in its past; the user was told of the gap.
 //!
 //! # Messages
 //! `Message(past, payload)`, from the origin → everybody, by reliable broadcast, whose number is the
@@ -18,18 +17,18 @@
 //!
 //! # Cost
 //! The messages and steps of the reliable broadcast, failure-free and with crashes: over
-//! [`lazy`](crate::lazy) n−1 messages and one step, over [`eager`](crate::eager) n(n−1). The past is never shortened: the k-th message of a run
-//! carries up to k−1 others, and each process keeps them all. For short runs alone;
-//! [`causal_collected`](crate::causal_collected) shortens the past, and
+//! [`lazy`](crate::lazy) n−1 messages and one step, over [`eager`](crate::eager) n(n−1). The past is never
+//! shortened: the k-th message of a run carries up to k−1 others, and each process keeps them all. For short
+//! runs alone; [`causal_collected`](crate::causal_collected) shortens the past, and
 //! [`causal_waiting`](crate::causal_waiting) carries n counters instead.
 //!
 //! # Why it holds
-//! A message arrives with all that precedes it, in an order in which each comes after what precedes
-//! it, and that is delivered first where it is missing (CRB5). So nothing ever waits, and what the
-//! layer below promises of the carriers holds for what they carry: also of a message that was
-//! delivered out of a past, which every process that delivers the carrier delivers (CRB4). A process
-//! has delivered all that precedes what it has delivered, an origin's earlier messages among it; so
-//! counters tell what was delivered (CRB2).
+//! A message arrives with all that precedes it, in an order in which each message comes after those that
+//! precede it; those that are missing are delivered first (CRB5). So nothing ever waits, and what the layer
+//! below promises about a carrying message holds for the messages in its past: a message that was delivered
+//! out of a past is delivered by every process that delivers the carrier (CRB4). A process has delivered all
+//! that precedes what it has delivered, including an origin's earlier messages, so that counters tell what
+//! was delivered (CRB2).
 //!
 //! # Source
 //! Guerraoui, Cachin, Rodrigues: *Introduction to Reliable and Secure Distributed Programming*,
@@ -50,7 +49,7 @@ use quorate_core::{
     wire::{self, Undecodable, Wire},
 };
 
-/// The only message: a payload, behind what it depends on.
+/// The only message: a payload, after the messages that it depends on.
 #[derive(Clone, PartialEq, Eq, Debug)]
 struct Message {
     past: Vec<Data>,
@@ -106,7 +105,7 @@ impl CausalPast {
         }
     }
 
-    /// The message leaves behind its past, and then belongs to the past of the next.
+    /// The message leaves after its past, and then belongs to the past of the next.
     fn upon_broadcast(&mut self, payload: Bytes, ctx: &mut Ctx<Self>) {
         let past = self.history.past().to_vec();
         self.history.broadcast(&payload);
@@ -114,7 +113,7 @@ impl CausalPast {
         ctx.trigger(Effect::Reliable(reliable::Broadcast { payload }));
     }
 
-    /// Delivers what is missing of the message's past, in its order, and then the message.
+    /// Delivers the missing messages of the past, in its order, and then the message itself.
     fn upon_message(&mut self, id: MessageId, message: Message, ctx: &mut Ctx<Self>) {
         let Message { past, payload } = message;
         let mut messages = past;

@@ -8,15 +8,16 @@
 //! - CRB5 causal order (safety): a message is delivered after all that precedes it.
 //!
 //! # Assumes
-//! Reliable broadcast, and what it assumes; no failure detector. One incarnation per process, which
-//! the links see to. No origin is more than 2²⁰ broadcasts ahead of what a correct process has
-//! delivered of it: what lies beyond is refused. Where the layer below loses a message in a gap, what
-//! causally follows it is never delivered here. The handles of a node tell their users of gaps.
+//! Reliable broadcast, and what it assumes; no failure detector. One incarnation per process, which the links
+//! ensure. No origin is more than 2²⁰ broadcasts ahead of what a correct process has delivered from it;
+//! messages beyond that are refused. If the layer below loses a message in a gap, the messages that causally
+//! follow it are never delivered here. The handles of a node tell their users of gaps.
 //!
 //! # Messages
 //! `Message(predecessors, payload)`, from the origin → everybody, by reliable broadcast. Its identifier is
-//! the one that reliable broadcast gives it: both count an origin's broadcasts from 1. The predecessors are n counters: how many messages of each process the origin has
-//! delivered before; of its own, how many it has broadcast.
+//! the one that reliable broadcast gives it: both count an origin's broadcasts from 1. The predecessors are n
+//! counters: the number of messages of each process that the origin has delivered before; of its own, the
+//! number that it has broadcast.
 //!
 //! # Cost
 //! The messages of the reliable broadcast, failure-free and with crashes: over [`lazy`](crate::lazy)
@@ -24,19 +25,19 @@
 //! what precedes. A header of n counters. Memory: n counters, and what waits: per origin, at most 2²⁰
 //! messages and 256 MiB. What exceeds this is dropped, as if lost in a gap.
 //!
-//! No message of a correct origin waits for ever, except after a gap. A message of a crashed origin may,
-//! where the layer below is not uniform: if the origin broadcast it after it had delivered something that
-//! no correct process ever receives. Such messages were in flight at the crash, so that they do not grow
-//! with the run; and nobody can tell that they will never be delivered without asking everybody, so that
-//! they are kept. [`causal_past`](crate::causal_past) would deliver them: there each message carries its past.
+//! No message of a correct origin waits for ever, except after a gap. If the layer below is not uniform, a
+//! message of a crashed origin may: the origin broadcast it after it had delivered something that no correct
+//! process ever receives. Such messages were in flight at the crash, so that they do not grow with the run.
+//! Nobody can tell that they will never be delivered without asking everybody, so that they are kept.
+//! [`causal_past`](crate::causal_past) would deliver them: there each message carries its past.
 //!
 //! # Why it holds
-//! The counters cover all that precedes a message, as an origin's messages are delivered in order and
-//! without gaps; a message is delivered once the counts here have reached them (CRB5). Nothing comes from
-//! elsewhere than the layer below, and each number is delivered once (CRB2, CRB3). Whoever delivers a message
-//! has delivered all that precedes it, so that the layer below delivers all of that to every correct
-//! process; by induction nothing of it waits there for ever, and neither does the message (CRB4). What a
-//! correct process broadcasts, it would deliver itself (CRB1).
+//! The counters cover all that precedes a message, as an origin's messages are delivered in order and without
+//! gaps; a message is delivered once the counts here have reached them (CRB5). Every message comes from the
+//! layer below, and each number is delivered once (CRB2, CRB3). A process that delivers a message has
+//! delivered all that precedes it, so that the layer below delivers all of that to every correct process; by
+//! induction none of it waits there for ever, and neither does the message (CRB4). A correct process also
+//! delivers its own broadcasts in this way (CRB1).
 //!
 //! # Source
 //! Guerraoui, Cachin, Rodrigues: *Introduction to Reliable and Secure Distributed Programming*,
@@ -60,7 +61,7 @@ use quorate_core::{
 };
 use std::collections::{BTreeMap, btree_map::Entry};
 
-/// The only message: a payload, and what it waits for.
+/// The only message: a payload, and the messages that it waits for.
 #[derive(Clone, PartialEq, Eq, Debug)]
 struct Message {
     predecessors: Clock,
@@ -83,16 +84,16 @@ impl Wire for Message {
     }
 }
 
-/// Causal broadcast that waits for what precedes a message.
+/// Causal broadcast in which a message waits for those that precede it.
 pub struct CausalWaiting {
     numbering: Numbering,
-    /// How many messages of each process were delivered.
+    /// The number of delivered messages of each process.
     delivered: Clock,
-    /// Messages that arrived too early: a predecessor is not delivered yet. By process and number.
+    /// Messages that arrived too early, because a predecessor is not delivered yet; by process and number.
     pending: BTreeMap<(ProcessId, u64), (Origin, Message)>,
     /// The bytes of these payloads, by process.
     bytes: BTreeMap<ProcessId, usize>,
-    /// The most of them, per process.
+    /// The most bytes that may wait, per process.
     most: usize,
 }
 
@@ -131,7 +132,7 @@ impl CausalWaiting {
         }
     }
 
-    /// The message follows all that was delivered here, and all that was broadcast here.
+    /// The message follows all that was delivered and all that was broadcast here.
     fn upon_broadcast(&mut self, payload: Bytes, ctx: &mut Ctx<Self>) {
         let mut predecessors = self.delivered.clone();
         predecessors.set(self.numbering.me(), self.numbering.broadcasts());
@@ -143,7 +144,7 @@ impl CausalWaiting {
         ctx.trigger(Effect::Reliable(reliable::Broadcast { payload }));
     }
 
-    /// A message waits until its turn, which may be now.
+    /// A message waits until its turn, which may be at once.
     fn upon_message(&mut self, id: MessageId, message: Message, ctx: &mut Ctx<Self>) {
         if !self.is_possible(id, &message.predecessors) {
             return ctx.count("impossible predecessors");
@@ -167,7 +168,7 @@ impl CausalWaiting {
         self.upon_deliverable(ctx);
     }
 
-    /// Upon messages all of whose predecessors are delivered: deliver them, and what waited for them.
+    /// Delivers the messages all of whose predecessors are delivered, and then those that waited for them.
     fn upon_deliverable(&mut self, ctx: &mut Ctx<Self>) {
         while let Some((process, sequence)) = self.next_deliverable() {
             let Some((origin, message)) = self.pending.remove(&(process, sequence)) else {
@@ -194,8 +195,8 @@ impl CausalWaiting {
         })
     }
 
-    /// The message was not delivered before, it follows exactly those of its origin that have lower
-    /// numbers, and it follows no more of this process's messages than there are.
+    /// Whether the message is possible: it was not delivered before, it follows exactly the messages of its
+    /// origin with lower numbers, and it follows no more of this process's messages than there are.
     fn is_possible(&self, id: MessageId, predecessors: &Clock) -> bool {
         let origin = id.origin.process;
         self.numbering.is_possible(id)

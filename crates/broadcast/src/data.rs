@@ -8,24 +8,24 @@ use quorate_core::{
 };
 use std::collections::BTreeMap;
 
-/// Identifiers so far above the delivered ones of their origin are refused: no correct process has
-/// that much in flight, and nobody may make others remember without bound.
+/// Identifiers this far above the delivered ones of their origin are refused: no correct process has that
+/// much in flight, and nobody may make others store without bound.
 pub(crate) const WINDOW: u64 = 1 << 20;
 
-/// So many bytes of one origin wait for what precedes them. More than what is in flight of one that is
-/// waited for; what waits for a message that never comes grows no further.
+/// At most this many bytes of one origin wait for messages that precede them. This is more than can be in
+/// flight; what waits for a message that never comes grows no further.
 pub(crate) const AHEAD_BYTES: usize = 256 << 20;
 
-/// The payload without the buffer that it arrived in, for what is kept for long: a slice would keep
-/// all that arrived with it.
+/// Copies a payload out of its buffer, if it is to be kept for long: a slice would keep all that arrived with
+/// it.
 pub(crate) fn detached(payload: &Bytes) -> Bytes {
     Bytes::copy_from_slice(payload)
 }
 
-/// A payload, whose broadcast it is, and its sequence number.
+/// A payload, its origin, and its sequence number.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Data {
-    /// Who broadcast it, and its sequence number there.
+    /// The origin, and the sequence number of the broadcast there.
     pub id: MessageId,
     pub payload: Bytes,
 }
@@ -50,7 +50,7 @@ impl Observe for Data {
     }
 }
 
-/// What was given up of an origin is not pending any more: nobody will say it again.
+/// Drops the pending messages of an origin that were given up: nobody will send them again.
 pub(crate) fn forget_given_up<T>(
     pending: &mut BTreeMap<MessageId, T>,
     origin: Origin,
@@ -67,7 +67,7 @@ pub(crate) fn forget_given_up<T>(
 pub(crate) struct Numbering {
     processes: Membership,
     me: Origin,
-    /// How many broadcasts were requested here.
+    /// The number of broadcasts requested here.
     broadcasts: u64,
 }
 
@@ -88,7 +88,7 @@ impl Numbering {
         self.me.process
     }
 
-    /// How many broadcasts were numbered.
+    /// The number of broadcasts so far.
     pub(crate) fn broadcasts(&self) -> u64 {
         self.broadcasts
     }
@@ -101,7 +101,7 @@ impl Numbering {
         self.processes.others(self.me.process)
     }
 
-    /// The payload as this process's next broadcast.
+    /// Makes the payload this process's next broadcast.
     pub(crate) fn number(&mut self, payload: Bytes) -> Data {
         self.broadcasts += 1;
         let id = MessageId {
@@ -116,14 +116,16 @@ impl Numbering {
         id.origin == self.me
     }
 
-    /// Nobody broadcasts in this process's name but itself, nor from outside Π.
+    /// Whether the identifier is possible: nobody else broadcasts in this process's name, and nobody
+    /// broadcasts from outside Π.
     pub(crate) fn is_possible(&self, id: MessageId) -> bool {
         let is_forged = self.is_mine(id) && id.sequence > self.broadcasts;
         !is_forged && id.sequence > 0 && self.processes.contains(id.origin.process)
     }
 
-    /// Such a message is possible, and not far ahead of what is `delivered`: otherwise, what to count. What is
-    /// missing so far below a message is given up, if others beyond it were delivered: a gap has taken it.
+    /// Checks that the message is possible and not too far ahead of what is `delivered`; otherwise returns
+    /// the counter to raise. Messages that are missing so far below this one are given up, if others beyond
+    /// them were delivered: a gap has taken them.
     pub(crate) fn check(
         &self,
         id: MessageId,

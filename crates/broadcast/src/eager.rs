@@ -6,13 +6,13 @@
 //! - RB4 agreement (liveness): what some correct process delivers, every correct process delivers.
 //!
 //! # Assumes
-//! Best-effort broadcast; any number of crashes; no failure detector. No origin is more than 2²⁰
-//! broadcasts ahead of what a correct process has delivered of it: what lies beyond is refused. A
-//! gap is not repaired, for nothing is remembered: RB4 holds where a relay comes another way, and
-//! the users are told of the gap.
+//! Best-effort broadcast; any number of crashes; no failure detector. No origin is more than 2²⁰ broadcasts
+//! ahead of what a correct process has delivered from it; messages beyond that are refused. A gap is not
+//! repaired, because no payloads are kept: RB4 holds if a relay comes another way, and the users are told of
+//! the gap.
 //!
 //! # Messages
-//! `Data(id, payload)`, from whoever first sees it → everybody.
+//! `Data(id, payload)`, from each process at its first sight of the message → everybody.
 //!
 //! # Cost
 //! Failure-free n(n−1) messages and one step; with another process dead (n−1)²; the sender crashing

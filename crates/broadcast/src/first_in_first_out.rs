@@ -1,4 +1,4 @@
-//! First-in first-out broadcast: hold back by sequence.
+//! First-in first-out broadcast: holds messages back until it is their turn.
 //!
 //! # Promises
 //! - FRB1–4: as RB1–4 of the reliable broadcast below; over a uniform one, as URB1–4.
@@ -6,24 +6,24 @@
 //!   they were broadcast, none left out.
 //!
 //! # Assumes
-//! Reliable broadcast, or uniform through [`uniform::as_reliable`](quorate_abstractions::uniform),
-//! with no other user: its numbers are those of the requests here. No origin is more than 2²⁰
-//! broadcasts ahead of what a correct process has delivered of it: what lies beyond is refused.
-//! Where the layer below loses a message in a gap, its origin ends there for this process: none is
-//! left out, so that nothing later of that origin is delivered, and the user was told of the gap.
+//! Reliable broadcast, or uniform through [`uniform::as_reliable`](quorate_abstractions::uniform), with no
+//! other user: its numbers are those of the requests here. No origin is more than 2²⁰ broadcasts ahead of
+//! what a correct process has delivered from it; messages beyond that are refused. If the layer below loses a
+//! message in a gap, this process delivers nothing later from that origin, since none may be left out; the
+//! user was told of the gap.
 //!
 //! # Messages
 //! None of its own.
 //!
 //! # Cost
-//! The messages of the layer below, and no step of its own. Memory: a number an origin, and what came
-//! before its turn: of each origin at most 2²⁰ messages, and 256 MiB, beyond which it ends as in a gap. What
-//! an origin left behind a gap stays.
+//! The messages of the layer below, and no step of its own. Memory: a number per origin, and the messages
+//! that came before their turn: per origin at most 2²⁰ messages and 256 MiB. Beyond that, the origin's
+//! deliveries end here, as in a gap. Messages that wait behind a gap stay in memory.
 //!
 //! # Why it holds
-//! A message is delivered only as the one after the last of its origin (FRB5). Of a correct origin,
-//! and of any origin whose later message some correct process delivers (some process, over a uniform
-//! layer), all earlier ones are delivered below by every correct process, so that the gap closes.
+//! A message is delivered only directly after the previous one of its origin (FRB5). Of a correct origin, and
+//! of any origin whose later message some correct process delivers (some process, over a uniform layer), all
+//! earlier messages are delivered below by every correct process, so that the gap closes.
 //!
 //! # Source
 //! Guerraoui, Cachin, Rodrigues: *Introduction to Reliable and Secure Distributed Programming*,
@@ -41,11 +41,11 @@ use std::collections::BTreeMap;
 pub struct FirstInFirstOut {
     /// By origin: the number of the last message that was delivered.
     last: BTreeMap<Origin, u64>,
-    /// What came before its turn.
+    /// Messages that came before their turn.
     pending: BTreeMap<MessageId, Bytes>,
-    /// How many bytes that is, by origin.
+    /// The bytes of pending messages, by origin.
     bytes: BTreeMap<Origin, usize>,
-    /// How many it may be.
+    /// The most bytes that may be pending per origin.
     most: usize,
 }
 
@@ -103,8 +103,8 @@ impl FirstInFirstOut {
         self.upon_turn(id.origin, ctx);
     }
 
-    /// What comes before its turn waits, as far as there is room: behind a message that never comes, there is
-    /// none in the end.
+    /// A message that comes before its turn waits, while there is room. Behind a message that never comes,
+    /// the room finally runs out.
     fn upon_early(&mut self, id: MessageId, payload: &Bytes, ctx: &mut Ctx<Self>) {
         let bytes = self.bytes.entry(id.origin).or_default();
         if *bytes + payload.len() > self.most {
@@ -115,7 +115,7 @@ impl FirstInFirstOut {
         }
     }
 
-    /// Upon a message whose turn it is: deliver it, and what waited for it.
+    /// Delivers the message whose turn it is, and then those that waited for it.
     fn upon_turn(&mut self, origin: Origin, ctx: &mut Ctx<Self>) {
         let mut id = MessageId {
             origin,

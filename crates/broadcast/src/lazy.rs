@@ -6,19 +6,19 @@
 //! - RB4 agreement (liveness): what some correct process delivers, every correct process delivers.
 //!
 //! # Assumes
-//! Perfect links; a failure detector of which only the completeness is needed: ◇P, or P in its
-//! place. A false suspicion costs messages and nothing else. Any number of crashes. No origin is
-//! more than 2²⁰ broadcasts ahead of what a correct process has delivered of it: what lies beyond
-//! is refused. Over a gap a broadcast goes on: to whom a stream begins anew, this process says
-//! again what it has sent and the other has not reported, as far as the window goes; what is older
-//! stays away, and the users are told of the gap.
+//! Perfect links; a failure detector of which only the completeness is needed: ◇P, or P in its place. A false
+//! suspicion costs messages and nothing else. Any number of crashes. No origin is more than 2²⁰ broadcasts
+//! ahead of what a correct process has delivered from it; messages beyond that are refused. A gap does not
+//! stop a broadcast: when a stream to a process begins anew, this process sends it again what the other has
+//! not reported, as far as the window goes. Older messages stay lost for it, and the users are told of the
+//! gap.
 //!
 //! # Messages
-//! - `Data(id, payload)`: from the origin → everybody. From whoever has it from a *relayer* (the
-//!   origin, or one that relayed in its turn) → those who may lack it, if the relayer is suspected or
-//!   the window is full.
-//! - `Report(numbers)`: every 1,024 deliveries → everybody else: up to which message of each origin
-//!   the sender has delivered all.
+//! - `Data(id, payload)`: from the origin → everybody. From a process that has it from a *relayer* (the
+//!   origin, or one that relayed in its turn) → those that may lack it, if the relayer is suspected or the
+//!   window is full.
+//! - `Report(numbers)`: every 1,024 deliveries → everybody else: for each origin, the number up to which the
+//!   sender has delivered all messages.
 //!
 //! # Cost
 //! Failure-free n−1 messages and one step; with another process dead the same; the sender crashing
@@ -29,18 +29,18 @@
 //! as many of those that this process has sent.
 //!
 //! # Why it holds
-//! A correct process that delivers has sent the message to everybody, or keeps it. It forgets it only
-//! once every other process has reported that it holds it, or was sent it from here. If the relayer is
-//! correct, its sends arrive; if it crashes, it is suspected for ever in the end, and what is kept of
-//! it, and what still comes from it, is sent to all who have not reported it (RB4). Nobody is taken
-//! for dead: a full window is no reason to forget what a suspected process lacks, but to send it.
+//! A correct process that delivers has sent the message to everybody, or keeps it. It forgets it only once
+//! every other process has reported that it holds it, or was sent it from here. If the relayer is correct,
+//! its sends arrive. If it crashes, it is eventually suspected for ever, and the messages kept from it, and
+//! those that still come from it, are sent to all that have not reported them (RB4). No suspected process is
+//! taken for dead: when the window is full, what a suspected process lacks is sent to it, not forgotten.
 //!
 //! # Source
 //! Guerraoui, Cachin, Rodrigues: *Introduction to Reliable and Secure Distributed Programming*,
-//! section 3.3, “Lazy Reliable Broadcast”. Deviations: messages are known by identifier, not content;
-//! they are kept by relayer, not by origin, so that one crash has them relayed once; the window and
-//! the reports, which keep memory bounded, are ours, and are why the algorithm stands on links and not
-//! on best-effort broadcast; the origin delivers when its own copy arrives.
+//! section 3.3, “Lazy Reliable Broadcast”. Deviations: messages are known by identifier, not content; they
+//! are kept by relayer, not by origin, so that one crash has them relayed once; the window and the reports,
+//! which bound the memory, are ours, and are the reason why the algorithm uses links and not best-effort
+//! broadcast; the origin delivers when its own copy arrives.
 use crate::data::{Data, Numbering, detached};
 use bytes::Bytes;
 use quorate_abstractions::{
@@ -60,20 +60,19 @@ messages! {
     pub enum Message {
         /// A broadcast.
         Data(Data),
-        /// The sender has delivered all of each origin's messages up to this one.
+        /// For each origin, the sender has delivered all messages up to this one.
         Report {
             lows: Vec<(Origin, u64)>
         },
     }
 }
 
-/// What bounds the memory.
+/// The limits that bound the memory.
 #[derive(Clone, Copy, Debug)]
 struct Limits {
-    /// How many deliveries lie between two reports.
+    /// The number of deliveries between two reports.
     interval: u64,
-    /// How many messages of a relayer are kept: room for what was delivered since the last reports,
-    /// and for what is in flight.
+    /// How many messages of a relayer are kept: those delivered since the last reports, and those in flight.
     window: usize,
 }
 
@@ -85,7 +84,7 @@ const LIMITS: Limits = Limits {
 /// A message that may have to be relayed.
 struct Kept {
     data: Data,
-    /// Who has not reported that it holds the message.
+    /// Processes that have not reported that they hold the message.
     missing: ProcessSet,
 }
 
@@ -94,11 +93,11 @@ pub struct Lazy {
     numbering: Numbering,
     limits: Limits,
     delivered: WatermarkSet,
-    /// How many messages were delivered since the last report.
+    /// Messages delivered since the last report.
     unreported: u64,
     suspected: ProcessSet,
-    /// By relayer: what came from it first, and may be missing somewhere, in the order of arrival; of
-    /// this process, what it has sent, as an origin or a relayer.
+    /// By relayer: the messages that came from it first and that some process may lack, in the order of
+    /// arrival; of this process, those that it has sent, as an origin or a relayer.
     from: BTreeMap<ProcessId, VecDeque<Kept>>,
 }
 
@@ -153,7 +152,7 @@ impl Lazy {
         let data = self.numbering.number(payload);
         let (to, message) = (To::All, Message::Data(data.clone()));
         ctx.trigger(Effect::Link(link::SendRequest { to, message }));
-        // A gap may take the copies to others before one's own has come.
+        // Recorded at once: a gap may take the copies to others before this process's own copy arrives.
         let missing = self.numbering.others();
         self.keep_sent(Kept { data, missing });
     }
@@ -175,8 +174,8 @@ impl Lazy {
         self.upon_report_due(ctx);
     }
 
-    /// Keeps a message against the crash of its relayer, or relays it if that is suspected already.
-    /// What leaves a full window is relayed: nobody but the relayer might do it later.
+    /// Keeps a message against the crash of its relayer, or relays it if the relayer is suspected already. A
+    /// message that leaves a full window is relayed: later, nobody but the relayer might do it.
     fn keep(&mut self, relayer: ProcessId, data: Data, ctx: &mut Ctx<Self>) {
         let missing = self.numbering.others();
         if self.suspected.contains(relayer) {
@@ -193,7 +192,8 @@ impl Lazy {
         }
     }
 
-    /// Keeps what this process has sent against a gap. What leaves a full window is not said again.
+    /// Keeps what this process has sent, against a gap. A message that leaves a full window is not sent
+    /// again.
     fn keep_sent(&mut self, kept: Kept) {
         let sent = self.from.entry(self.numbering.me()).or_default();
         sent.push_back(kept);
@@ -202,8 +202,8 @@ impl Lazy {
         }
     }
 
-    /// Upon a stream that begins anew: says again to its receiver what this process has sent and the
-    /// receiver has not reported.
+    /// When a stream begins anew, sends its receiver again what this process has sent and the receiver has
+    /// not reported.
     fn upon_status(&mut self, status: &link::Status, ctx: &mut Ctx<Self>) {
         let link::Status::Begun { peer } = *status else {
             return;
@@ -215,7 +215,7 @@ impl Lazy {
         }
     }
 
-    /// Every suspicion counts, also one after a suspicion that was revoked.
+    /// Every suspicion counts, even after an earlier one was revoked.
     fn upon_suspect(&mut self, p: ProcessId, ctx: &mut Ctx<Self>) {
         self.suspected.insert(p);
         for kept in self.from.remove(&p).unwrap_or_default() {
@@ -227,7 +227,7 @@ impl Lazy {
         self.suspected.remove(p);
     }
 
-    /// Notes what `q` holds, and forgets what everybody does.
+    /// Notes the messages that `q` holds, and forgets those that everybody holds.
     fn upon_report(&mut self, q: ProcessId, lows: &[(Origin, u64)]) {
         let held: BTreeMap<Origin, u64> = lows.iter().copied().collect();
         for from in self.from.values_mut() {
@@ -241,7 +241,7 @@ impl Lazy {
         }
     }
 
-    /// Upon enough deliveries since the last report: the next.
+    /// Sends the next report after enough deliveries since the last one.
     fn upon_report_due(&mut self, ctx: &mut Ctx<Self>) {
         if self.unreported < self.limits.interval {
             return;
@@ -252,7 +252,7 @@ impl Lazy {
         ctx.trigger(Effect::Link(link::SendRequest { to, message }));
     }
 
-    /// Sends a message to all who may lack it.
+    /// Sends a message to all processes that may lack it.
     fn relay(&mut self, kept: Kept, ctx: &mut Ctx<Self>) {
         let (to, message) = (To::Some(kept.missing), Message::Data(kept.data.clone()));
         ctx.trigger(Effect::Link(link::SendRequest { to, message }));

@@ -1,4 +1,4 @@
-//! Broadcasts: one algorithm a file, each over the interfaces of the layers below it.
+//! Broadcasts: one algorithm per file, each over the interfaces of the layers below it.
 //!
 //! | module | abstraction | over | survives |
 //! |---|---|---|---|

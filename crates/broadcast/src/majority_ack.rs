@@ -7,11 +7,11 @@
 //!   correct process delivers.
 //!
 //! # Assumes
-//! Perfect links; f < n/2 crashes; no failure detector. No origin is more than 2²⁰ broadcasts ahead
-//! of what a correct process has delivered of it: what lies beyond is refused, and links are
-//! bounded too. Over a gap both ends say again what they hold and have not delivered, so that URB1
-//! holds over any gaps; URB4 holds unless gaps keep a message from a process on all its ways until
-//! all others have delivered it, for what is delivered is forgotten. The users are told of the gap.
+//! Perfect links; f < n/2 crashes; no failure detector. No origin is more than 2²⁰ broadcasts ahead of what a
+//! correct process has delivered from it; messages beyond that are refused, and links are bounded too. After
+//! a gap both ends send again what they hold and have not delivered, so that URB1 holds over any gaps. URB4
+//! holds unless gaps keep a message away from a process on all ways until all others have delivered it,
+//! because delivered messages are forgotten. The users are told of the gap.
 //!
 //! # Messages
 //! - `Data(id, payload)`: from the origin → everybody; from everybody else, at the first sight of
@@ -19,8 +19,8 @@
 //! - `Ack(id)`, instead of `Data`, → those known to hold the payload.
 //!
 //! # Cost
-//! Failure-free n(n−1) messages, 2 steps (1 at the receivers if n ≤ 3); with a dead process (n−1)²,
-//! 2 steps; the sender crashing after k ≥ 1 sends, k + (n−1)². Memory: what is not yet delivered, and
+//! Failure-free n(n−1) messages, 2 steps (1 at the receivers if n ≤ 3); with a dead process (n−1)², 2 steps;
+//! the sender crashing after k ≥ 1 sends, k + (n−1)². Memory: the messages that are not yet delivered, and
 //! the delivered identifiers as watermarks.
 //!
 //! # Why it holds
@@ -59,24 +59,24 @@ messages! {
         Ack {
             id: MessageId
         } => message(*id),
-        /// The same as `Data`, from who does not know whether the receiver holds the payload, for a gap may
-        /// have taken either message: it is answered by an `Ack`.
+        /// Like `Data`, but the sender does not know whether the receiver holds the payload, because a gap
+        /// may have taken either message. The receiver answers with an `Ack`.
         Again {
             id: MessageId;
             payload: Bytes
         } => message(*id).digest(digest(payload)),
-        /// A stream to the receiver has begun anew: acknowledgements of the sender's may be lost, which it may
-        /// not remember. The receiver asks for those that it lacks.
+        /// A stream to the receiver has begun anew: acknowledgements from the sender may be lost, and the
+        /// sender may no longer remember them. The receiver asks for those that it lacks.
         Resumed,
     }
 }
 
-/// What is known of a message that is not delivered yet.
+/// What is known about a message that is not delivered yet.
 #[derive(Default)]
 struct Pending {
     /// The payload, once it has come.
     payload: Option<Bytes>,
-    /// Who is known to hold it.
+    /// Processes known to hold the message.
     ack: ProcessSet,
 }
 
@@ -97,8 +97,8 @@ ports! {
     /// Starts majority-ack uniform reliable broadcast over perfect links.
     pub fn spawn(host) = MajorityAck::new(host, host.processes().majority());
 
-    /// Starts a mutant that delivers once `quorum` processes hold a message. Nothing but tests and
-    /// demonstrations of the checkers may use it.
+    /// Starts a mutant that delivers once `quorum` processes hold a message. Only for tests and
+    /// demonstrations of the checkers.
     #[cfg(any(test, feature = "mutants"))]
     pub fn spawn_mutant(host, quorum: usize) = MajorityAck::new(host, quorum);
 }
@@ -122,7 +122,8 @@ impl Algorithm for MajorityAck {
 }
 
 impl MajorityAck {
-    /// The algorithm at `host`, which delivers what so many hold: a majority, but for mutants.
+    /// The algorithm at `host`, which delivers a message once `quorum` processes hold it: a majority, except
+    /// in mutants.
     fn new(host: &impl Host, quorum: usize) -> Self {
         MajorityAck {
             numbering: Numbering::new(host),
@@ -137,7 +138,7 @@ impl MajorityAck {
         say(To::All, Message::Data { id, payload }, ctx);
     }
 
-    /// The first copy is kept and relayed; each tells that its sender holds the payload.
+    /// The first copy is kept and relayed; each copy shows that its sender holds the payload.
     fn upon_data(&mut self, from: ProcessId, id: MessageId, payload: Bytes, ctx: &mut Ctx<Self>) {
         let Some(pending) = self.mention(id, ctx) else {
             return;
@@ -150,7 +151,7 @@ impl MajorityAck {
         self.upon_deliverable(id, ctx);
     }
 
-    /// Who asks learns that this process holds the payload, as it does from now on at the latest.
+    /// Answers that this process holds the payload; if it did not before, it does now.
     fn upon_again(&mut self, from: ProcessId, id: MessageId, payload: Bytes, ctx: &mut Ctx<Self>) {
         self.upon_data(from, id, payload, ctx);
         if self.pending.contains_key(&id) || self.delivered.contains(id) {
@@ -158,7 +159,7 @@ impl MajorityAck {
         }
     }
 
-    /// Upon a stream that begins anew: both ends say again what is pending.
+    /// When a stream begins anew, both ends send again what is pending.
     fn upon_status(&mut self, status: &link::Status, ctx: &mut Ctx<Self>) {
         if let link::Status::Begun { peer } = *status {
             say(To::One(peer), Message::Resumed, ctx);
@@ -166,8 +167,8 @@ impl MajorityAck {
         }
     }
 
-    /// What is pending here is said again, in case that it was lost, and the acknowledgement asked for, in
-    /// case that that was.
+    /// Sends what is pending here again, in case it was lost, and asks for the acknowledgement, in case that
+    /// was lost.
     fn say_again(&self, peer: ProcessId, ctx: &mut Ctx<Self>) {
         for (id, pending) in &self.pending {
             if let Some(payload) = pending.payload.clone() {
@@ -198,8 +199,8 @@ impl MajorityAck {
         pending.is_some_and(|held| held.payload.is_some() && held.ack.len() >= self.quorum)
     }
 
-    /// Tells everybody that the payload is held here: with the payload, unless they hold it too. The
-    /// origin's first sending was its relay.
+    /// Tells everybody that this process holds the payload: with the payload, unless they hold it too. The
+    /// origin relays nothing: its broadcast has gone to everybody already.
     fn relay(&mut self, id: MessageId, payload: Bytes, ctx: &mut Ctx<Self>) {
         let (me, others) = (self.numbering.me(), self.numbering.others());
         let Some(pending) = self.pending.get_mut(&id) else {

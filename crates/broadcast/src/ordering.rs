@@ -7,33 +7,33 @@ use quorate_core::{
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, VecDeque};
 
-/// How much is in flight at a time.
+/// Limits on what is in flight at a time.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct OrderSettings {
-    /// Instances in which a process has proposed and that are not applied yet. At least 1.
+    /// The number of instances in which a process has proposed and that are not applied yet. At least 1.
     pub instances: u64,
-    /// Own batches that have not come back to their origin yet; requests beyond them wait, and travel
-    /// together. At least 1.
+    /// The number of own batches that have not come back to their origin yet; requests beyond them wait, and
+    /// travel together. At least 1.
     pub batches: u64,
-    /// A batch takes no further message whose payload would make it longer than this many bytes. Well
-    /// below what a link carries.
+    /// A batch takes no further message whose payload would make it longer than this many bytes. Must be well
+    /// below the longest message of a link.
     pub batch_bytes: usize,
-    /// Once own batches in flight have this many bytes, no further one leaves: what is large goes one
-    /// by one, so that queues to slow peers do not fill at once.
+    /// While own batches of at least this many bytes are in flight, no further one leaves: large batches
+    /// leave one by one, so that queues to slow peers do not fill at once.
     pub bytes_in_flight: usize,
-    /// Batches of one origin that one instance orders, at most. At least 1.
+    /// The most batches of one origin that one instance orders. At least 1.
     pub proposal: u64,
-    /// To whom acceptances go; of concern to the leader-driven one only.
+    /// The processes that acceptances go to. Only leader-driven total order uses it.
     pub acceptances: Acceptances,
 }
 
-/// To whom an acceptance goes, where a leader drives.
+/// The processes that an acceptance goes to, in leader-driven total order.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub enum Acceptances {
     /// To everybody: nobody waits for the leader to hear what is decided.
     Everybody,
-    /// To the leader alone where nobody else needs it: of up to three processes the leader's and one's
-    /// own are a majority, so that the same steps take fewer messages. Otherwise to everybody.
+    /// To the leader alone if nobody else needs it: among up to three processes, a process and the leader are
+    /// a majority, so that the same steps take fewer messages. Otherwise to everybody.
     #[default]
     WhoNeedsThem,
 }
@@ -51,7 +51,7 @@ impl Default for OrderSettings {
     }
 }
 
-/// For each origin, the batch up to which its messages come next: what is agreed on.
+/// What consensus agrees on: for each origin, the batch up to which its messages come next.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Cut(pub(crate) BTreeMap<Origin, u64>);
 
@@ -63,12 +63,12 @@ impl Cut {
         self.0.get(&origin).copied().unwrap_or(0)
     }
 
-    /// The last batch of whichever origin.
+    /// The highest batch number of any origin.
     pub(crate) fn highest(&self) -> u64 {
         self.0.values().max().copied().unwrap_or(0)
     }
 
-    /// Whether it puts a newcomer in its seat: an origin without batches.
+    /// Whether the cut puts a newcomer in its seat: it names an origin without batches.
     pub(crate) fn replaces(&self) -> bool {
         self.0.values().any(|up_to| *up_to == 0)
     }
@@ -82,7 +82,7 @@ impl Cut {
     }
 }
 
-/// The requests of one process that have not left yet, and its batches that have not returned yet.
+/// The requests of one process that have not left yet, and its batches that have not come back yet.
 #[derive(Debug)]
 pub(crate) struct Outgoing {
     batches: u64,
@@ -91,7 +91,7 @@ pub(crate) struct Outgoing {
     waiting: VecDeque<Bytes>,
     /// The sizes of the batches in flight, oldest first.
     in_flight: VecDeque<usize>,
-    /// Up to this own batch they have returned.
+    /// Own batches up to this one have come back.
     returned: u64,
 }
 
@@ -111,19 +111,19 @@ impl Outgoing {
         self.waiting.push_back(payload);
     }
 
-    /// Own batches up to this one have returned.
+    /// Own batches up to this one have come back.
     pub(crate) fn upon_return(&mut self, batch: u64) {
         let returned = batch.saturating_sub(self.returned) as usize;
         self.in_flight.drain(..self.in_flight.len().min(returned));
         self.returned = self.returned.max(batch);
     }
 
-    /// Whether there are requests, and room for a batch.
+    /// Whether requests wait and a batch may leave.
     pub(crate) fn is_next_due(&self) -> bool {
         !self.waiting.is_empty() && self.has_room()
     }
 
-    /// The next batch, upon requests and room for one.
+    /// The next batch, if requests wait and a batch may leave.
     pub(crate) fn next_batch(&mut self) -> Option<Bytes> {
         if !self.is_next_due() {
             return None;
@@ -139,8 +139,8 @@ impl Outgoing {
             && (self.in_flight.is_empty() || bytes < self.bytes_in_flight)
     }
 
-    /// The requests that wait, as many as a batch may hold. A large one travels alone: whatever may
-    /// be sent by itself must not grow beyond what the link carries.
+    /// As many waiting requests as a batch may hold. A large one travels alone: a message that may be sent by
+    /// itself must not become longer than the link carries.
     fn batch(&mut self) -> Bytes {
         let mut batch = BytesMut::new();
         while let Some(payload) = self.waiting.front() {

@@ -4,24 +4,24 @@
 //! - TRB1 validity (liveness): a correct source delivers what it broadcasts.
 //! - TRB2 uniform agreement (safety): no two processes deliver differently in an instance; over
 //!   regular consensus ([`spawn_regular`]), no two correct ones.
-//! - TRB3 integrity (safety): in an instance a process delivers at most once, what the source broadcast
-//!   there or that the source is faulty, which it is then: it has crashed. A source's instances are
+//! - TRB3 integrity (safety): in an instance a process delivers at most once: either what the source
+//!   broadcast there, or that the source is faulty, and then the source has crashed. A source's instances are
 //!   delivered one after the other, the report that it is faulty last.
 //! - TRB4 termination (liveness): if the source broadcasts its message of that number or crashes, every
 //!   correct process delivers in that instance.
 //!
 //! # Assumes
-//! Best-effort broadcast over perfect links, the perfect failure detector P, and uniform consensus,
-//! a sequence of instances a source; any number of crashes, as far as consensus survives them. A
-//! correct source that does not broadcast leaves its next instance open for ever, and nothing is
-//! sent in it: whoever waits for it must see to it that the source broadcasts. No correct process
-//! is 2¹⁶ instances of a source behind another: what lies beyond is refused, and links are bounded
-//! too. Over a gap an instance goes on: to whom a stream begins anew, the source says its message
-//! in flight again; who lacks an older one has the decision of consensus.
+//! Best-effort broadcast over perfect links, the perfect failure detector P, and uniform consensus, one
+//! sequence of instances per source; any number of crashes, as far as consensus survives them. A correct
+//! source that does not broadcast leaves its next instance open for ever, and nothing is sent in it: a user
+//! that waits for it must ensure that the source broadcasts. No correct process is 2¹⁶ instances of a source
+//! behind another; what lies beyond is refused, and links are bounded too. A gap does not stop an instance:
+//! when a stream begins anew, the source sends its message in flight again; a process that lacks an older
+//! message has the decision of consensus.
 //!
 //! # Messages
-//! `Data(number, payload)`, from the source → everybody. Whose it is, the link says: nobody relays.
-//! `SenderFaulty` is a form of its own in what is proposed, so that no payload is mistaken for it.
+//! `Data(number, payload)`, from the source → everybody. The link identifies the source: nobody relays.
+//! `SenderFaulty` is encoded as a form of its own in proposals, so that no payload is mistaken for it.
 //!
 //! # Cost
 //! Over [uniform hierarchical consensus](quorate_consensus::uniform_hierarchical), a message costs
@@ -30,34 +30,33 @@
 //! pi delivers at step i, if the source is p1 at step i−1.
 //!
 //! A source that is dead costs (n−1)² messages, once: its `SenderFaulty` is delivered n−1 steps after
-//! the report. The source crashing after k ≥ 1 sends of its message, p1 and reported after D:
-//! k + 2(n−1)² messages and D + 2(n−1) steps, for its message is delivered, and then the report.
-//! Memory: per source the instance in flight, and what comes ahead of it; what is requested here and
-//! waits for its turn.
+//! the report. The source crashing after k ≥ 1 sends of its message, p1 and reported after D: k + 2(n−1)²
+//! messages and D + 2(n−1) steps, for its message is delivered, and then the report. Memory: per source the
+//! instance in flight, and what comes ahead of it; the requests that wait here for their turn.
 //!
 //! # Why it holds
-//! Nobody proposes but what came from the source itself, or that P has reported it: the rest of TRB3 is
-//! the validity of consensus, and the accuracy of P. TRB2 is the agreement of consensus. Take the first
-//! instance in which some correct process is stuck: all come to it; if the source is correct, its
-//! message reaches all; if not, what is not reached by the message is by the report. So all correct
-//! processes propose, and consensus decides (TRB4); of a correct source nobody proposes anything but
+//! A process proposes only what came from the source itself, or that P has reported the source: the rest of
+//! TRB3 is the validity of consensus, and the accuracy of P. TRB2 is the agreement of consensus. Consider the
+//! first instance in which some correct process is stuck: all correct processes come to it. If the source is
+//! correct, its message reaches all of them; if not, each of them gets the message or the report. So all
+//! correct processes propose, and consensus decides (TRB4). For a correct source nobody proposes anything but
 //! its message (TRB1).
 //!
 //! # Why each source has its own consensus
-//! Sources go on at their own pace, and some stop: they fall silent, or are faulty. One sequence of
-//! instances for all, number (k−1)n + rank for the k-th of a source, would have a hole a round for
-//! each of those: the decided instances would no longer be a prefix and a few exceptions, and the
-//! window of consensus above its oldest undecided instance would close. A sequence a source has no
-//! hole, wherever it ends. It costs a module and a lane a source, and no message.
+//! Sources go on at their own pace, and some stop: they fall silent, or are faulty. One sequence of instances
+//! for all, with number (k−1)n + rank for the k-th of a source, would have a hole in each round for each
+//! stopped source: the decided instances would no longer be a prefix and a few exceptions, and the window of
+//! consensus above its oldest undecided instance would close. A sequence per source has no hole, wherever it
+//! ends. It costs a module and a lane per source, and no message.
 //!
 //! # Source
 //! Guerraoui, Cachin, Rodrigues: *Introduction to Reliable and Secure Distributed Programming*,
-//! section 6.3, “Consensus-Based Uniform Terminating Reliable Broadcast”. Deviations: many instances a
-//! source, a message being broadcast when its predecessor was delivered at the source; each process
-//! proposes once an instance, of a crash that was reported before the instance began as of any other; a
-//! decision that comes before the own proposal is proposed itself, as consensus owes decisions only
-//! where everybody proposes. Decisions may come in any order, and wait for their turn: links are not
-//! first-in first-out, so that a process to which one message of consensus is slow may be several
+//! section 6.3, “Consensus-Based Uniform Terminating Reliable Broadcast”. Deviations: many instances per
+//! source, the next message being broadcast once its predecessor was delivered at the source; each process
+//! proposes once per instance, and crashes that were reported before the instance began count, too; a
+//! decision that comes before this process's proposal is then proposed by this process, since consensus owes
+//! decisions only if everybody proposes. Decisions may come in any order, and wait for their turn: links are
+//! not first-in first-out, so that a process for which one message of consensus is slow may be several
 //! instances behind the source.
 use bytes::{BufMut, Bytes, BytesMut};
 use quorate_abstractions::{
@@ -75,13 +74,13 @@ use quorate_core::{
 };
 use std::collections::{BTreeMap, VecDeque};
 
-/// Instances so far above the expected one of their source are refused.
+/// Instances this far above the expected one of their source are refused.
 const INSTANCES_AHEAD: u64 = 1 << 16;
 
-/// The only message: the sender's own, of this number.
+/// The only message: the sender's own message of this number.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Data {
-    /// Its sequence number at the sender.
+    /// The message's sequence number at the sender.
     pub number: u64,
     pub payload: Bytes,
 }
@@ -107,12 +106,12 @@ impl Observe for Data {
     }
 }
 
-/// How a proposal begins that the source is faulty. Nothing follows.
+/// The first byte of a proposal that the source is faulty. Nothing follows.
 const FAULTY: u8 = 0;
-/// How a proposal begins that is the source's message, which follows.
+/// The first byte of a proposal of the source's message, which follows.
 const MESSAGE: u8 = 1;
 
-/// An outcome, as a value for consensus.
+/// Encodes an outcome as a value for consensus.
 fn encode(outcome: &Content) -> Bytes {
     match outcome {
         Content::SenderFaulty => Bytes::from_static(&[FAULTY]),
@@ -144,7 +143,7 @@ struct Instance {
 }
 
 impl Instance {
-    /// What there is to propose.
+    /// What this process can propose, if anything.
     fn proposal(&self, crashed: bool) -> Option<Content> {
         let message = self.data.clone().map(Content::Message);
         let known = message.or_else(|| self.decided.clone());
@@ -154,7 +153,7 @@ impl Instance {
 
 /// The instances of one source.
 struct Source {
-    /// The number of the one whose outcome is to be delivered next.
+    /// The number of the instance whose outcome is to be delivered next.
     expected: u64,
     instances: Instances<Instance>,
 }
@@ -171,13 +170,13 @@ impl Source {
 /// Terminating reliable broadcast.
 pub struct Terminating {
     me: ProcessId,
-    /// The sources that were not delivered as faulty.
+    /// The sources that have not been delivered as faulty.
     sources: BTreeMap<ProcessId, Source>,
-    /// Who has crashed, as far as the detector has told.
+    /// Processes that the detector has reported as crashed.
     crashed: ProcessSet,
-    /// What was requested here and is not broadcast yet.
+    /// Requests that are not broadcast yet.
     requested: VecDeque<Bytes>,
-    /// The message of this process that is broadcast and not delivered here yet.
+    /// The message that this process has broadcast and not yet delivered.
     in_flight: Option<Data>,
 }
 
@@ -188,8 +187,8 @@ ports! {
     uses each consensus: consensus::Port => Decide / Propose;
     watches detector: perfect::Crash => Crash;
 
-    /// Starts terminating reliable broadcast over the best-effort broadcast of a lane, P, and for each source a uniform
-    /// consensus of its own.
+    /// Starts terminating reliable broadcast over the best-effort broadcast of a lane, P, and for each source
+    /// a uniform consensus of its own.
     pub fn spawn(host) = Terminating::new(host);
 }
 
@@ -223,7 +222,7 @@ impl Terminating {
         }
     }
 
-    /// Whoever was delivered as faulty broadcasts nothing more.
+    /// A process that was delivered as faulty broadcasts nothing more.
     fn upon_broadcast(&mut self, payload: Bytes, ctx: &mut Ctx<Self>) {
         if !self.sources.contains_key(&self.me) {
             return ctx.count("broadcast of a source that is faulty");
@@ -232,7 +231,7 @@ impl Terminating {
         self.upon_requested(ctx);
     }
 
-    /// Upon a request, and none in flight: broadcast it. So others hold no more than they must.
+    /// When no own message is in flight, broadcasts the next request. So others hold no more than they must.
     fn upon_requested(&mut self, ctx: &mut Ctx<Self>) {
         let Some(source) = self.sources.get(&self.me) else {
             return self.requested.clear();
@@ -248,7 +247,7 @@ impl Terminating {
         }
     }
 
-    /// The first message of a number counts, and only from the source itself.
+    /// Only the first message of a number counts, and only if it comes from the source itself.
     fn upon_data(&mut self, from: ProcessId, data: Data, ctx: &mut Ctx<Self>) {
         let Some(source) = self.sources.get_mut(&from) else {
             return;
@@ -276,7 +275,7 @@ impl Terminating {
         self.upon_expected(p, ctx);
     }
 
-    /// Upon a stream that begins anew: the message in flight is said again to its receiver.
+    /// When a stream begins anew, sends the message in flight to its receiver again.
     fn upon_status(&mut self, status: &link::Status, ctx: &mut Ctx<Self>) {
         if let link::Status::Begun { peer } = *status
             && let Some(message) = self.in_flight.clone()
@@ -286,14 +285,14 @@ impl Terminating {
         }
     }
 
-    /// A crash concerns the instance in flight, and those that begin later.
+    /// A crash affects the instance in flight, and those that begin later.
     fn upon_crash(&mut self, p: ProcessId, ctx: &mut Ctx<Self>) {
         self.crashed.insert(p);
         self.upon_expected(p, ctx);
     }
 
-    /// Upon the expected instance of a source: propose, once; deliver what was decided, and expect the
-    /// next.
+    /// For the expected instance of a source: proposes once, delivers what was decided, and then expects the
+    /// next instance.
     fn upon_expected(&mut self, p: ProcessId, ctx: &mut Ctx<Self>) {
         let crashed = self.crashed.contains(p);
         while let Some(source) = self.sources.get_mut(&p) {

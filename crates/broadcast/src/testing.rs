@@ -16,7 +16,7 @@ use quorate_sim::{
 };
 use std::time::Duration;
 
-/// So many units after the start.
+/// The time this many units after the start.
 pub(crate) fn at(units: u32) -> Time {
     Time::ZERO + UNIT * units
 }
@@ -78,7 +78,7 @@ pub(crate) fn explore<B: Send + 'static>(
     search.explore(build)
 }
 
-/// Any number of processes, but for one, may crash.
+/// All processes but one may crash.
 pub(crate) fn all_but_one(n: u64) -> u64 {
     n - 1
 }
@@ -88,7 +88,7 @@ pub(crate) fn minority(n: u64) -> u64 {
     (n - 1) / 2
 }
 
-/// The mutant is caught by this property.
+/// The report shows that the mutant violates this property.
 #[track_caller]
 pub(crate) fn assert_violates(report: &Report, tag: &str) {
     let verdict = report.verdict(tag);

@@ -7,19 +7,19 @@
 //!   correct process delivers.
 //!
 //! # Assumes
-//! Best-effort broadcast; f < n/2 crashes; no failure detector. No origin is more than 2²⁰ broadcasts
-//! ahead of what a correct process has delivered of it: what lies beyond is refused, and what is so far
-//! behind is given up. A gap is not repaired: URB1 and URB4 hold over one where a majority's relays come
-//! all the same.
+//! Best-effort broadcast; f < n/2 crashes; no failure detector. No origin is more than 2²⁰ broadcasts ahead
+//! of what a correct process has delivered from it; messages beyond that are refused, and messages that are
+//! so far behind are given up. A gap is not repaired: URB1 and URB4 hold over a gap if a majority's relays
+//! come all the same.
 //!
 //! # Messages
-//! `Data(id, payload)`, from the origin, and from whoever first sees it → everybody. It also says that
-//! the sender holds the payload.
+//! `Data(id, payload)`, from the origin, and from each process at its first sight of the message → everybody.
+//! It also says that the sender holds the payload.
 //!
 //! # Cost
-//! Failure-free n(n−1) messages, each with the payload, and 2 steps (1 at the receivers if n ≤ 3); with
-//! a dead process (n−1)², 2 steps; the sender crashing after k ≥ 1 sends, k + (n−1)². Memory: what is
-//! not yet delivered, and the delivered identifiers as watermarks.
+//! Failure-free n(n−1) messages, each with the payload, and 2 steps (1 at the receivers if n ≤ 3); with a
+//! dead process (n−1)², 2 steps; the sender crashing after k ≥ 1 sends, k + (n−1)². Memory: the messages that
+//! are not yet delivered, and the delivered identifiers as watermarks.
 //!
 //! # Why it holds
 //! A process delivers only once a majority has relayed the message. Some member of that majority is
@@ -28,11 +28,10 @@
 //!
 //! # Source
 //! Guerraoui, Cachin, Rodrigues: *Introduction to Reliable and Secure Distributed Programming*,
-//! section 3.4, “Majority-Ack Uniform Reliable Broadcast”. Deviations: messages are known by
-//! identifier, not content; what is delivered is no longer pending, and its later copies are dropped;
-//! what is too far ahead is refused.
-//! [`majority_ack`](crate::majority_ack) does the same with fewer bytes: it tells who holds the payload
-//! the identifier alone, and says again what a gap may have taken.
+//! section 3.4, “Majority-Ack Uniform Reliable Broadcast”. Deviations: messages are known by identifier, not
+//! content; a delivered message is no longer pending, and its later copies are dropped; messages that are too
+//! far ahead are refused. [`majority_ack`](crate::majority_ack) does the same with fewer bytes: it sends only
+//! the identifier to processes that hold the payload, and sends again what a gap may have taken.
 use crate::data::{Data, Numbering, forget_given_up};
 use bytes::Bytes;
 use quorate_abstractions::{
@@ -47,7 +46,7 @@ use std::collections::BTreeMap;
 /// A message that was seen and is not delivered yet.
 struct Pending {
     payload: Bytes,
-    /// Who has relayed it.
+    /// Processes that have relayed the message.
     ack: ProcessSet,
 }
 
@@ -102,7 +101,7 @@ impl TextbookMajorityAck {
         ctx.trigger(Effect::BestEffort(best_effort::Broadcast(data)));
     }
 
-    /// Each copy tells that its sender has it; the first one is relayed.
+    /// Each copy shows that its sender has the message; the first one is relayed.
     fn upon_data(&mut self, from: ProcessId, data: Data, ctx: &mut Ctx<Self>) {
         let id = data.id;
         if let Err(reason) = self.numbering.check(id, &mut self.delivered) {
@@ -136,7 +135,7 @@ impl TextbookMajorityAck {
         pending.is_some_and(|pending| pending.ack.len() >= self.quorum)
     }
 
-    /// The message is pending; says whether it was not before.
+    /// Marks the message as pending. Returns whether it was not pending before.
     fn see(&mut self, data: &Data) -> bool {
         let is_new = !self.pending.contains_key(&data.id);
         if is_new {

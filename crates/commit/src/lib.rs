@@ -1,9 +1,9 @@
-//! Atomic commit: one algorithm a file, each for many instances, over the interfaces of the layers below.
+//! Atomic commit: one algorithm per file, each for many instances, over the interfaces of the layers below.
 //!
 //! | module | abstraction | over | survives |
 //! |---|---|---|---|
 //! | [`non_blocking`] | non-blocking atomic commit | best-effort broadcast, P, uniform consensus | any number of crashes |
-//! | [`two_phase`] | atomic commit that may block | links | no crash: the others may wait for ever |
+//! | [`two_phase`] | atomic commit that may block | links | no crash: after one, the others may wait for ever |
 
 pub mod non_blocking;
 #[cfg(test)]

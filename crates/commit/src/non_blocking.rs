@@ -1,4 +1,4 @@
-//! Non-blocking atomic commit: the votes go to everybody, and consensus turns what each saw into one
+//! Non-blocking atomic commit: the votes go to everybody, and consensus turns what each process saw into one
 //! outcome.
 //!
 //! # Promises
@@ -6,10 +6,10 @@
 //! - NBAC2 termination (liveness): if every correct process votes, every correct process decides.
 //!
 //! # Assumes
-//! Best-effort broadcast over perfect links, the perfect failure detector P, uniform consensus; any
-//! number of crashes that the consensus below survives. With a detector that errs, an abort may
-//! have no reason. Over a gap an instance goes on: to whom a stream begins anew, this process's
-//! votes in open instances are said again.
+//! Best-effort broadcast over perfect links, the perfect failure detector P, uniform consensus; any number of
+//! crashes that the consensus below survives. With a detector that errs, an abort may have no reason. A gap
+//! does not stop an instance: when a stream begins anew, this process sends its receiver again its votes in
+//! open instances.
 //!
 //! # Messages
 //! `Voted(instance, vote)`, from every process → everybody.
@@ -17,23 +17,23 @@
 //! # Cost
 //! Over uniform hierarchical consensus. Failure-free 2n(n−1) messages, n + 1 steps (n = 1: none). With
 //! one process dead, reported D ≥ 1 steps after the start: 2(n−1)² messages, D + n − 1 steps (n = 2:
-//! D). p1 crashing after k sends of its vote: k + 2(n−1)² messages. Memory: O(n) an undecided
-//! instance; a decided one leaves a place in a watermark.
+//! D). p1 crashing after k sends of its vote: k + 2(n−1)² messages. Memory: O(n) per undecided instance; the
+//! decided ones as a watermark.
 //!
 //! # Why it holds
-//! Commit is proposed only by who has a yes of everybody (NBAC3), abort only by who has a no, or
-//! the report of a crash, which is true (NBAC4); consensus decides one of what was proposed, once
-//! (NBAC1, NBAC5). From every process comes its vote or the report of its crash, so every correct
-//! process proposes, and consensus ends (NBAC2). Whoever has decided has said no vote in vain:
-//! consensus owes its decision to those who lack the vote.
+//! A process proposes commit only if it has a yes of everybody (NBAC3), and abort only if it has a no, or the
+//! report of a crash, which is true (NBAC4); consensus decides one of the proposals, once (NBAC1, NBAC5).
+//! From every process comes its vote or the report of its crash, so every correct process proposes, and
+//! consensus ends (NBAC2). A process that has decided need not send its vote again: consensus owes its
+//! decision to those that lack the vote.
 //!
 //! # Source
 //! Guerraoui, Cachin, Rodrigues: *Introduction to Reliable and Secure Distributed Programming*,
-//! section 6.6, “Consensus-Based Non-Blocking Atomic Commit”. Deviations: a process proposes once, not
-//! at every further vote or crash; votes are an enumeration, not numbers to multiply; the first vote of
-//! a process counts, and it sends no second; crashes count in instances that begin later; many
-//! instances, of which the decided ones are pruned. That one no suffices to propose an abort is not
-//! made use of: a process that decided before it has voted would leave others without its vote.
+//! section 6.6, “Consensus-Based Non-Blocking Atomic Commit”. Deviations: a process proposes once, not at
+//! every further vote or crash; votes are an enumeration, not numbers to multiply; the first vote of a
+//! process counts, and it sends no second; crashes count in instances that begin later; many instances, of
+//! which the decided ones are pruned. A single no would suffice to propose an abort. The algorithm does not
+//! use this: a process that decided before it has voted would leave others without its vote.
 use bytes::Bytes;
 use quorate_abstractions::{
     atomic_commit::{self, Decide, Outcome, Propose, Vote},
@@ -49,7 +49,7 @@ use quorate_core::{
 };
 use serde::{Deserialize, Serialize};
 
-/// Instances so far above the oldest undecided one are refused.
+/// Instances this far above the oldest undecided one are refused.
 const INSTANCES_AHEAD: u64 = 1 << 16;
 
 /// The only message.
@@ -73,11 +73,11 @@ impl Observe for Voted {
 /// One instance at one process.
 #[derive(Default, Debug)]
 struct Poll {
-    /// What this process has voted.
+    /// This process's vote.
     vote: Option<Vote>,
-    /// Who voted.
+    /// Processes that have voted.
     voters: ProcessSet,
-    /// Who voted yes.
+    /// Processes that have voted yes.
     yes: ProcessSet,
     /// Whether this process has proposed an outcome.
     has_proposed: bool,
@@ -87,7 +87,7 @@ struct Poll {
 pub struct NonBlocking {
     /// Π.
     processes: ProcessSet,
-    /// Who has not crashed, as far as the detector has told.
+    /// Processes that the detector has not reported as crashed.
     correct: ProcessSet,
     instances: Instances<Poll>,
 }
@@ -132,8 +132,8 @@ impl NonBlocking {
         }
     }
 
-    /// The first vote in an instance is told to everybody, a second one to nobody: links do not keep
-    /// order, and others could take either for the first.
+    /// The first vote in an instance is sent to everybody, a second one to nobody: links do not keep order,
+    /// and others could take either for the first.
     fn upon_propose(&mut self, instance: u64, vote: Vote, ctx: &mut Ctx<Self>) {
         match self.instances.at(instance, Poll::default) {
             Entry::Live(poll) if poll.vote.is_some() => {}
@@ -147,7 +147,7 @@ impl NonBlocking {
         }
     }
 
-    /// The first vote of a process counts. One for a decided instance comes late.
+    /// The first vote of a process counts. A vote for a decided instance is ignored.
     fn upon_voted(&mut self, from: ProcessId, voted: Voted, ctx: &mut Ctx<Self>) {
         match self.instances.at(voted.instance, Poll::default) {
             Entry::Live(poll) => {
@@ -161,7 +161,7 @@ impl NonBlocking {
         self.upon_all_known(voted.instance, ctx);
     }
 
-    /// Upon a stream that begins anew: the votes in open instances are said again to its receiver.
+    /// When a stream begins anew, sends its receiver again the votes in open instances.
     fn upon_status(&mut self, status: &link::Status, ctx: &mut Ctx<Self>) {
         let link::Status::Begun { peer } = *status else {
             return;
@@ -175,7 +175,7 @@ impl NonBlocking {
         }
     }
 
-    /// A crash concerns every instance, also those that begin later.
+    /// A crash affects every instance, including those that begin later.
     fn upon_crash(&mut self, p: ProcessId, ctx: &mut Ctx<Self>) {
         self.correct.remove(p);
         for instance in self.instances.numbers() {
@@ -183,7 +183,7 @@ impl NonBlocking {
         }
     }
 
-    /// Upon a vote or the report of the crash of everybody: propose what follows from them, once.
+    /// Once each process has voted or was reported as crashed, proposes the outcome that follows, once.
     fn upon_all_known(&mut self, instance: u64, ctx: &mut Ctx<Self>) {
         let (processes, correct) = (self.processes, self.correct);
         let Some(poll) = self.instances.get(instance) else {
@@ -211,7 +211,7 @@ impl NonBlocking {
     }
 }
 
-/// An outcome, as consensus knows it.
+/// An outcome as a value for consensus.
 fn value_of(outcome: Outcome) -> Bytes {
     match outcome {
         Outcome::Abort => Bytes::from_static(&[0]),

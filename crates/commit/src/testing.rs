@@ -8,7 +8,7 @@ use quorate_core::{Addr, ProcessId, Time};
 pub(crate) use quorate_sim::testing::{Latencies, p};
 use quorate_sim::{UNIT, World, testing};
 
-/// So many steps, and a half, after the start: between two steps.
+/// The time this many steps and a half after the start: between two steps.
 pub(crate) fn after(steps: u32) -> Time {
     Time::ZERO + UNIT * steps + UNIT / 2
 }
@@ -29,7 +29,7 @@ pub(crate) fn each_steps(world: &World) -> Vec<Option<u64>> {
     world.processes().map(decided).collect()
 }
 
-/// Has these vote in instance 1 at the start, from p1 on.
+/// Makes these processes vote in instance 1 at the start, from p1 on.
 pub(crate) fn vote(world: &World, ports: &[Addr<Propose>], votes: &[Vote]) {
     for ((q, port), vote) in world.processes().zip(ports).zip(votes) {
         let (instance, vote) = (1, *vote);

@@ -1,44 +1,44 @@
-//! Two-phase commit: a coordinator collects the votes and tells the outcome. It blocks when the
-//! coordinator crashes.
+//! Two-phase commit: a coordinator collects the votes and sends the outcome. It blocks when the coordinator
+//! crashes.
 //!
 //! # Promises
 //! - NBAC1 uniform agreement, NBAC3 commit validity, NBAC4 abort validity, NBAC5 integrity (safety).
-//! - Not NBAC2: if any process crashes, others that voted yes may wait for ever. Failure-free, every
-//!   process that votes decides once all have voted, or the coordinator and one that votes no.
+//! - Not NBAC2: if any process crashes, others that voted yes may wait for ever. Failure-free, every process
+//!   that votes decides once all have voted, or once the coordinator and a process that votes no have voted.
 //!
 //! # Assumes
-//! Perfect links, and no detector. Safety survives any number of crashes, progress none: that of
-//! the coordinator leaves whoever voted yes without the outcome, that of another leaves the
-//! coordinator without its vote, unless somebody votes no. Over a gap an instance goes on: the
-//! coordinator asks again for the votes that it lacks, and who has voted votes again, to hear an
-//! outcome that is among the latest 4,096. Who missed an older one stays without it.
+//! Perfect links, and no detector. Safety survives any number of crashes, progress none: after a crash of the
+//! coordinator, processes that voted yes lack the outcome; after another crash, the coordinator lacks a vote,
+//! unless somebody votes no. A gap does not stop an instance: the coordinator asks again for the votes that
+//! it lacks, and a process that has voted votes again, to learn an outcome that is among the latest 4,096. A
+//! process that missed an older one never gets it.
 //!
 //! # Messages
 //! - `Prepare(instance)`, coordinator → everybody: what is your vote?
 //! - `Voted(instance, vote)`, everybody → coordinator, once it was asked and has a vote.
 //! - `Decided(instance, outcome)`, coordinator → everybody.
-//! - `Again(instance, vote)`, in place of `Voted`, after a gap, from who does not know the outcome, and may
-//!   not have been asked.
-//! - `Resumed`, between the coordinator and another, upon a gap: say again what is open.
+//! - `Again(instance, vote)`, in place of `Voted`, after a gap, from a process that does not know the
+//!   outcome, and may not have been asked.
+//! - `Resumed`, between the coordinator and another process, after a gap: send again what is open.
 //!
 //! The coordinator is p1, in every instance.
 //!
 //! # Cost
 //! Failure-free 3(n−1) messages; the coordinator decides at step 2, the others at step 3 (n = 1: 0).
 //! The coordinator crashing after k sends of its question: 2k messages, and nobody else decides.
-//! Memory: O(1) an undecided instance, O(n) at the coordinator; a decided one leaves a place in a
-//! watermark. The coordinator
-//! remembers the latest 4,096 outcomes. A blocked instance stays: 2¹⁶ instances above the oldest, all is refused.
+//! Memory: O(1) per undecided instance, O(n) at the coordinator; the decided ones as a watermark. The
+//! coordinator remembers the latest 4,096 outcomes. A blocked instance stays: once 2¹⁶ instances are above
+//! the oldest, further ones are refused.
 //!
 //! # Why it holds
-//! One process makes the outcome of an instance, once (NBAC1, NBAC5): commit with a yes of everybody
-//! (NBAC3), abort with a no (NBAC4). Who votes no need not wait: with its no there is no commit.
+//! One process determines the outcome of an instance, once (NBAC1, NBAC5): commit with a yes of everybody
+//! (NBAC3), abort with a no (NBAC4). A process that votes no need not wait: with its no there is no commit.
 //!
 //! # Source
-//! Gray: *Notes on Data Base Operating Systems*, 1978. Deviations: crash-stop, so that nothing is logged;
-//! the coordinator votes as well, in a message to itself; it waits for a vote as long as it takes,
-//! where a database would give up and abort: without a detector that abort could have no reason. The
-//! remedy for blocking is [`non_blocking`](crate::non_blocking).
+//! Gray: *Notes on Data Base Operating Systems*, 1978. Deviations: crash-stop, so that nothing is logged; the
+//! coordinator votes as well, in a message to itself; it waits for a vote as long as necessary, where a
+//! database would give up and abort: without a detector that abort could have no reason. The remedy for
+//! blocking is [`non_blocking`](crate::non_blocking).
 use quorate_abstractions::{
     atomic_commit::{self, Decide, Outcome, Propose, Vote},
     link::{self, To},
@@ -50,9 +50,9 @@ use quorate_core::{
 };
 use std::collections::BTreeMap;
 
-/// Instances so far above the oldest undecided one are refused.
+/// Instances this far above the oldest undecided one are refused.
 const INSTANCES_AHEAD: u64 = 1 << 16;
-/// So many outcomes the coordinator remembers, for those whom a gap has kept from it.
+/// The coordinator remembers this many outcomes, for processes that missed them in a gap.
 const OUTCOMES: usize = 1 << 12;
 
 messages! {
@@ -68,7 +68,8 @@ messages! {
             instance: u64,
             vote: Vote
         } => instance(*instance).digest(u64::from(*vote == Vote::Yes)),
-        /// The vote of the sender, after a gap: it does not know the outcome, and may not have been asked.
+        /// The vote of the sender, after a gap: the sender does not know the outcome, and may not have been
+        /// asked.
         Again {
             instance: u64,
             vote: Vote
@@ -78,7 +79,7 @@ messages! {
             instance: u64,
             outcome: Outcome
         } => instance(*instance).digest(u64::from(*outcome == Outcome::Commit)),
-        /// A stream to the receiver has begun anew: what it was told may be lost.
+        /// A stream to the receiver has begun anew: earlier messages to it may be lost.
         Resumed,
     }
 }
@@ -88,11 +89,11 @@ messages! {
 struct Poll {
     /// The vote of this process.
     vote: Option<Vote>,
-    /// Whether the coordinator has asked for it.
+    /// Whether the coordinator has asked for the vote.
     asked: bool,
-    /// At the coordinator: who voted yes.
+    /// At the coordinator: processes that have voted yes.
     yes: ProcessSet,
-    /// At the coordinator: whether it has told the outcome.
+    /// At the coordinator: whether the outcome was sent.
     told: bool,
 }
 
@@ -103,7 +104,7 @@ pub struct TwoPhase {
     instances: Instances<Poll>,
     /// At the coordinator: the latest outcomes.
     outcomes: BTreeMap<u64, Outcome>,
-    /// Whether a gap has taken what the coordinator said to this process: questions may be missing.
+    /// Whether a gap has taken messages of the coordinator to this process: questions may be missing.
     has_missed: bool,
 }
 
@@ -159,12 +160,12 @@ impl TwoPhase {
         }
     }
 
-    /// p1, in every instance.
+    /// The coordinator of every instance: p1.
     fn coordinator(&self) -> ProcessId {
         self.processes.coordinator(1)
     }
 
-    /// The instance, made at its first mention; nothing if it is over or too far ahead.
+    /// The instance, which is created at its first mention; `None` if it is over or too far ahead.
     fn live(&mut self, instance: u64, ctx: &mut Ctx<Self>) -> Option<&mut Poll> {
         match self.instances.at(instance, Poll::default) {
             Entry::Live(poll) => Some(poll),
@@ -176,7 +177,7 @@ impl TwoPhase {
         }
     }
 
-    /// The first vote counts. That of the coordinator begins the first phase.
+    /// The first vote counts. The coordinator's own vote begins the first phase.
     fn upon_propose(&mut self, instance: u64, vote: Vote, ctx: &mut Ctx<Self>) {
         let Some(poll) = self.live(instance, ctx).filter(|poll| poll.vote.is_none()) else {
             return;
@@ -188,7 +189,7 @@ impl TwoPhase {
         self.upon_answer(instance, ctx);
     }
 
-    /// An instance that is over here though its coordinator still asks: this process has voted no.
+    /// If the instance is over here though the coordinator still asks, this process has voted no.
     fn upon_prepare(&mut self, instance: u64, ctx: &mut Ctx<Self>) {
         if self.instances.is_retired(instance) {
             let answer = Message::Voted {
@@ -203,7 +204,7 @@ impl TwoPhase {
         }
     }
 
-    /// Upon a question and a vote: answer. Who votes no knows the outcome, asked or not.
+    /// Once there is a question and a vote, answers. A process that votes no knows the outcome, asked or not.
     fn upon_answer(&mut self, instance: u64, ctx: &mut Ctx<Self>) {
         let (coordinator, has_missed) = (self.coordinator(), self.has_missed);
         let Some(poll) = self.instances.get(instance) else {
@@ -224,7 +225,7 @@ impl TwoPhase {
         }
     }
 
-    /// Upon a stream that begins anew, to the coordinator or from it: both ends say again what is open.
+    /// When a stream to or from the coordinator begins anew, both ends send again what is open.
     fn upon_status(&mut self, status: &link::Status, ctx: &mut Ctx<Self>) {
         if let link::Status::Begun { peer } = *status
             && [self.me, peer].contains(&self.coordinator())
@@ -234,8 +235,8 @@ impl TwoPhase {
         }
     }
 
-    /// The coordinator asks a process again for the votes that it lacks; who has voted votes again, in the
-    /// same way, wherever it does not know the outcome.
+    /// The coordinator asks a process again for the votes that it lacks; a process that has voted votes again
+    /// in each instance of which it does not know the outcome.
     fn say_again(&mut self, peer: ProcessId, ctx: &mut Ctx<Self>) {
         let coordinator = self.coordinator();
         for instance in self.instances.numbers() {
@@ -254,7 +255,7 @@ impl TwoPhase {
         }
     }
 
-    /// Who votes again has not heard the outcome, if there is one.
+    /// A process that votes again has not learned the outcome, if there is one.
     fn upon_vote_again(&mut self, from: ProcessId, instance: u64, vote: Vote, ctx: &mut Ctx<Self>) {
         if let Some(outcome) = self.outcomes.get(&instance).copied() {
             send(To::One(from), Message::Decided { instance, outcome }, ctx);
@@ -263,7 +264,7 @@ impl TwoPhase {
         }
     }
 
-    /// Remembers an outcome that is told, as long as it is among the latest.
+    /// Remembers an outcome that was sent, while it is among the latest.
     fn remember(&mut self, instance: u64, outcome: Outcome) {
         self.outcomes.insert(instance, outcome);
         if self.outcomes.len() > OUTCOMES {
@@ -271,7 +272,7 @@ impl TwoPhase {
         }
     }
 
-    /// Tells the outcome at the first no, or at the last yes.
+    /// Sends the outcome at the first no, or at the last yes.
     fn upon_voted(&mut self, from: ProcessId, instance: u64, vote: Vote, ctx: &mut Ctx<Self>) {
         let all = self.processes.set();
         let Some(poll) = self.live(instance, ctx).filter(|poll| !poll.told) else {

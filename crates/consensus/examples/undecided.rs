@@ -1,5 +1,5 @@
-//! A fair adversary against consensus: how long it holds the rotating coordinator undecided, and how
-//! long coins take under the same latencies.
+//! Runs a fair adversary against consensus: shows how long it holds the rotating coordinator undecided, and
+//! how long the algorithm with coins takes under the same latencies.
 //!
 //! ```text
 //! cargo run --release -p quorate-consensus --example undecided -- [ROUNDS [PROCESSES [BOUND [SEED]]]]

@@ -1,35 +1,37 @@
 //! Ballots over a sequence of instances: the rules that all leader-driven algorithms share.
 //!
-//! A *ballot* is a leader's attempt; ballots are ordered by round, then by rank. Whoever *promises* a
-//! ballot refuses lower ones, in all instances at once, and says what it accepted before; a leader with
-//! the promises of a majority may have values *accepted* in any instance, provided that where some
-//! promise reports an accepted value it takes the one of the highest ballot. A value accepted by a
-//! majority in one ballot is *decided*.
+//! A *ballot* is a leader's attempt; ballots are ordered by round, then by rank. A process that *promises* a
+//! ballot refuses lower ones, in all instances at once, and says what it accepted before. A leader with the
+//! promises of a majority may have values *accepted* in any instance; if some promise reports an accepted
+//! value there, it must take the one of the highest ballot. A value accepted by a majority in one ballot is
+//! *decided*.
 //!
 //! # Why it holds
-//! Let v be decided in ballot b. Every later ballot's leader has the promises of a majority, one of
-//! whom accepted v in b before it promised (after, it would have refused b). By induction over ballots
-//! the highest that any promise reports is a ballot with v, so nothing but v is ever accepted again.
+//! Let v be decided in ballot b. Every later ballot's leader has the promises of a majority, one of whom
+//! accepted v in b before it promised (after that it would have refused b). By induction over ballots, the
+//! highest accepted ballot that any promise reports has the value v, so nothing but v is ever accepted again.
 //! The first ballot belongs to the process of rank 1, which needs no promises: no lower one exists.
 //!
 //! # Streams
-//! What is sent to a process may be lost when the stream to it ends; it, and the sender, learn of that. Both
-//! then [say again](Ballots::resume) what is open between them: a candidate without the other's whole
-//! promise campaigns in a higher ballot; a leader repeats its proposals that are not decided, and its request
-//! for a promise, which it counts no more; an acceptor repeats what it has accepted, and both the decisions that
-//! the other may lack. No candidate asks for a ballot twice. What is here of a promise whose rest is lost is
-//! dropped with its stream. Once the next stream to the candidate has [begun](Ballots::begin_stream), and no
-//! earlier, whoever has promised says all of it again, as of then: maybe on the stream on which it was said
-//! first, and decisions in between have moved what it reports. So sayings are numbered. A part counts only with
-//! others of the same saying, and one of a later saying ends the earlier, unless that is whole. Otherwise parts of
-//! two reports could pass for one, and a value that was accepted be missing in it.
+//! Messages to a process may be lost when the stream to it ends; the process and the sender learn of that.
+//! Both then [send again](Ballots::resume) what is open between them: a candidate without the other's
+//! complete promise campaigns in a higher ballot; a leader repeats its proposals that are not decided, and
+//! its request for a promise, which it no longer counts; an acceptor repeats what it has accepted; and both
+//! repeat the decisions that the other may lack. No candidate asks for a ballot twice. If the rest of a
+//! promise is lost, its received parts are dropped with their stream. Once the next stream to the candidate
+//! has [begun](Ballots::begin_stream), and not earlier, a process that has promised states its whole promise
+//! again, with its present contents. It may do so on the stream on which it stated the promise first, and
+//! decisions in between may have changed what it reports. So the statements (*sayings*) of a promise are
+//! numbered. A part counts only with other parts of the same saying; a part of a later saying ends the
+//! earlier saying, unless that is complete. Otherwise parts of two reports could pass for one, which might
+//! lack an accepted value.
 //!
 //! # Memory
-//! A decided value is kept until every process is known to have decided, and at most [`KEPT`] of them.
-//! Whoever may lack one that is dropped is sent it, over a link that then owes it; or, with
-//! [`dropping`](Ballots::dropping), it is [behind](Ballots::is_behind), and has to get by another way
-//! what the decisions stand for. Above an instance that is not decided yet all are kept, for promises to
-//! report: at most 2²⁰.
+//! A decided value is kept until every process is known to have decided, and at most [`KEPT`] of them. A
+//! dropped value is sent to every process that may lack it, and then waits in the link; or, with
+//! [`dropping`](Ballots::dropping), such a process is [behind](Ballots::is_behind), and has to get the effect
+//! of the decisions in another way. Above an instance that is not decided yet all values are kept, for
+//! promises to report: at most 2²⁰.
 //!
 //! # Source
 //! Lamport: *The Part-Time Parliament*, 1998; *Paxos Made Simple*, 2001.
@@ -48,25 +50,25 @@ use quorate_abstractions::link::To;
 use quorate_core::{Membership, ProcessId, ProcessSet, watermark::Watermark};
 use std::collections::BTreeMap;
 
-/// Decided values that are kept for those not known to have decided.
+/// At most this many decided values are kept for processes not known to have decided.
 pub const KEPT: usize = 1024;
-/// Instances so far above the decided ones are refused.
+/// Instances this far above the decided ones are refused.
 const INSTANCES_AHEAD: u64 = 1 << 20;
-/// No number that a message speaks of is higher: whoever counts on from there never gets to the end.
+/// The highest number in a message: a process that counts on from there never reaches the end.
 const MOST: u64 = 1 << 48;
 
-/// What this process is in the present ballot.
+/// The role of this process in the present ballot.
 #[derive(Debug)]
 enum Part<V> {
-    /// Somebody else leads, or nobody.
+    /// Another process leads, or none.
     Follows,
     /// It asks for promises.
     Campaigns {
         ballot: Ballot,
         promises: BTreeMap<ProcessId, Promise<V>>,
     },
-    /// It leads, this instance is the next that it has used no value in, and these processes were told
-    /// what they lacked when they promised. What was decided later they hear of like everybody.
+    /// It leads. `next` is the first instance in which it has used no value. The processes in `told` were
+    /// told what they lacked when they promised; they learn later decisions like everybody else.
     Leads {
         ballot: Ballot,
         next: u64,
@@ -74,39 +76,39 @@ enum Part<V> {
     },
 }
 
-/// What was decided, in the order in which it became known.
+/// A decided instance and its value.
 pub type Decision<V> = (u64, V);
 
-/// Acceptor, learner and leader of one process.
+/// The acceptor, learner and leader of one process.
 #[derive(Debug)]
 pub struct Ballots<V> {
     me: ProcessId,
     processes: Membership,
     /// The highest ballot promised.
     promised: Ballot,
-    /// The highest ballot heard of.
+    /// The highest ballot that this process knows of.
     seen: Ballot,
     /// What this process accepted last, in instances that it has not decided.
     accepted: BTreeMap<u64, Acceptance<V>>,
-    /// By undecided instance: what each process accepted last there.
+    /// By undecided instance: the last acceptance of each process.
     votes: BTreeMap<u64, BTreeMap<ProcessId, Acceptance<V>>>,
-    /// Decided values that somebody may still lack.
+    /// Decided values that some process may still lack.
     decided: BTreeMap<u64, V>,
     known: Watermark,
-    /// Up to which instance each process is known to have decided, by rank: all of it is looked at upon each event.
+    /// By rank: the instance up to which each process is known to have decided. Every event reads all of it.
     reached: Vec<(ProcessId, u64)>,
     part: Part<V>,
-    /// The highest ballot in which what was accepted has been reported.
+    /// The highest ballot in which this process has reported what it accepted.
     reported: Ballot,
-    /// How often promises were said.
+    /// How often this process has stated promises.
     sayings: u64,
     /// Whether acceptances go to the leader alone.
     to_leader: bool,
-    /// Whether decisions beyond the limit are sent to who may lack them before they are dropped.
+    /// Whether decisions beyond the limit are sent, before they are dropped, to processes that may lack them.
     owes: bool,
     /// How many decided values are kept.
     kept: usize,
-    /// To be sent.
+    /// Messages to be sent.
     outgoing: Vec<(To, Message<V>)>,
     /// Decisions that the owner has not taken yet.
     fresh: Vec<Decision<V>>,
@@ -118,8 +120,8 @@ impl<V: Clone + PartialEq> Ballots<V> {
         Self::from(me, processes, processes.coordinator(1), 0)
     }
 
-    /// A sequence whose instances up to `decided` are decided, and known to nobody here; `leader` has the
-    /// first ballot.
+    /// A sequence whose instances up to `decided` are decided, though their values are not known here;
+    /// `leader` has the first ballot.
     pub fn from(me: ProcessId, processes: Membership, leader: ProcessId, decided: u64) -> Self {
         let first = Ballot { round: 1, leader };
         let part = if leader == me {
@@ -157,12 +159,12 @@ impl<V: Clone + PartialEq> Ballots<V> {
         matches!(self.part, Part::Leads { .. })
     }
 
-    /// Whether it asks for promises.
+    /// Whether this process asks for promises.
     pub fn campaigns(&self) -> bool {
         matches!(self.part, Part::Campaigns { .. })
     }
 
-    /// The next instance in which a leader has used no value; nothing if this process does not lead.
+    /// The next instance in which this leader has used no value; `None` if this process does not lead.
     pub fn next_instance(&self) -> Option<u64> {
         match self.part {
             Part::Leads { next, .. } => Some(next),
@@ -180,20 +182,20 @@ impl<V: Clone + PartialEq> Ballots<V> {
         self.known.contains(instance)
     }
 
-    /// Whether there is nothing for this leader to propose there: the instance is decided, or has a
-    /// value in its ballot.
+    /// Whether this leader has nothing to propose there: the instance is decided, or has a value in the
+    /// leader's ballot.
     pub fn is_used(&self, instance: u64) -> bool {
         let own = self.own_ballot();
         let accepted = self.accepted.get(&instance);
         self.is_decided(instance) || accepted.is_some_and(|a| Some(a.ballot) == own)
     }
 
-    /// How many values it remembers: bounded by what is in flight, and [`KEPT`].
+    /// The number of remembered values: bounded by what is in flight, and [`KEPT`].
     pub fn remembered(&self) -> usize {
         self.accepted.len() + self.votes.len() + self.decided.len()
     }
 
-    /// What is to be sent, in order.
+    /// Takes the messages to be sent, in order.
     pub fn take_outgoing(&mut self) -> Vec<(To, Message<V>)> {
         std::mem::take(&mut self.outgoing)
     }
@@ -208,15 +210,14 @@ impl<V: Clone + PartialEq> Ballots<V> {
         instance > self.known.low().saturating_add(INSTANCES_AHEAD)
     }
 
-    /// Whether an acceptance would be refused at once, so that there is no need to wait for what it
-    /// stands for.
+    /// Whether an acceptance would be refused at once, so that its value need not be waited for.
     pub fn is_outdated(&self, acceptance: &Acceptance<V>) -> bool {
         acceptance.ballot < self.promised
     }
 
-    /// Handles a message. An `Accept` is handed over once the owner can vouch for its value.
+    /// Handles a message. An `Accept` must be handed over only once the owner can vouch for its value.
     ///
-    /// Gives back the reason for which it was dropped, if it was.
+    /// Returns the reason for which the message was dropped, if it was.
     pub fn upon(&mut self, from: ProcessId, message: Message<V>) -> Option<&'static str> {
         if message.highest() > MOST {
             return Some("number too high");
@@ -265,7 +266,7 @@ impl<V: Clone + PartialEq> Ballots<V> {
         None
     }
 
-    /// A higher ballot was promised: this process's own, if it is lower, has no future.
+    /// A higher ballot was promised: this process's own ballot, if it is lower, can no longer succeed.
     fn upon_nack(&mut self, promised: Ballot) -> Option<&'static str> {
         self.seen = self.seen.max(promised);
         if self.own_ballot().is_some_and(|own| own < promised) {
@@ -297,7 +298,8 @@ impl<V: Clone + PartialEq> Ballots<V> {
             return None;
         }
         self.promise(ballot);
-        // Where it is decided here, the leader can only propose that: others may still need the vote.
+        // If the instance is decided here, the leader can only propose that value: others may still need the
+        // vote.
         if !self.is_decided(instance) {
             self.accepted.insert(instance, acceptance.clone());
         }
@@ -340,7 +342,7 @@ impl<V: Clone + PartialEq> Ballots<V> {
         None
     }
 
-    /// Refuses lower ballots from now on, one's own among them.
+    /// Refuses lower ballots from now on, including this process's own.
     fn promise(&mut self, ballot: Ballot) {
         self.promised = self.promised.max(ballot);
         if self.own_ballot().is_some_and(|own| own < ballot) {
@@ -355,7 +357,7 @@ impl<V: Clone + PartialEq> Ballots<V> {
         }
     }
 
-    /// Upon a majority that accepted a value in one ballot: it is decided.
+    /// When a majority has accepted a value in one ballot, it is decided.
     fn vote(&mut self, from: ProcessId, acceptance: Acceptance<V>) {
         let instance = acceptance.instance;
         if self.is_decided(instance) {
@@ -393,12 +395,12 @@ impl<V: Clone + PartialEq> Ballots<V> {
         }
     }
 
-    /// Drops what everybody has decided; and of what somebody may lack the oldest, beyond the limit.
+    /// Drops the values that everybody has decided, and the oldest others beyond the limit.
     fn forget(&mut self) {
         let low = self.reached_by_all();
         self.decided = self.decided.split_off(&(low + 1));
         while self.decided.len() > self.kept {
-            // What lies beyond a gap is part of what this process promises.
+            // Values beyond a gap are part of what this process promises.
             let first = self.decided.first_key_value();
             if first.is_none_or(|(instance, _)| *instance > self.known.low()) {
                 return;
@@ -414,7 +416,7 @@ impl<V: Clone + PartialEq> Ballots<V> {
         }
     }
 
-    /// Sends what is decided here from this instance on to one who may not have decided it.
+    /// Sends the decisions from this instance on to a process that may lack them.
     fn tell_decided(&mut self, p: ProcessId, from: u64) {
         if p == self.me {
             return;

@@ -1,14 +1,14 @@
-//! Uniform consensus by quorums that channels which fail in one direction leave, in many instances.
+//! Uniform consensus, in many instances, by the quorums that are left when channels fail in one direction.
 //!
 //! # Promises
 //! - UC1 validity, UC2 uniform agreement, UC3 integrity (safety), whatever fails.
-//! - UC4 termination (liveness), where the quorum system promises it: under a failure pattern f, each process
-//!   of `U_f` that proposes decides; unless it hears of none of the next 256 decisions, when those before are
-//!   no longer said.
+//! - UC4 termination (liveness), if the quorum system promises it: under a failure pattern f, each process of
+//!   `U_f` that proposes decides; unless it hears of none of the next 256 decisions, because earlier ones are
+//!   no longer sent.
 //!
 //! # Assumes
-//! Quorums of a generalized quorum system; flooding, so that messages come wherever a path leads; view
-//! synchronisation, and that from some unknown time on messages take no longer than some unknown time.
+//! Quorums of a generalized quorum system; flooding, so that messages arrive wherever a path leads; view
+//! synchronisation; and, from some unknown time on, an unknown bound on the delay of messages.
 //!
 //! # Messages
 //! | message | from → to | meaning |
@@ -16,31 +16,34 @@
 //! | `State(view, decided, accepted)` | each → the leader of the view | I am in this view, and have accepted and decided this (1B) |
 //! | `Proposal(view, value)` | the leader → all | accept this (2A) |
 //! | `Accepted(view, value)` | each → all | I have (2B) |
-//! | `Decided(value)` | each, once, and a leader again to who lacks it → all | nobody need go on |
+//! | `Decided(value)` | each, once, and a leader again to a process that lacks it → all | nobody needs to go on |
 //!
-//! The first is about all instances; the others are about one. View v is led by p1, p2, … pn, p1 in turn.
+//! The first is about all instances; the others are about one. The processes lead in turn: view v is led by
+//! p1, p2, … pn, p1 …
 //!
 //! # Cost
 //! On channels that do not fail, without flooding: a view costs n−1 messages to enter, and each instance that
 //! is decided in it n−1 proposals and n(n−1) acceptances: (n−1)(n+2) for the first; n(n−1) more say that it is
 //! decided. All have decided three steps after the leader and a quorum have entered the view, and two after
 //! the leader has proposed in a view that they are in already. With flooding, each message is n−1 times as
-//! many. Memory: O(n) an undecided instance, of which there are at most 1024; the latest 256 decisions.
+//! many. Memory: O(n) per undecided instance, of which there are at most 1024; the latest 256 decisions.
 //!
 //! # Why it holds
-//! A leader proposes one value a view and instance, and nothing before a read quorum has told it what it
-//! accepted in earlier views; nobody accepts anything of a view that it has left. Where a write quorum accepted
-//! x in view v, every read quorum of a later view has one of its members, which said so if it had not decided:
-//! so that x is what the leader of view v+1 proposes, and of all later ones by induction. If one of the members
-//! has decided, the leader does not count it, and waits for the decision itself (UC2). What is proposed is what
-//! somebody proposed (UC1); a decided instance is retired (UC3). Under f, once views are long enough, a process
-//! of `U_f` is heard by the read quorum and the write quorum of f in a view that it leads, and hears all of the
-//! write quorum: it decides what it proposes there, or knows the decision (UC4).
+//! A leader proposes one value per view and instance, and only after a read quorum has told it what its
+//! members accepted in earlier views; nobody accepts anything of a view that it has left. If a write quorum
+//! accepted x in view v, every read quorum of a later view has one of its members, which reported it unless
+//! it had decided: so x is what the leader of view v+1 proposes, and by induction the leader of every later
+//! view. If the member has decided, the leader does not count it, and waits for the decision itself (UC2).
+//! Every proposed value is some process's proposal (UC1); a decided instance is retired (UC3). Under f, once
+//! views are long enough, a process of `U_f` is heard by the read quorum and the write quorum of f in a view
+//! that it leads, and hears all of the write quorum: it decides what it proposes there, or knows the decision
+//! (UC4).
 //!
 //! # Source
 //! “Tight Bounds on Channel Reliability via Generalized Quorum Systems”, arXiv 2505.02646. Deviations: many
-//! instances; a decision is apart from the phase of a view, and sticky; what is of a later view waits for it;
-//! decisions are said, so that processes that have decided need not go on; who hears of a later view enters it.
+//! instances; a decision is not a phase of a view, and stays; messages of a later view wait for it; decisions
+//! are sent, so that processes that have decided need not go on; a process that hears of a later view enters
+//! it.
 mod message;
 #[cfg(any(test, feature = "mutants"))]
 mod mutant;
@@ -66,17 +69,17 @@ use quorate_core::{
 use quorate_quorums::Quorums;
 use std::collections::{BTreeMap, VecDeque};
 
-/// Instances so far above the oldest undecided one are refused.
+/// Instances this far above the oldest undecided one are refused.
 const INSTANCES_AHEAD: u64 = 1 << 10;
-/// So many decisions stand, the latest ones.
+/// The number of latest decisions that are retained.
 const DECISIONS: usize = 256;
-/// So many of them are said again at a time.
+/// At most this many decisions are repeated at a time.
 const REMINDED: usize = 32;
 
-/// Where the own state stands.
+/// The flooding slot of the process's own state.
 const STATE: Slot = Slot(0);
 
-/// What stands of an instance.
+/// What flooding retains of an instance.
 #[derive(Clone, Copy)]
 enum Retained {
     Proposal,
@@ -90,7 +93,7 @@ impl Retained {
     }
 }
 
-/// A value, and the view in which it was proposed or accepted.
+/// A view, and the value that was proposed or accepted in it.
 type Voted = (u64, Bytes);
 
 /// One instance at one process.
@@ -98,17 +101,17 @@ type Voted = (u64, Bytes);
 struct Instance {
     /// What this process proposed.
     own: Option<Bytes>,
-    /// What it accepted last.
+    /// The last value that it accepted, and the view.
     accepted: Option<Voted>,
-    /// The last view in which it, as leader, has proposed.
+    /// The last view in which this process has proposed as the leader.
     led: u64,
     /// The proposal of a view that this process has not entered yet.
     early: Option<Voted>,
-    /// What each process accepted last.
+    /// The last value that each process accepted.
     votes: BTreeMap<ProcessId, Voted>,
 }
 
-/// What a process said when it entered a view.
+/// What a process reported when it entered a view.
 #[derive(Debug)]
 struct State {
     view: u64,
@@ -123,14 +126,14 @@ pub struct ByQuorums {
     quorums: Quorums,
     /// Whether a process leads a view.
     leads: fn(&Membership, u64, ProcessId) -> bool,
-    /// Zero before the first.
+    /// The present view; 0 before the first.
     view: u64,
-    /// The latest view that others have been heard in, or this process has entered.
+    /// The latest view that any process is known to have entered.
     heard: u64,
     instances: Instances<Instance>,
-    /// The decisions that stand, in the order of deciding.
+    /// The retained decisions, in the order of deciding.
     retained: VecDeque<(u64, Bytes)>,
-    /// The state of each process at the latest view that it is known to have entered.
+    /// The state of each process in the latest view that it is known to have entered.
     states: BTreeMap<ProcessId, State>,
 }
 
@@ -191,7 +194,7 @@ impl ByQuorums {
         }
     }
 
-    /// A view begins with what this process knows, for the leader; proposals that came early are accepted.
+    /// When a view begins, this process sends its state to the leader, and accepts proposals that came early.
     fn upon_enter(&mut self, view: u64, ctx: &mut Ctx<Self>) {
         if view <= self.view {
             return;
@@ -224,7 +227,7 @@ impl ByQuorums {
         }
     }
 
-    /// The latest state of each process is kept, also of a view that this process has still to enter.
+    /// The latest state of each process is kept, even of a view that this process has not entered yet.
     fn upon_state(
         &mut self,
         from: ProcessId,
@@ -261,7 +264,7 @@ impl ByQuorums {
         }
     }
 
-    /// Says again what somebody has not decided: what was said may have come before he could take it.
+    /// Repeats decisions that a process lacks: it may not have been able to take them when they were sent.
     fn remind(&self, decided: &Watermark, ctx: &mut Ctx<Self>) {
         let lacking = self.retained.iter();
         let lacking = lacking.filter(|(number, _)| !decided.contains(*number));
@@ -270,8 +273,8 @@ impl ByQuorums {
         }
     }
 
-    /// Upon the states of a read quorum in the view that this process leads: propose what was accepted in the
-    /// latest view, or, if nothing was, the own value.
+    /// Once this leader has the states of a read quorum in its view, it proposes the value accepted in the
+    /// latest view or, if there is none, its own.
     fn lead(&mut self, number: u64, ctx: &mut Ctx<Self>) {
         let view = self.view;
         if !(self.leads)(&self.processes, view, self.me) {
@@ -312,7 +315,7 @@ impl ByQuorums {
         post(Retained::Proposal.slot(number), To::All, message, ctx);
     }
 
-    /// Nothing of a view that was left is accepted; what is of a later one waits for it.
+    /// Proposals of views that were left are not accepted; those of a later view wait for it.
     fn upon_proposal(&mut self, from: ProcessId, proposal: Acceptance, ctx: &mut Ctx<Self>) {
         let Acceptance {
             instance: number,
@@ -360,7 +363,7 @@ impl ByQuorums {
         post(Retained::Accepted.slot(number), To::All, message, ctx);
     }
 
-    /// Upon acceptances of a write quorum in one view, whichever: decide.
+    /// When a write quorum has accepted in one view, whichever view that is, decides.
     fn upon_accepted(&mut self, from: ProcessId, acceptance: Acceptance, ctx: &mut Ctx<Self>) {
         let (number, view, value) = (acceptance.instance, acceptance.view, acceptance.value);
         if view > LAST_NUMBER {
@@ -382,7 +385,7 @@ impl ByQuorums {
         }
     }
 
-    /// Who learns of a decision says it to all, once, and is done.
+    /// A process that learns of a decision sends it to all, once, and is done with the instance.
     fn decide(&mut self, number: u64, value: Bytes, ctx: &mut Ctx<Self>) {
         if self.mention(number, ctx).is_none() {
             return;
@@ -404,8 +407,8 @@ impl ByQuorums {
         }));
     }
 
-    /// Somebody was heard in this view: where it is a later one, this process goes there, too. So processes that
-    /// started apart are not apart for long.
+    /// A process was heard in this view: if it is a later one, this process enters it, too. So processes that
+    /// started apart do not stay apart for long.
     fn catch_up(&mut self, view: u64, ctx: &mut Ctx<Self>) {
         if view > self.heard {
             self.heard = view;
@@ -413,7 +416,7 @@ impl ByQuorums {
         }
     }
 
-    /// The instance, made at its first mention; `None` if it was decided.
+    /// Returns the instance, which is created at its first mention; `None` if it was decided.
     fn mention(&mut self, number: u64, ctx: &mut Ctx<Self>) -> Option<&mut Instance> {
         match self.instances.at(number, Instance::default) {
             Entry::Live(instance) => Some(instance),
@@ -426,7 +429,8 @@ impl ByQuorums {
     }
 }
 
-/// Ranges that do not ascend are no set: what follows them is left out, so that less counts as decided.
+/// Ranges that do not ascend are invalid: what follows them is left out, so that fewer instances count as
+/// decided.
 fn watermark(low: u64, above: Vec<(u64, u64)>) -> Watermark {
     let mut set = Watermark::up_to(low);
     let mut before = low;

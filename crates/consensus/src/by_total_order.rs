@@ -1,8 +1,8 @@
 //! Uniform consensus from uniform total-order broadcast, in many instances: the first proposal in the
 //! order is the decision.
 //!
-//! The converse of total order by consensus. Together they say that the two problems are one: what
-//! either needs, and cannot do without, the other does.
+//! The converse of total order by consensus. Together they say that the two problems are equivalent: a system
+//! in which one can be solved solves the other.
 //!
 //! # Promises
 //! - UC1 validity, UC2 uniform agreement, UC3 integrity (safety).
@@ -10,26 +10,26 @@
 //!   process decides in it. (It is enough that one correct process proposes.)
 //!
 //! # Assumes
-//! Uniform total-order broadcast, and whatever that assumes. No instance is more than 2¹⁶ above the
-//! lowest undecided one: a proposal in what lies beyond is refused, at every process alike. Where the order
-//! skips what nobody keeps any more, it gives and takes states; who missed a decision that is not among the
-//! latest 256, or 4 MiB of them, stays without it. Over an order that skips and keeps no state ([`spawn`]), a
-//! process decides nothing from there on.
+//! Uniform total-order broadcast, and whatever that assumes. No instance is more than 2¹⁶ above the lowest
+//! undecided one: a proposal beyond that is refused, at every process alike. If the order skips what nobody
+//! keeps any more, it gives and takes states; a process that missed a decision that is not among the latest
+//! 256, or 4 MiB of them, never gets it. Over an order that skips and keeps no state ([`spawn`]), a process
+//! decides nothing after a skip.
 //!
 //! # Messages
 //! `(instance, value)`, by total-order broadcast: a proposal.
 //!
 //! # Cost
 //! A proposal costs what one broadcast of the total order below does, in messages and in steps; in an
-//! instance in which all propose, up to n of them. Memory: the undecided instances in which this
-//! process has proposed; decided ones are places in a watermark, and the latest have their values.
+//! instance in which all propose, up to n of them. Memory: the undecided instances in which this process has
+//! proposed; decided ones as a watermark, and the values of the latest.
 //!
 //! # Why it holds
-//! Whether a proposal is the first of its instance depends only on what the order has before it, which
-//! is the same everywhere, as is what a state says that stands for it (UC2), and there is one first (UC3).
-//! Who has skipped something, and has no state, cannot know what is first. It is somebody's proposal (UC1). A
-//! correct process delivers its own proposal, unless another of that instance came first, and what any
-//! process delivers, every correct one does (UC4).
+//! Whether a proposal is the first of its instance depends only on what precedes it in the order. That is the
+//! same everywhere, and so is a state that covers it (UC2), and only one proposal is the first (UC3). A
+//! process that has skipped something, and has no state, cannot know which is the first. The decision is some
+//! process's proposal (UC1). A correct process delivers its own proposal, unless another of that instance
+//! came first, and what any process delivers, every correct one delivers (UC4).
 //!
 //! # Source
 //! Chandra, Toueg: *Unreliable Failure Detectors for Reliable Distributed Systems*, JACM 1996,
@@ -46,7 +46,7 @@ use quorate_abstractions::{
 };
 use quorate_core::{Addr, Algorithm, Ctx, Host, Layer, instances::Entry, ports, wire};
 
-/// Instances so far above the oldest undecided one are refused.
+/// Instances this far above the oldest undecided one are refused.
 const INSTANCES_AHEAD: u64 = 1 << 16;
 
 /// An undecided instance at one process.
@@ -60,9 +60,9 @@ struct Instance {
 #[derive(Default)]
 pub struct ByTotalOrder {
     decisions: Decisions,
-    /// The state that is on its way to this process.
+    /// The chunks of the state that is being transferred to this process.
     arriving: BytesMut,
-    /// Whether something was skipped here that no state stands for.
+    /// Whether the order skipped something here that no state covers.
     skipped: bool,
 }
 
@@ -118,7 +118,7 @@ impl ByTotalOrder {
         }
     }
 
-    /// The first proposal of an instance decides it. What is refused here is refused by everybody:
+    /// The first proposal of an instance decides it. A proposal that is refused here is refused by everybody:
     /// which instances are decided depends on the order alone.
     fn upon_proposal(&mut self, payload: Bytes, ctx: &mut Ctx<Self>) {
         let mut value = payload;
@@ -140,13 +140,13 @@ impl ByTotalOrder {
         }
     }
 
-    /// What is the first of an instance from here on, and whether another came before, is not known here.
+    /// After a skip without a state, this process does not know which proposal is the first of an instance.
     fn upon_skipped(&mut self, ctx: &mut Ctx<Self>) {
         self.skipped = true;
         ctx.count("decides nothing any more, since proposals were skipped");
     }
 
-    /// The state of another process stands for what was not delivered here: what it decides is news.
+    /// Another process's state covers what was not delivered here: its new decisions are indicated.
     fn upon_state(&mut self, ctx: &mut Ctx<Self>) {
         let state = std::mem::take(&mut self.arriving).freeze();
         let Ok(news) = self.decisions.restore(state) else {
@@ -159,7 +159,7 @@ impl ByTotalOrder {
     }
 }
 
-/// What total order carries: the instance, then the value.
+/// The payload of total order: the instance, then the value.
 fn proposal(instance: u64, value: &Bytes) -> Bytes {
     let mut payload = BytesMut::with_capacity(value.len() + 10);
     wire::put_number(instance, &mut payload);
@@ -167,8 +167,8 @@ fn proposal(instance: u64, value: &Bytes) -> Bytes {
     payload.freeze()
 }
 
-/// Starts consensus over total-order broadcast that skips nothing, or whose users keep nothing: behind what it
-/// skips, nothing is decided.
+/// Starts consensus over total-order broadcast that skips nothing, or whose users keep no state: after a
+/// skip, nothing is decided.
 pub fn spawn(
     host: &impl Host,
     total_order: impl Layer<total_order::Port>,
@@ -178,7 +178,7 @@ pub fn spawn(
         let broadcasts = total_order.attach(up.with(Indication::Deliver));
         Addr::new(move |request| match request {
             Request::Broadcast(request) => broadcasts.send(request),
-            // Nobody wants one.
+            // Nobody wants a state.
             Request::State { .. } => {}
         })
     };

@@ -6,11 +6,11 @@
 //!   process decides in it.
 //!
 //! # Assumes
-//! Best-effort broadcast over perfect links, the perfect failure detector P; any number of crashes.
-//! Not uniform: a leader decides before anybody has its value. With a detector that errs, correct
-//! processes decide differently. Over a gap an instance goes on: to whom a stream begins anew, what
-//! this process has imposed in open instances is said again, and in the latest 256 that are over,
-//! or 4 MiB of those. Who missed an older one stays without it.
+//! Best-effort broadcast over perfect links, the perfect failure detector P; any number of crashes. Not
+//! uniform: a leader decides before anybody has its value. With a detector that errs, correct processes
+//! decide differently. A gap does not stop an instance: when a stream begins anew, this process sends its
+//! receiver again what it has imposed in open instances, and in the latest 256 finished ones, or 4 MiB of
+//! those. A process that missed an older value never gets it.
 //!
 //! # Messages
 //! `Imposed(instance, value)`, from the leader of a round → everybody.
@@ -18,8 +18,8 @@
 //! # Cost
 //! Failure-free n(n−1) messages; the process of rank i decides at step i − 1. With p1 dead,
 //! reported D steps after the start: (n−1)² messages, rank i at step D + i − 2. A leader crashing
-//! after k sends: k + (n−1)² messages. Memory: O(n) an undecided instance; a decided one leaves a
-//! place in a watermark; what was imposed in the latest.
+//! after k sends: k + (n−1)² messages. Memory: O(n) per undecided instance; the decided ones as a watermark;
+//! what was imposed in the latest.
 //!
 //! # Why it holds
 //! The first correct process in rank waits for the lower ranks, then imposes its proposal v. Nobody
@@ -30,9 +30,9 @@
 //! # Source
 //! Guerraoui: *Revisiting the relationship between non-blocking atomic commitment and consensus*,
 //! 1995; Cachin, Guerraoui, Rodrigues: *Introduction to Reliable and Secure Distributed Programming*,
-//! section 5.1, “Hierarchical Consensus”. Deviations: values are kept by the rank of their leader, so
-//! that an early one waits and a late one has no effect; many instances; a decided one is pruned: its
-//! process has said all that it ever will.
+//! section 5.1, “Hierarchical Consensus”. Deviations: values are kept by the rank of their leader, so that an
+//! early one waits and a late one has no effect; many instances; a decided one is pruned, as its process
+//! sends nothing new in it.
 use crate::hierarchy::{Hierarchy, Imposed, Reached};
 use bytes::Bytes;
 use quorate_abstractions::{
@@ -96,14 +96,14 @@ impl Hierarchical {
         self.upon_round_over(number, ctx);
     }
 
-    /// Upon a stream that begins anew: what this process has imposed is said again to its receiver.
+    /// When a stream begins anew, sends its receiver again what this process has imposed.
     fn upon_status(&mut self, status: &link::Status, ctx: &mut Ctx<Self>) {
         for send in self.0.again(status) {
             ctx.trigger(Effect::Link(send));
         }
     }
 
-    /// A crash concerns every instance, also those that begin later.
+    /// A crash affects every instance, including those that begin later.
     fn upon_crash(&mut self, p: ProcessId, ctx: &mut Ctx<Self>) {
         self.0.crashed.insert(p);
         for number in self.0.instances.numbers() {

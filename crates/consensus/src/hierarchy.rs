@@ -1,9 +1,9 @@
-//! What the two hierarchical algorithms share: a process climbs through the ranks, one a round.
+//! What the two hierarchical algorithms share: a process climbs through the ranks, one rank per round.
 //!
-//! In round r the process of rank r leads: it imposes its proposal on those that reach the round, and
-//! goes on. Everybody else waits for the leader's value, and adopts it, or for the report of the
-//! leader's crash. A value that comes early waits for its round; one that comes late has no effect:
-//! a later leader may have imposed another since.
+//! In round r the process of rank r leads: it imposes its proposal on the processes that reach the round, and
+//! goes on. Every other process waits for the leader's value, which it adopts, or for the report of the
+//! leader's crash. A value that comes early waits for its round; one that comes late has no effect, because a
+//! later leader may have imposed another since.
 use crate::said::Said;
 use bytes::{Bytes, BytesMut};
 use quorate_abstractions::link::{SendRequest, Status, To};
@@ -15,10 +15,10 @@ use quorate_core::{
 };
 use std::collections::BTreeMap;
 
-/// Instances so far above the oldest unfinished one are refused.
+/// Instances this far above the oldest unfinished one are refused.
 const INSTANCES_AHEAD: u64 = 1 << 16;
 
-/// The only message: what the sender imposed in the round that it led, which is the round of its rank.
+/// The only message: the value that the sender imposed in the round that it led, the round of its rank.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Imposed {
     pub instance: u64,
@@ -51,22 +51,22 @@ impl Observe for Imposed {
 /// One instance at one process.
 #[derive(Debug)]
 pub(crate) struct Climb {
-    /// The rank of the leader whose round this is; n + 1 after the last round.
+    /// The present round, which the process of that rank leads; n + 1 after the last round.
     round: usize,
-    /// What this process proposed, or adopted since.
+    /// The value that this process proposed or, since then, adopted.
     pub(crate) proposal: Option<Bytes>,
     /// What the leaders of rounds not yet over have imposed.
     imposed: BTreeMap<usize, Bytes>,
 }
 
-/// What a climb came to.
+/// The result of a climb.
 #[derive(PartialEq, Eq, Debug)]
 pub(crate) enum Reached {
     /// It waits: for its own proposal, a leader's value, or the report of a crash.
     Waits,
-    /// This process leads now, and imposes this value. Climb on afterwards.
+    /// This process leads now, and imposes this value; the caller must climb on afterwards.
     Leads(Bytes),
-    /// The rounds are over; the value, unless nobody ever proposed here.
+    /// The rounds are over, with this value; `None` if nobody ever proposed here.
     Top(Option<Bytes>),
 }
 
@@ -93,7 +93,8 @@ impl Climb {
         }
     }
 
-    /// Climbs as far as it goes. A value at hand is preferred to the report that its leader crashed.
+    /// Climbs as far as possible. A value that is here takes precedence over the report of its leader's
+    /// crash.
     pub(crate) fn climb(
         &mut self,
         me: ProcessId,
@@ -120,7 +121,7 @@ impl Climb {
     }
 }
 
-/// The instances of one process, and what its detector reported.
+/// The instances of one process, and the crashes that its detector reported.
 #[derive(Debug)]
 pub(crate) struct Hierarchy {
     pub(crate) me: ProcessId,
@@ -142,8 +143,8 @@ impl Hierarchy {
         }
     }
 
-    /// Upon a stream that begins anew: what is to be imposed on its receiver again, as before. A value
-    /// that it had adopted has no effect.
+    /// When a stream begins anew, returns the values to be imposed on its receiver again. A value that the
+    /// receiver had adopted has no effect.
     pub(crate) fn again(&self, status: &Status) -> Vec<SendRequest<Imposed>> {
         let Status::Begun { peer } = status else {
             return Vec::new();
@@ -164,12 +165,12 @@ impl Hierarchy {
         self.imposed.end(number, Bytes::len);
     }
 
-    /// The instance, made at its first mention; nothing if it is over.
+    /// The instance, which is created at its first mention; none if it is over.
     pub(crate) fn at(&mut self, number: u64) -> Entry<'_, Climb> {
         self.instances.at(number, Climb::new)
     }
 
-    /// Has a running instance climb.
+    /// Makes a running instance climb.
     pub(crate) fn climb(&mut self, number: u64) -> Reached {
         let (me, crashed) = (self.me, self.crashed);
         let Some(instance) = self.instances.get(number) else {

@@ -6,17 +6,17 @@
 //!   process decides in it. (It is enough that one correct process proposes.)
 //!
 //! # Assumes
-//! Perfect links, the eventual leader detector Ω, and f < n/2 crashes. Safety needs neither the
-//! detector nor timing. No instance is more than 2²⁰ above the lowest undecided one: what lies beyond
-//! is refused. Streams between processes may end and begin anew: what is open between the two is said
-//! again. Of decided values the last 1,024 are kept for that, so that liveness (UC4) assumes that nobody lacks
-//! more of them when a stream begins anew: for those before it never decides.
+//! Perfect links, the eventual leader detector Ω, and f < n/2 crashes. Safety needs neither the detector nor
+//! timing. No instance is more than 2²⁰ above the lowest undecided one; those beyond are refused. Streams
+//! between processes may end and begin anew: what is open between the two is sent again. Of the decided
+//! values the last 1,024 are kept for that, so that liveness (UC4) assumes that no process lacks more of them
+//! when a stream begins anew: the earlier ones it never decides.
 //!
 //! # Messages
-//! - `Forward(instance, value)`, from who proposes → whom it trusts.
-//!   Again, once a stream between the two has begun anew.
-//! - Those of [`ballots`]: `Prepare`, `Promise`, `Nack` once a leader; `Accept`, from
-//!   the leader → all others; `Accepted`, from each → all others; `Decided`, to who may not know.
+//! - `Forward(instance, value)`, from a process that proposes → the process that it trusts. Sent again once a
+//!   stream between the two has begun anew.
+//! - Those of [`ballots`]: `Prepare`, `Promise`, `Nack` once a leader; `Accept`, from the leader → all
+//!   others; `Accepted`, from each → all others; `Decided`, to a process that may not know.
 //!
 //! # Cost
 //! Failure-free, all proposing: n − 1 forwarded proposals, n − 1 `Accept`, (n−1)² `Accepted`, together
@@ -28,13 +28,13 @@
 //! together kn + 3n − 4; that is all if k ≥ maj, and everybody has decided at step 2. With k = maj − 1
 //! only those k have, and the n − 1 − k others forward again and are told, at step D + 3: 2(n−1−k) more.
 //! With fewer nobody has, and p2 decides as if p1 had been dead, at step D + 4: n − 2 forwarded, n − 1
-//! `Accept` and (n−2)(n−1) `Accepted` more. Memory: O(n) an undecided instance; decided values as
+//! `Accept` and (n−2)(n−1) `Accepted` more. Memory: O(n) per undecided instance; decided values as
 //! `ballots` says.
 //!
 //! # Why it holds
-//! Safety is that of ballots. Once Ω is stable, its leader is correct; it campaigns until a majority
-//! promises, with a ballot above all that it hears of, nobody else campaigns any more, and every
-//! proposal of a correct process is forwarded to it (UC4).
+//! Safety is that of ballots. Once Ω is stable, its leader is correct. It campaigns until a majority
+//! promises, in a ballot higher than all that it hears of; nobody else campaigns any more, and every proposal
+//! of a correct process is forwarded to it (UC4).
 //!
 //! # Source
 //! Lamport: *The Part-Time Parliament*, 1998; Guerraoui, Cachin, Rodrigues, section 5.3, in substance.
@@ -51,19 +51,19 @@ use quorate_abstractions::{
 use quorate_core::{Algorithm, Ctx, Host, ProcessId, message::digest, messages, ports};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Instances with a proposal that are not decided, at most: more are refused.
+/// At most this many undecided instances have a proposal; more are refused.
 const WANTED: usize = 1 << 16;
 
 messages! {
     /// The messages.
     #[derive(Clone, PartialEq, Eq, Debug)]
     pub enum Message {
-        /// To the trusted process: have this decided.
+        /// To the trusted process: have this value decided.
         Forward {
             instance: u64;
             value: Bytes
         } => instance(*instance).digest(digest(value)),
-        /// Between leaders and acceptors.
+        /// A message between leaders and acceptors.
         Ballots(ballots::Message<Bytes>),
     }
 }
@@ -74,9 +74,9 @@ pub struct LeaderDriven {
     ballots: Ballots<Bytes>,
     /// This process's own proposals in undecided instances.
     own: BTreeMap<u64, Bytes>,
-    /// What a leader is to have decided: own proposals and those forwarded to it.
+    /// The values that a leader is to have decided: own proposals and those forwarded to it.
     wanted: BTreeMap<u64, Bytes>,
-    /// The instances among them that it has not proposed in, in its present ballot.
+    /// The wanted instances in which this leader has not proposed in its present ballot.
     due: BTreeSet<u64>,
 }
 
@@ -121,7 +121,7 @@ impl LeaderDriven {
         }
     }
 
-    /// The first proposal counts; it goes to whoever is trusted, now and later.
+    /// The first proposal counts; it goes to each process that is trusted, now and later.
     fn upon_propose(&mut self, instance: u64, value: Bytes, ctx: &mut Ctx<Self>) {
         if self.ballots.is_decided(instance) || self.own.contains_key(&instance) {
             return;
@@ -163,7 +163,7 @@ impl LeaderDriven {
         }
     }
 
-    /// Upon a stream that has begun anew: what is open between the two processes is said again.
+    /// When a stream has begun anew, what is open between the two processes is sent again.
     fn upon_status(&mut self, status: &link::Status, ctx: &mut Ctx<Self>) {
         let (link::Status::Begun { peer } | link::Status::Gap { peer }) = *status else {
             return;
@@ -248,7 +248,7 @@ impl LeaderDriven {
         }
     }
 
-    /// The first value wanted in an instance is kept, for as long as it is undecided.
+    /// Keeps the first value wanted in an instance, while it is undecided.
     fn want(&mut self, instance: u64, value: Bytes, ctx: &mut Ctx<Self>) {
         if self.ballots.is_decided(instance) {
             return;

@@ -1,4 +1,4 @@
-//! Consensus: one algorithm a file, each for many instances, over the interfaces of the layers below.
+//! Consensus: one algorithm per file, each for many instances, over the interfaces of the layers below.
 //!
 //! | module | abstraction | over | survives |
 //! |---|---|---|---|
@@ -10,7 +10,7 @@
 //! | [`by_quorums`] | uniform consensus | flooding, view synchronisation | what leaves quorums, also channels that fail in one direction |
 //! | [`by_total_order`] | uniform consensus | uniform total order | what that survives |
 //!
-//! [`view_synchronizer`] gives the views that consensus by quorums goes by.
+//! [`view_synchronizer`] provides the views for consensus by quorums.
 
 pub mod ballots;
 pub mod by_quorums;

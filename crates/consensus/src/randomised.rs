@@ -8,11 +8,11 @@
 //! Values are one byte, 0 or 1. Another value is no proposal: it is dropped and counted.
 //!
 //! # Assumes
-//! Perfect links and f < n/2 crashes; no failure detector, and nothing of time. Safety needs no
-//! luck. Termination needs a schedule that does not depend on the coins: no deterministic algorithm
-//! terminates there (Fischer, Lynch, Paterson), whatever the schedule knows. Over a gap an instance
-//! goes on: to whom a stream begins anew, what was said last in each open instance is said again,
-//! and the latest 256 decisions. Who missed an older one stays without it.
+//! Perfect links and f < n/2 crashes; no failure detector, and nothing of time. Safety does not depend on the
+//! coins. Termination needs a schedule that does not depend on the coins; no deterministic algorithm
+//! terminates there (Fischer, Lynch, Paterson). A gap does not stop an instance: when a stream begins anew, a
+//! process sends its receiver again what it sent last in each open instance, and the latest 256 decisions. A
+//! process that missed an older one never gets it.
 //!
 //! # Messages
 //! All carry their instance. `f` is the largest minority, ⌊(n−1)/2⌋.
@@ -20,41 +20,40 @@
 //! | message | from → to | meaning |
 //! |---|---|---|
 //! | `Report(round, estimate)` | each → all | what I would decide |
-//! | `Proposal(round, estimate, v or ?)` | each → all | more than n/2 reported v; or nothing to that many |
-//! | `Decided(v)` | each, once → others | f + 1 proposed v, or somebody says so |
+//! | `Proposal(round, estimate, v or ?)` | each → all | more than n/2 reported v; `?`: no bit had that many |
+//! | `Decided(v)` | each, once → others | f + 1 proposed v, or another process says so |
 //!
 //! # Cost
 //! A round is two steps and at most 2n(n−1) messages. Where all propose the same, failure-free,
 //! everybody decides at step 2, after n(n−1) reports, n(n−1) proposals and n(n−1) decisions:
-//! 3n(n−1) messages. With one process dead 3(n−1)², at step 2; with one that crashes after k of its
-//! reports k + 3(n−1)². Where proposals differ the number of rounds is a matter of luck: 2ⁿ at most
-//! are expected, and far fewer are needed: 2.6, 3.9, 3.8 and 5.4 on average for n = 3, 4, 5 and 7
-//! in the tests, which print the distribution. Memory: O(n) an undecided instance, in whatever
-//! round; a decided one leaves a place in a watermark; the latest 256 decisions. Instances far
-//! above the oldest undecided one are refused.
+//! 3n(n−1) messages. With one process dead 3(n−1)², at step 2; with one that crashes after k of its reports,
+//! k + 3(n−1)² messages. If proposals differ, the number of rounds depends on the coins: at most 2ⁿ are
+//! expected, and far fewer are needed: 2.6, 3.9, 3.8 and 5.4 on average for n = 3, 4, 5 and 7 in the tests,
+//! which print the distribution. Memory: O(n) per undecided instance, in any round; the decided ones as a
+//! watermark; the latest 256 decisions. Instances far above the oldest undecided one are refused.
 //!
 //! # Why it holds
-//! Two processes that propose v and w in a round have both heard more than n/2 report theirs, thus a
-//! process that reported both: v = w. If somebody decides v in a round, f + 1 proposed v there; who else
-//! ends the round has heard n − f, thus one of these, and leaves it with v. From then on nobody reports
-//! or proposes anything else, nor tosses (UC2). A coin is tossed only where both bits were reported, so
-//! proposed by somebody (UC1).
+//! Two processes that propose v and w in a round have both heard more than n/2 report them, and so a process
+//! that reported both: v = w. If a process decides v in a round, f + 1 proposed v there; any other process
+//! that ends the round has heard n − f proposals, among them one of these, and leaves the round with v. From
+//! then on nobody reports or proposes anything else, nor tosses a coin (UC2). A coin is tossed only if both
+//! bits were reported, so that each was proposed by some process (UC1).
 //!
 //! Some process goes on: let r be the last round that a correct process reaches. Its report takes every
-//! correct process there, n − f of them report, then propose, and whoever hears n − f proposals decides
-//! or leaves; a decision reaches everybody, for who learns of it says it to all. And some round is the
-//! last: under a schedule that does not depend on the coins, which bit may be proposed in a round
-//! follows from earlier tosses; with probability 2⁻ⁿ at least all who toss in it get that bit, and the
-//! next round decides (UC4).
+//! correct process there; n − f of them report, then propose, and a process that hears n − f proposals
+//! decides or leaves the round. A decision reaches everybody, because a process that learns it sends it to
+//! all. Some round is the last: under a schedule that does not depend on the coins, earlier tosses determine
+//! which bit may be proposed in a round; with probability 2⁻ⁿ at least, all that toss in it get that bit, and
+//! the next round decides (UC4).
 //!
 //! # Source
 //! Ben-Or: *Another Advantage of Free Choice: Completely Asynchronous Agreement Protocols*, PODC 1983,
 //! the protocol for crashes; Aguilera, Toueg: *The correctness proof of Ben-Or's randomized consensus
-//! algorithm*, 2012. Deviations: who hears of a later round enters it, with the estimate of the process
-//! that it hears, instead of playing all rounds between: so it needs no message of rounds that it has
-//! not reached or has left, and keeps none. An estimate so taken is one of that round, which is all
-//! that the argument asks of it. Proposals carry the estimate for this. Who decides says so to all and
-//! stops, instead of playing on.
+//! algorithm*, 2012. Deviations: a process that hears of a later round enters it, with the estimate of the
+//! process that it hears, instead of playing all rounds between. So it needs no message of rounds that it has
+//! not reached or has left, and keeps none. Such an estimate is an estimate of that round, which is all that
+//! the argument requires. Proposals carry the estimate for this. A process that decides sends the decision to
+//! all and stops, instead of playing on.
 use crate::said::Said;
 use bytes::Bytes;
 use quorate_abstractions::{
@@ -71,9 +70,9 @@ use rand::Rng;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// Instances so far above the oldest undecided one are refused.
+/// Instances this far above the oldest undecided one are refused.
 const INSTANCES_AHEAD: u64 = 1 << 16;
-/// Rounds so far above the current one are refused: nobody has ever played so many.
+/// Rounds this far above the current one are refused: no run ever has so many.
 const ROUNDS_AHEAD: u64 = 1 << 32;
 
 /// A message of one instance.
@@ -91,16 +90,16 @@ pub enum Content {
     Report {
         /// The round, counted from 1.
         round: u64,
-        /// What the sender would decide.
+        /// The bit that the sender would decide.
         estimate: bool,
     },
-    /// What the sender makes of the reports.
+    /// The sender's conclusion from the reports.
     Proposal {
         /// The round, counted from 1.
         round: u64,
-        /// What the sender reported in it.
+        /// The sender's own report of the round.
         estimate: bool,
-        /// What more than n/2 processes reported; nothing, if the sender heard no such bit.
+        /// The bit that more than n/2 processes reported; `None` if the sender heard no such bit.
         proposed: Option<bool>,
     },
     /// The instance is decided.
@@ -117,7 +116,7 @@ impl Plain for Message {}
 struct Instance {
     number: u64,
     round: u64,
-    /// What this process would decide, once it has proposed or was taken to a later round.
+    /// The bit that this process would decide; `None` until it has proposed or was taken to a later round.
     estimate: Option<bool>,
     /// Its proposal of the current round, once it has sent it.
     proposed: Option<Content>,
@@ -185,8 +184,8 @@ impl Randomised {
         }
     }
 
-    /// Upon a stream that begins anew: what was said last in each instance is said again to its
-    /// receiver, and the latest decisions.
+    /// When a stream begins anew, sends its receiver again what was sent last in each instance, and the
+    /// latest decisions.
     fn upon_status(&mut self, status: &link::Status, ctx: &mut Ctx<Self>) {
         let link::Status::Begun { peer } = *status else {
             return;
@@ -227,7 +226,7 @@ impl Randomised {
         }
     }
 
-    /// Whoever learns of a decision says it to all, once, and is done: nobody waits for it then.
+    /// A process that learns of a decision sends it to all, once, and is done: nobody waits for it then.
     fn upon_decided(&mut self, number: u64, bit: bool, ctx: &mut Ctx<Self>) {
         self.instances.retire(number);
         self.decided.say(number, bit);
@@ -240,7 +239,8 @@ impl Randomised {
         }));
     }
 
-    /// The instance, made at its first mention, and Π, which it is lent; `None` if it was decided.
+    /// The instance, which is created at its first mention, with Π for its handlers; `None` if it was
+    /// decided.
     fn mention(
         &mut self,
         number: u64,
@@ -258,7 +258,7 @@ impl Randomised {
     }
 }
 
-/// What happens within one instance. Where a bit is decided, the handlers return it.
+/// The handlers of one instance. If a bit is decided, they return it.
 impl Instance {
     /// The beginning of a round.
     fn beginning(number: u64, round: u64, estimate: Option<bool>) -> Self {
@@ -272,14 +272,15 @@ impl Instance {
         }
     }
 
-    /// What it has said last: a proposal tells what was reported, too.
+    /// The last message that it sent; a proposal also contains the report.
     fn last(&self) -> Option<Content> {
         let (round, estimate) = (self.round, self.estimate?);
         let report = Content::Report { round, estimate };
         Some(self.proposed.unwrap_or(report))
     }
 
-    /// The first proposal is the estimate, unless a later round came first, with another's.
+    /// The first proposal becomes the estimate, unless a later round came first, with the estimate of another
+    /// process.
     fn upon_propose(
         &mut self,
         estimate: bool,
@@ -317,8 +318,8 @@ impl Instance {
         }
     }
 
-    /// A report of the current round counts; one of a later round takes this process there; one of
-    /// an earlier round is late.
+    /// A report of the current round counts; one of a later round takes this process there; one of an earlier
+    /// round is dropped.
     fn upon_report(
         &mut self,
         from: ProcessId,
@@ -341,7 +342,7 @@ impl Instance {
         self.upon_reports(processes, ctx)
     }
 
-    /// Upon n − f reports: propose what more than n/2 processes reported, if there is such a bit.
+    /// After n − f reports, proposes the bit that more than n/2 processes reported, if there is one.
     fn upon_reports(&mut self, processes: &Membership, ctx: &mut Ctx<Randomised>) -> Option<bool> {
         let estimate = self.estimate?;
         if self.proposed.is_some() || self.reports.len() < enough(processes) {
@@ -379,8 +380,8 @@ impl Instance {
         self.upon_proposals(processes, ctx)
     }
 
-    /// Upon n − f proposals: decide the bit that f + 1 propose; adopt one that anybody does; else
-    /// toss a coin.
+    /// After n − f proposals, decides the bit that f + 1 propose; otherwise adopts a bit that any process
+    /// proposes; otherwise tosses a coin.
     fn upon_proposals(
         &mut self,
         processes: &Membership,
@@ -412,7 +413,7 @@ impl Instance {
     }
 }
 
-/// n − f, for the largest f < n/2: as many as certainly answer.
+/// n − f, for the largest f < n/2: the number of processes that certainly answer.
 fn enough(processes: &Membership) -> usize {
     processes.n() - processes.minority()
 }

@@ -6,11 +6,11 @@
 //!   process decides in it.
 //!
 //! # Assumes
-//! Perfect links, regular reliable broadcast that tolerates any crash, the eventually perfect
-//! failure detector ◇P, and f < n/2 crashes. Safety needs neither the detector nor timing. Over a
-//! gap an instance goes on: to whom a stream begins anew, what was said last in each open instance
-//! is said again, and the latest 256 decisions, or 4 MiB of them, if the broadcast did not bring
-//! them. Who missed an older one stays without it.
+//! Perfect links, regular reliable broadcast that tolerates any crash, the eventually perfect failure
+//! detector ◇P, and f < n/2 crashes. Safety needs neither the detector nor timing. A gap does not stop an
+//! instance: when a stream begins anew, a process sends its receiver again what it sent last in each open
+//! instance, and the latest 256 decisions, or 4 MiB of them, in case the broadcast did not bring them. A
+//! process that missed an older one never gets it.
 //!
 //! # Messages
 //! All carry their instance and round; `c` is the coordinator of the round.
@@ -21,35 +21,35 @@
 //! | `Propose(value)` | c → all | adopt this |
 //! | `Ack` | each → c | adopted |
 //! | `Nack` | each → c | I suspect you, and have left the round |
-//! | `Abort` | c → all | somebody refused: leave the round |
+//! | `Abort` | c → all | a process sent a nack: leave the round |
 //! | decision, by reliable broadcast | c → all | a majority adopted this |
-//! | `Left` | each → one, upon a gap | I have left every earlier round |
-//! | `Decided(value)` | each → one, upon a gap | a majority adopted this, in whatever round |
+//! | `Left` | each → one, after a gap | I have left every earlier round |
+//! | `Decided(value)` | each → one, after a gap | a majority adopted this, in any round |
 //!
 //! # Cost
-//! Failure-free and without suspicion: 3(n−1) messages and n(n−1) of the eager broadcast; the
-//! coordinator decides at step 3, the others at step 4. With p1 dead: 5n−7+(n−1)², round 2. With p1
-//! crashing after k < n of its proposals k more, at step D+5, or D+7 if it has made all of them:
-//! who got one acknowledges it, and who did not refuses. Memory: O(n) an undecided instance; a
-//! decided one leaves a place in a watermark; the latest decisions.
+//! Failure-free and without suspicion: 3(n−1) messages and n(n−1) of the eager broadcast; the coordinator
+//! decides at step 3, the others at step 4. With p1 dead: 5n−7+(n−1)², round 2. With p1 crashing after k < n
+//! of its proposals k more, at step D+5, or D+7 if it has sent all of them: a process that got one
+//! acknowledges it, and one that did not sends a nack. Memory: O(n) per undecided instance; the decided ones
+//! as a watermark; the latest decisions.
 //!
 //! # Why it holds
 //! A decided value was adopted by a majority in some round r. Every later coordinator hears a
 //! majority of estimates, hence one of those, and takes the estimate with the latest adoption: by
-//! induction over rounds the same value (UC2). An estimate is a proposal or a coordinator's choice
-//! among estimates (UC1). Once ◇P is accurate, a correct coordinator is reached that nobody
-//! refuses, and a process that waits in a round is released by its coordinator's decision or abort,
-//! or by suspecting it (UC4). What a gap may have taken is said again in the present round; of
-//! earlier rounds it says that they were left, which is as good as the `Nack` or the `Abort` that
-//! was lost: a coordinator may give up at any time.
+//! induction over rounds the same value (UC2). An estimate is a proposal or a coordinator's choice among
+//! estimates (UC1). Once ◇P is accurate, a correct coordinator is reached to which nobody sends a nack, and a
+//! process that waits in a round is released by its coordinator's decision or abort, or by suspecting it
+//! (UC4). Messages of the present round that a gap may have taken are sent again. About earlier rounds a
+//! process says that it has left them, which is as good as the lost `Nack` or `Abort`: a coordinator may give
+//! up at any time.
 //!
 //! # Source
 //! Chandra, Toueg: *Unreliable Failure Detectors for Reliable Distributed Systems*, JACM 1996,
-//! section 6.2. Deviations: who adopted waits for the outcome instead of entering the next round, so
-//! that quiet runs cost one round; hence `Abort`. Messages of rounds not yet reached are kept, and
-//! those of rounds left are dropped. A decided instance is pruned at once: the reliable broadcast
-//! owes the decision to everybody who lacks it. Values are acknowledged unread: that what they stand for
-//! can be had is for the layer above to see to, which proposes only what uniform broadcast delivered.
+//! section 6.2. Deviations: a process that has adopted waits for the outcome instead of entering the next
+//! round, so that quiet runs cost one round; hence `Abort`. Messages of rounds not yet reached are kept, and
+//! those of rounds left are dropped. A decided instance is pruned at once: the reliable broadcast owes the
+//! decision to every process that lacks it. Values are acknowledged unread: the layer above must ensure that
+//! the payloads they stand for are available, and proposes only what uniform broadcast delivered.
 mod message;
 
 use crate::said::Said;
@@ -69,9 +69,9 @@ use quorate_core::{
 };
 use std::collections::BTreeMap;
 
-/// Instances so far above the oldest undecided one are refused.
+/// Instances this far above the oldest undecided one are refused.
 const INSTANCES_AHEAD: u64 = 1 << 16;
-/// Rounds so far above the current one are refused.
+/// Rounds this far above the current one are refused.
 const ROUNDS_AHEAD: u64 = 1 << 10;
 
 /// One instance at one process.
@@ -79,7 +79,7 @@ const ROUNDS_AHEAD: u64 = 1 << 10;
 struct Instance {
     number: u64,
     round: u64,
-    /// What this process would decide, once it has proposed or adopted something.
+    /// The value that this process would decide; `None` until it has proposed or adopted one.
     estimate: Option<Bytes>,
     /// The round in which the estimate was adopted; 0 if it is the process's own proposal.
     adopted: u64,
@@ -87,11 +87,11 @@ struct Instance {
     estimated: bool,
     /// Whether the coordinator's value was adopted in the current round.
     acked: bool,
-    /// The part of the current round's coordinator.
+    /// What this process knows as the current round's coordinator.
     lead: Lead,
     /// Messages of rounds that are not reached yet, by round.
     future: BTreeMap<u64, Vec<(ProcessId, Content)>>,
-    /// By process, as said after gaps: it has left every earlier round than this one.
+    /// By process, as reported after gaps: it has left every round before this one.
     left: BTreeMap<ProcessId, u64>,
 }
 
@@ -101,11 +101,11 @@ struct Lead {
     estimates: BTreeMap<ProcessId, (u64, Bytes)>,
     proposed: Option<Bytes>,
     acks: ProcessSet,
-    /// Decided or aborted: the round is over for its coordinator.
+    /// Whether the coordinator has decided or aborted, and so has finished the round.
     closed: bool,
 }
 
-/// What all instances of a process have in common, and are lent.
+/// What all instances of a process share.
 #[derive(Debug)]
 struct Process {
     me: ProcessId,
@@ -147,7 +147,7 @@ impl Algorithm for Rotating {
     }
 }
 
-/// What begins, ends and finds instances.
+/// How instances begin, end and are found.
 impl Rotating {
     /// The algorithm at `host`.
     pub fn new(host: &impl Host) -> Self {
@@ -162,8 +162,8 @@ impl Rotating {
         }
     }
 
-    /// Upon a stream that begins anew: says again to its receiver what this process has said last in each
-    /// instance, and the latest decisions.
+    /// When a stream begins anew, sends its receiver again what this process sent last in each instance, and
+    /// the latest decisions.
     fn upon_status(&mut self, status: &link::Status, ctx: &mut Ctx<Self>) {
         let link::Status::Begun { peer } = *status else {
             return;
@@ -221,7 +221,7 @@ impl Rotating {
         }));
     }
 
-    /// A suspicion concerns every instance whose coordinator it is about.
+    /// A suspicion affects every instance whose coordinator is suspected.
     fn upon_detector(&mut self, indication: eventually_perfect::Indication, ctx: &mut Ctx<Self>) {
         indication.apply(&mut self.process.suspected);
         if let eventually_perfect::Indication::Suspect(_) = indication {
@@ -233,7 +233,7 @@ impl Rotating {
         }
     }
 
-    /// The instance, made at its first mention, and what it is lent; `None` if it was decided.
+    /// The instance, which is created at its first mention, and what it shares; `None` if it was decided.
     fn mention(&mut self, number: u64, ctx: &mut Ctx<Self>) -> Option<(&mut Instance, &Process)> {
         match self.instances.at(number, || Instance::new(number)) {
             Entry::Live(instance) => Some((instance, &self.process)),
@@ -246,7 +246,7 @@ impl Rotating {
     }
 }
 
-/// What happens within one instance.
+/// The handlers of one instance.
 impl Instance {
     fn new(number: u64) -> Self {
         Instance {
@@ -262,8 +262,9 @@ impl Instance {
         }
     }
 
-    /// What this process has said last to another is said again: that it has left the rounds before, for it
-    /// may have told the other so as their coordinator, or to their coordinator; and what it says in this one.
+    /// Sends another process again what this process sent it last: that it has left the earlier rounds, since
+    /// it may have said so as their coordinator or to their coordinator; and its message of the current
+    /// round.
     fn upon_stream(&self, q: ProcessId, process: &Process, ctx: &mut Ctx<Rotating>) {
         let coordinator = self.coordinator(process);
         if self.round > 1 {
@@ -360,7 +361,7 @@ impl Instance {
         }
     }
 
-    /// Upon a majority of estimates: propose the one that was adopted last.
+    /// After a majority of estimates, proposes the one that was adopted last.
     fn upon_estimates(&mut self, process: &Process, ctx: &mut Ctx<Rotating>) {
         let majority = process.membership.majority();
         let lead = &mut self.lead;
@@ -402,7 +403,7 @@ impl Instance {
         }));
     }
 
-    /// One refusal ends the round, and everybody is told: those that have adopted wait for it.
+    /// One nack ends the round, and everybody is told: the processes that have adopted wait for the outcome.
     fn upon_nack(&mut self, process: &Process, ctx: &mut Ctx<Rotating>) {
         if self.lead.closed {
             return;
@@ -417,7 +418,7 @@ impl Instance {
         self.enter_next_round(process, ctx);
     }
 
-    /// A process says after a gap which rounds it has left: what it has said when it left them may be
+    /// After a gap, a process says which rounds it has left, because what it sent when it left them may be
     /// lost.
     fn upon_left(
         &mut self,
@@ -434,8 +435,8 @@ impl Instance {
         self.upon_round_left(process, ctx);
     }
 
-    /// Upon a round that its coordinator is known to have left, leave it; upon one that this process
-    /// coordinates and somebody has left, abort it, as upon a refusal.
+    /// Leaves a round that its coordinator is known to have left. Aborts a round that this process
+    /// coordinates and another process has left, as after a nack.
     fn upon_round_left(&mut self, process: &Process, ctx: &mut Ctx<Rotating>) {
         let coordinator = self.coordinator(process);
         let has_left =
@@ -449,7 +450,7 @@ impl Instance {
         }
     }
 
-    /// Once there is an estimate: send it to the coordinator, once a round.
+    /// Once there is an estimate, sends it to the coordinator, once per round.
     fn upon_estimate_due(&mut self, process: &Process, ctx: &mut Ctx<Rotating>) {
         let Some(value) = self.estimate.clone() else {
             return;
@@ -462,7 +463,8 @@ impl Instance {
         self.upon_suspected_coordinator(process, ctx);
     }
 
-    /// Upon a suspected coordinator: leave its round, and tell it unless it got our acknowledgement.
+    /// When the coordinator is suspected, leaves its round, and tells it so unless it was sent an
+    /// acknowledgement.
     fn upon_suspected_coordinator(&mut self, process: &Process, ctx: &mut Ctx<Rotating>) {
         let coordinator = self.coordinator(process);
         let is_stuck = coordinator != process.me && process.suspected.contains(coordinator);
@@ -498,7 +500,7 @@ impl Instance {
         round > self.round.saturating_add(ROUNDS_AHEAD)
     }
 
-    /// Says this in the current round.
+    /// Sends this in the current round.
     fn send(&self, to: To, content: Content, ctx: &mut Ctx<Rotating>) {
         send(to, self.number, self.round, content, ctx);
     }
@@ -519,12 +521,12 @@ fn latest(estimates: &BTreeMap<ProcessId, (u64, Bytes)>) -> Option<Bytes> {
     best.map(|(_, value)| value.clone())
 }
 
-/// The value without the buffer that it arrived in, which may be large.
+/// A copy of the value, without the buffer that it arrived in, which may be large.
 fn detached(value: &Bytes) -> Bytes {
     Bytes::copy_from_slice(value)
 }
 
-/// What the reliable broadcast carries: the instance, then the value.
+/// The payload of the reliable broadcast: the instance, then the value.
 fn decision(instance: u64, value: &Bytes) -> Bytes {
     let mut payload = BytesMut::with_capacity(value.len() + 10);
     wire::put_number(instance, &mut payload);

@@ -1,20 +1,20 @@
-//! What a process has said in its latest instances, to be said again to whom a stream has begun anew.
+//! What a process has sent in its latest instances, to be sent again when a stream to a process begins anew.
 //!
-//! Of an instance that is in flight, what was said last; of those that are over here, the same, as long
-//! as they are among the latest: others may lack it, and nobody says when they have it. Who missed what
-//! was said in older ones stays without it.
+//! For an instance that is in flight, its last message is kept; for a finished one, too, while it is among
+//! the latest: others may lack it, and nobody reports having it. A process that missed a message of an older
+//! instance never gets it.
 use std::collections::{BTreeMap, VecDeque};
 
-/// So many instances that are over are remembered.
+/// At most this many finished instances are remembered.
 pub(crate) const INSTANCES: usize = 256;
-/// So many bytes of them, and the latest in any case.
+/// At most this many bytes of them are remembered, and the latest in any case.
 pub(crate) const BYTES: usize = 4 << 20;
 
-/// What was said, by instance.
+/// The last messages, by instance.
 #[derive(Debug)]
 pub(crate) struct Said<M> {
     open: BTreeMap<u64, M>,
-    /// The instances that are over, the latest last, each with its length.
+    /// The finished instances, the latest last, each with its message and that message's length in bytes.
     over: VecDeque<(u64, M, usize)>,
     bytes: usize,
 }
@@ -30,12 +30,12 @@ impl<M> Default for Said<M> {
 }
 
 impl<M> Said<M> {
-    /// This is said in an instance, in place of what was said before.
+    /// Remembers this message of an instance, in place of the one before.
     pub(crate) fn say(&mut self, instance: u64, message: M) {
         self.open.insert(instance, message);
     }
 
-    /// The instance is over here; what was said last has a length.
+    /// The instance is finished here; `length` gives the length of its last message.
     pub(crate) fn end(&mut self, instance: u64, length: impl Fn(&M) -> usize) {
         let Some(message) = self.open.remove(&instance) else {
             return;
@@ -50,7 +50,7 @@ impl<M> Said<M> {
         }
     }
 
-    /// All that is to be said again.
+    /// All messages to be sent again.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (u64, &M)> {
         let over = self.over.iter();
         let open = self

@@ -34,14 +34,14 @@ pub(crate) fn each_steps(world: &World) -> Vec<Option<u64>> {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Rule {
     Corrected,
-    /// Whatever leader's value arrives counts for the present round.
+    /// The value of any leader counts for the present round when it arrives.
     ArrivalIsTheRound,
-    /// What is not of the present round is dropped.
+    /// A value that is not of the present round is dropped.
     EarlyIsDropped,
 }
 
 impl Rule {
-    /// As whose value this one of `from` counts; nobody's, if it is dropped.
+    /// The leader whose value this one of `from` counts as; `None` if it is dropped.
     pub(crate) fn counts_as(
         self,
         hierarchy: &mut Hierarchy,
@@ -61,11 +61,11 @@ impl Rule {
     }
 }
 
-/// What tells one hierarchical consensus from the other, to those of their tests that are the same.
+/// The differences between the two hierarchical consensus algorithms, for the tests that they share.
 #[derive(Clone, Copy)]
 pub(crate) struct Subject {
-    /// Starts the algorithm at a process, under a rule and with this detector, and has it propose its
-    /// rank in instance 1.
+    /// Starts the algorithm at a process, under a rule and with this detector, and makes it propose its rank
+    /// in instance 1.
     pub(crate) start: fn(&World, ProcessId, Rule, &Subscribe<perfect::Crash>),
     pub(crate) properties: fn(&Membership, &str) -> Properties,
 }
@@ -88,7 +88,7 @@ impl Subject {
         world
     }
 
-    /// In lock step, with crashes reported after so many steps: everything holds.
+    /// In lock step, with crashes reported after this many steps, all properties hold.
     pub(crate) fn lock_step(
         self,
         n: usize,
@@ -136,7 +136,7 @@ impl Subject {
         }
     }
 
-    /// Everything holds wherever all but one crash.
+    /// All properties hold, wherever all but one crash.
     pub(crate) fn assert_holds_wherever_processes_crash(self) {
         for seed in 0..400 {
             let n = 2 + seed as usize % 4;
@@ -153,7 +153,7 @@ impl Subject {
         }
     }
 
-    /// Of three, p2 learns of p1's crash at once, and leads; p3 is still waiting for p1.
+    /// Of three processes, p2 learns of p1's crash at once, and leads; p3 is still waiting for p1.
     pub(crate) fn early_value(self, rule: Rule) -> Report {
         let detect =
             |world: &World, q: ProcessId| world.perfect(q, UNIT * if q == p(2) { 1 } else { 9 });
@@ -162,8 +162,8 @@ impl Subject {
         world.run()
     }
 
-    /// Of four, p1's value reaches p4 alone, late, once p2 and p3 have imposed another; p3's takes
-    /// longer still. What else happens, the test says.
+    /// Of four processes, p1's value reaches p4 alone, late, after p2 and p3 have imposed another; p3's takes
+    /// even longer. The test determines what else happens.
     pub(crate) fn stale_value(self, rule: Rule) -> World {
         let adversary = Latencies::each(&[(1, 4, 6), (3, 4, 20)]);
         let world = self.world(4, 1, adversary, rule, reported_after(2));

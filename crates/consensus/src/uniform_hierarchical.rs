@@ -6,11 +6,11 @@
 //!   process decides in it.
 //!
 //! # Assumes
-//! Best-effort broadcast over perfect links, the perfect failure detector P; any number of crashes.
-//! With a detector that errs, a process that suspects all others decides alone. Over a gap an
-//! instance goes on: to whom a stream begins anew, what this process has imposed in open instances
-//! is said again, and in the latest 256 that are over, or 4 MiB of those. Who missed an older one
-//! stays without it.
+//! Best-effort broadcast over perfect links, the perfect failure detector P; any number of crashes. With a
+//! detector that errs, a process that suspects all others decides alone. A gap does not stop an instance:
+//! when a stream begins anew, this process sends its receiver again what it has imposed in open instances,
+//! and in the latest 256 finished ones, or 4 MiB of those. A process that missed an older value never gets
+//! it.
 //!
 //! # Messages
 //! `Imposed(instance, value)`, from the leader of a round → everybody.
@@ -19,13 +19,12 @@
 //! Failure-free n(n−1) messages; everybody decides at step n, the last in rank at step n−1. With p1
 //! dead, reported D steps after the start: (n−1)² messages, D + n − 1 steps, the last in rank one
 //! less. The sender of rank r crashing after k sends, reported before anybody needs it: k + (n−1)².
-//! Memory: O(n) an undecided instance; a decided one leaves a place in a watermark; what was
-//! imposed in the latest.
+//! Memory: O(n) per undecided instance; the decided ones as a watermark; what was imposed in the latest.
 //!
 //! # Why it holds
-//! Take a correct process. Whoever is past its round has adopted its value, for nobody reports it
-//! crashed (P); so after that round all proposals that can be imposed any more are this one value, and
-//! whoever reaches the top, even one that crashes then, holds it (UC2). A round ends by the leader's
+//! Take a correct process. Every process that is past its round has adopted its value, because nobody reports
+//! it crashed (P). So after that round all proposals that can still be imposed are this one value, and every
+//! process that reaches the top, even one that crashes then, holds it (UC2). A round ends with the leader's
 //! value or the report of its crash, one of which comes (UC4).
 //!
 //! # Source
@@ -97,14 +96,14 @@ impl UniformHierarchical {
         self.upon_round_over(number, ctx);
     }
 
-    /// Upon a stream that begins anew: what this process has imposed is said again to its receiver.
+    /// When a stream begins anew, sends its receiver again what this process has imposed.
     fn upon_status(&mut self, status: &link::Status, ctx: &mut Ctx<Self>) {
         for send in self.0.again(status) {
             ctx.trigger(Effect::Link(send));
         }
     }
 
-    /// A crash concerns every instance, also those that begin later.
+    /// A crash affects every instance, including those that begin later.
     fn upon_crash(&mut self, p: ProcessId, ctx: &mut Ctx<Self>) {
         self.0.crashed.insert(p);
         for number in self.0.instances.numbers() {
@@ -124,7 +123,7 @@ impl UniformHierarchical {
     }
 
     fn upon_top(&mut self, number: u64, value: Option<Bytes>, ctx: &mut Ctx<Self>) {
-        // Its own round does not end without a proposal, so there is one.
+        // Its own round does not end without a proposal, so there is a value.
         let Some(value) = value else { return };
         self.0.retire(number);
         ctx.trigger(Effect::Decide(Decide {

@@ -1,31 +1,32 @@
 //! View synchronisation without messages: each process changes views by its own clock, ever more slowly.
 //!
 //! # Promises
-//! - VS-ORD order (safety): each process enters views in ascending order, each once at most: 1, 2, 3 …, but for
-//!   those that it passes over to catch up.
+//! - VS-ORD order (safety): each process enters views in ascending order, each at most once: 1, 2, 3 …,
+//!   except for those that it skips to catch up.
 //! - VS-OVL overlap (liveness): for each duration there is a view from which on all correct processes are
 //!   in the same view together for that long.
 //!
 //! # Assumes
-//! Clocks that run alike from some unknown time on; any number of crashes.
+//! Clocks that run at the same speed from some unknown time on; any number of crashes.
 //!
 //! # Cost
 //! No message. Memory O(1).
 //!
 //! # Why it holds
-//! View v lasts v times the unit at every process, so that from when clocks run alike, two processes enter
-//! each view the same time apart, however far that is, and are in it together for the rest of it, which
-//! grows with v. There is no longest view: it would have to be longer than what the processes started apart,
-//! and than what the user does in a view, and nobody knows these. Who catches up, because its user has heard
-//! of a later view, only comes closer: the process that is ahead of all never does.
+//! View v lasts v times the unit at every process. So, once clocks run at the same speed, two processes enter
+//! each view the same time apart, however long that is, and are in it together for the rest of it, which
+//! grows with v. There is no longest view: it would have to be longer than the time between the starts of
+//! processes, and longer than what the user does in a view, and nobody knows these. A process that catches
+//! up, because its user has heard of a later view, only comes closer to the others: the process that is ahead
+//! of all never catches up.
 //!
-//! The price: after a time t views last √(2t·unit). A user to whom some view is of no use, because its leader
-//! has crashed, waits for so long.
+//! The price: after a time t views last √(2t·unit). A user that cannot use a view, because its leader has
+//! crashed, waits for so long.
 //!
 //! # Source
 //! “Tight Bounds on Channel Reliability via Generalized Quorum Systems”, arXiv 2505.02646, section on
-//! consensus. Deviation: processes catch up. Without that, two that start twelve seconds apart are in no view
-//! together for the first twenty-four minutes, and for long enough later still.
+//! consensus. Deviation: processes catch up. Without that, two processes that start twelve seconds apart are
+//! in no view together for the first twenty-four minutes, and are together for long enough only later still.
 use quorate_abstractions::view_synchronizer::{CatchUp, Enter, Views};
 use quorate_core::{Addr, Algorithm, Ctx, Host, ports};
 use std::time::Duration;
@@ -48,7 +49,7 @@ impl Default for ViewSettings {
 /// View synchronisation, at one process.
 pub struct ViewSynchronizer {
     settings: ViewSettings,
-    /// No view lasts longer: only tests say so.
+    /// No view lasts longer than this: only tests set it.
     longest: Duration,
     view: u64,
     subscribers: Vec<Addr<Enter>>,
@@ -76,7 +77,7 @@ impl Algorithm for ViewSynchronizer {
                 self.subscribers.push(subscriber);
             }
             Event::CatchUp(CatchUp { view }) if view > self.view => self.enter(view, ctx),
-            // Of a view that was left early, the end means nothing.
+            // The timer of a view that was left early has no effect.
             Event::Timer(view) if view == self.view => self.enter(view.saturating_add(1), ctx),
             Event::CatchUp(_) | Event::Timer(_) => {}
         }
@@ -94,7 +95,7 @@ impl ViewSynchronizer {
         }
     }
 
-    /// This view, until it is over.
+    /// Enters this view until it is over.
     fn enter(&mut self, view: u64, ctx: &mut Ctx<Self>) {
         self.view = view;
         let enter = Enter { view };
@@ -116,7 +117,7 @@ pub fn spawn(host: &impl Host, settings: ViewSettings) -> Views {
 }
 
 /// Starts view synchronisation by a clock that runs at the speed of the process's rank, so that processes
-/// drift apart. Only tests and demonstrations run it.
+/// drift apart. Only for tests and demonstrations.
 #[cfg(any(test, feature = "mutants"))]
 pub fn spawn_mutant<H: Host>(host: &H, settings: ViewSettings) -> Views {
     let rank = u32::try_from(host.me().rank()).unwrap_or(u32::MAX);

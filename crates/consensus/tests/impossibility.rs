@@ -1,7 +1,7 @@
-//! No deterministic algorithm decides in every asynchronous run (Fischer, Lynch, Paterson): a fair
-//! adversary that chooses what ◇P says holds the rotating coordinator undecided for as long as it likes,
-//! with nobody crashing and every message arriving in bounded time. When it stops, the same run decides;
-//! and an algorithm that tosses coins decides under the same latencies.
+//! No deterministic algorithm decides in every asynchronous run (Fischer, Lynch, Paterson): a fair adversary
+//! that chooses what ◇P says holds the rotating coordinator undecided for as long as it likes, although
+//! nobody crashes and every message arrives in bounded time. When the adversary stops, the same run decides;
+//! an algorithm that tosses coins decides under the same latencies.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod support;
 

@@ -1,25 +1,27 @@
-//! The perfect failure detector P, by excluding whoever is silent for too long.
+//! The perfect failure detector P, which excludes every process that is silent for too long.
 //!
 //! # Promises
 //! - PFD1 strong completeness (liveness): a process that crashes is eventually reported to every
 //!   correct process.
 //! - PFD2 strong accuracy (safety): no process is reported before it crashes, and none twice.
-//! - Where processes are started again ([`spawn_with_incarnations`]), a process is the first start of its
-//!   seat: a second start is its crash, and comes too late to be a process of the system. It reports nobody.
+//! - If processes are started again ([`spawn_with_incarnations`]), the process of a seat is its first start:
+//!   a second start means that the first has crashed, and comes too late to be a process of the system. A
+//!   second start reports nobody.
 //!
 //! # Assumes
-//! A synchronous system: a heartbeat arrives within a known delay δ, processing at both ends
-//! included; of those from one process to another at most B in a row are lost; all processes start
-//! within one interval. Any number of crashes. Where the system is not synchronous, as no network is
-//! for certain, a process that is only slow is reported, and PFD2 is gone: use ◇P there.
+//! A synchronous system: a heartbeat arrives within a known delay δ, processing at both ends included; of
+//! those from one process to another at most B in a row are lost; all processes start within one interval.
+//! Any number of crashes. If the system is not synchronous (and no network certainly is), a process that is
+//! only slow is reported, and PFD2 is lost: use ◇P there.
 //!
 //! # Messages
-//! A heartbeat from every process to every other one, each interval h. Anything else that is heard of
-//! a process counts as one. Nobody says whether it is deaf: in a synchronous system nobody is.
+//! A heartbeat from every process to every other one, each interval h. Any other message from a process
+//! counts as one. Heartbeats do not say whether their sender hears others: in a synchronous system every
+//! process does.
 //!
 //! # Cost
-//! n(n−1) heartbeats an interval. With the timeout To ≥ h(B+1) + δ, a crash is reported between To − h
-//! and To + δ after it (and To − h(B+1) where heartbeats are lost), or when the next start of that process is
+//! n(n−1) heartbeats an interval. If the timeout is To ≥ h(B+1) + δ, a crash is reported between To − h and
+//! To + δ after it (from To − h(B+1) on if heartbeats are lost), or when the next start of that process is
 //! known, if that is earlier. Memory O(n).
 //!
 //! # Why it holds
@@ -27,12 +29,13 @@
 //! arrives, and of two that arrive the second is in flight for at most δ longer than the first. A
 //! longer silence is a crash (PFD2), and a crashed process is silent for ever (PFD1).
 //!
-//! *Started again.* Heartbeats come from the start that the links know in a seat. Once another one is there, they
-//! indicate `Replaced` before anything is heard of it, and the process is reported: what the second start
-//! does is no sign of life of the first (PFD1). The links say so only when another start of the seat is verified,
-//! and is the later one (`links::perfect`, *Which start is the latest*): the first has crashed by then, and an
-//! old greeting changes nothing (PFD2). A start that learns that it comes after another is no process of the
-//! system. Nobody talks to it, so that it would hear silence: it judges nobody any more.
+//! *Started again.* Heartbeats come from the start that the links know in a seat. Once another start is
+//! there, the links indicate `Replaced` before anything is heard from it, and the process is reported: the
+//! second start's messages are no sign of life of the first (PFD1). The links indicate this only when another
+//! start of the seat is verified, and is the later one (`links::perfect`, *Which start is the latest*): the
+//! first has crashed by then, and an old greeting changes nothing (PFD2). A start that learns that it comes
+//! after another is no process of the system. Nobody talks to it, so that it would hear silence: it judges
+//! nobody any more.
 //!
 //! # Source
 //! Cachin, Guerraoui, Rodrigues: *Introduction to Reliable and Secure Distributed Programming*,
@@ -49,10 +52,10 @@ use quorate_abstractions::{
 use quorate_core::{Addr, Algorithm, Ctx, Host, Layer, ProcessId, ProcessSet, Time, ports};
 use std::{collections::BTreeMap, time::Duration};
 
-/// The resolution of [`Time`]: a silence of To is allowed, one instant more is not.
+/// The resolution of [`Time`]: a silence of To is allowed, one that is longer by this is not.
 const INSTANT: Duration = Duration::from_nanos(1);
 
-/// What is known of the system, and the silence that follows from it.
+/// The bounds of the system, and the timeout that follows from them.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct SynchronyBounds {
     interval: Duration,
@@ -64,22 +67,22 @@ pub struct SynchronyBounds {
 /// A timeout that would report live processes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum BadBounds {
-    /// Heartbeats without a pause.
+    /// The interval between heartbeats is 0.
     #[error("the interval between two heartbeats must be above 0")]
     NoInterval,
-    /// A live process may be silent for longer.
+    /// A live process may be silent for longer than the timeout.
     #[error("a live process may be silent for {least:?}: a timeout of {timeout:?} is too short")]
     ShortTimeout {
-        /// The timeout that was asked for.
+        /// The requested timeout.
         timeout: Duration,
-        /// The shortest that keeps PFD2.
+        /// The shortest timeout that keeps PFD2.
         least: Duration,
     },
 }
 
 impl SynchronyBounds {
     /// A heartbeat each `interval`, which is never lost and arrives within `delay`. The timeout is the
-    /// shortest that is possible, their sum.
+    /// shortest possible one, their sum.
     ///
     /// # Errors
     /// When the interval is 0.
@@ -95,7 +98,7 @@ impl SynchronyBounds {
         })
     }
 
-    /// Over links that lose at most `in_a_row` consecutive heartbeats. Raises the timeout if it must.
+    /// Links that lose at most `in_a_row` consecutive heartbeats. Raises the timeout if necessary.
     #[must_use]
     pub fn losses(mut self, in_a_row: u32) -> Self {
         self.losses = in_a_row;
@@ -103,7 +106,7 @@ impl SynchronyBounds {
         self
     }
 
-    /// With a longer timeout than the shortest one.
+    /// A timeout that is longer than the shortest one.
     ///
     /// # Errors
     /// When it is shorter than a live process may be silent.
@@ -116,7 +119,7 @@ impl SynchronyBounds {
         Ok(self)
     }
 
-    /// How long nothing may be heard of a process that lives: h(B+1) + δ.
+    /// The longest silence of a live process: h(B+1) + δ.
     fn longest_silence(&self) -> Duration {
         let intervals = self.losses.saturating_add(1);
         let interval = self.interval.saturating_mul(intervals);
@@ -137,7 +140,7 @@ impl Default for SynchronyBounds {
     }
 }
 
-/// P.
+/// The perfect failure detector P, by a timeout.
 pub struct ExcludeOnTimeout {
     interval: Duration,
     timeout: Duration,
@@ -190,7 +193,7 @@ impl Algorithm for ExcludeOnTimeout {
 }
 
 impl ExcludeOnTimeout {
-    /// A detector at `host`, which has reported nobody.
+    /// A detector at `host` that has reported nobody.
     pub fn new(host: &impl Host, bounds: SynchronyBounds) -> Self {
         let others = host.processes().others(host.me());
         ExcludeOnTimeout {
@@ -202,7 +205,7 @@ impl ExcludeOnTimeout {
         }
     }
 
-    /// A subscriber that comes late learns of all crashes so far: they are not said again.
+    /// A late subscriber learns of all crashes so far, since they are not indicated again.
     fn upon_subscribe(&mut self, subscriber: Addr<Crash>, ctx: &mut Ctx<Self>) {
         for p in self.crashed.iter() {
             ctx.trigger(Effect::Answer(Crash(p), subscriber.clone()));
@@ -210,22 +213,22 @@ impl ExcludeOnTimeout {
         self.subscribers.push(subscriber);
     }
 
-    /// What was in flight from a process when it crashed may arrive after the report: no longer
-    /// anybody waits for it.
+    /// Messages that were in flight when a process crashed may arrive after the report: they have no effect.
     fn upon_heard(&mut self, p: ProcessId, ctx: &mut Ctx<Self>) {
         if let Some(last) = self.last.get_mut(&p) {
             *last = ctx.now();
         }
     }
 
-    /// Another start is where this process was: it has crashed, however recently it was heard.
+    /// Another start is in the seat of this process: the process has crashed, however recently it was heard.
     fn upon_replaced(&mut self, p: ProcessId, ctx: &mut Ctx<Self>) {
         if self.last.contains_key(&p) {
             self.report(p, ctx);
         }
     }
 
-    /// This start comes after another, or may not take part: the silence of the others says nothing.
+    /// This start comes after another, or may not take part: the silence of the others says nothing about
+    /// them.
     fn upon_coming_later(&mut self) {
         self.last.clear();
     }
@@ -236,7 +239,7 @@ impl ExcludeOnTimeout {
         ctx.after_in_background(self.interval, Event::Tick);
     }
 
-    /// Whoever was silent for too long is reported, and excluded for ever.
+    /// A process that was silent for too long is reported, and excluded for ever.
     fn upon_silence(&mut self, ctx: &mut Ctx<Self>) {
         for p in self.silent(ctx.now()).iter() {
             self.report(p, ctx);
@@ -250,8 +253,8 @@ impl ExcludeOnTimeout {
         ctx.trigger(Effect::Indicate(Crash(p), self.subscribers.clone()));
     }
 
-    /// Looks again at the first instant at which somebody can have been silent for too long. What is
-    /// heard meanwhile only makes it later.
+    /// Sets the timer for the first instant at which some process can have been silent for too long. Messages
+    /// that arrive meanwhile only make that instant later.
     fn watch(&self, ctx: &mut Ctx<Self>) {
         if let Some(earliest) = self.last.values().min() {
             let too_long = *earliest + self.timeout + INSTANT;
@@ -275,8 +278,8 @@ pub fn spawn(
     spawn_with_incarnations(host, bounds, heartbeat, &Addr::nowhere())
 }
 
-/// The same where processes that have crashed are started again, as the links report: a second start is
-/// the crash of the first.
+/// Starts the detector in a system in which crashed processes are started again, as the links report: a
+/// second start means that the first has crashed.
 pub fn spawn_with_incarnations(
     host: &impl Host,
     bounds: SynchronyBounds,

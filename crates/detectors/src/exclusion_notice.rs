@@ -1,37 +1,37 @@
-//! Whoever is reported as crashed and lives is told so.
+//! A process that was reported as crashed but lives is told so.
 //!
-//! P errs where the system is not as synchronous as was assumed: a process that was only slow, or cut
-//! off, is excluded for ever, and the algorithms above no longer keep their promises with it. It
-//! cannot know by itself; here those that exclude it tell it, so that it can stop, which makes the
-//! report true.
+//! P errs if the system is not as synchronous as was assumed: a process that was only slow, or cut off, is
+//! excluded for ever, and the algorithms above no longer keep their promises with it. It cannot know this by
+//! itself. The processes that exclude it tell it, so that it can stop, which makes the report true.
 //!
 //! # Promises
-//! - If a correct process reports a correct process as crashed, that one is eventually told (liveness).
-//! - Who is told was reported by the process that tells it (safety).
+//! - If a correct process reports a correct process as crashed, the reported process is eventually told
+//!   (liveness).
+//! - A process that is told was reported by the process that tells it (safety).
 //!
 //! # Assumes
-//! Perfect links: a notice waits in them until the channel carries it, or its stream ends. They tell when a
+//! Perfect links: a notice waits in them until the channel carries it, or its stream ends. They report when a
 //! process is connected, and when a stream begins anew.
 //!
 //! # Messages
-//! `Notice`, from who reports a process as crashed → that process.
+//! `Notice`, from a process that reports another as crashed → the reported process.
 //!
 //! # Cost
-//! One message a report, and one more each time that a reported process is connected or a stream to it begins
-//! anew. To who has crashed indeed it is sent in vain. Memory O(n).
+//! One message per report, and one more each time that a reported process is connected or a stream to it
+//! begins anew. To a process that has really crashed it is sent in vain. Memory O(n).
 //!
 //! # Why it holds
 //! Each report is followed by a notice, over a link that delivers what a correct process sends to a
 //! correct one, and nothing else, unless the stream ends; then the next one carries a notice, too.
 //!
-//! A start that comes after another is none that was reported. It is excluded, or is adopted into the seat; to
-//! who was adopted the links carry nothing on this lane, so that it is told of no report of the start before
-//! it. One that was admitted without being known to come later is told: whoever reports its seat has verified an
-//! earlier start of it, and does not go on with this one.
+//! A start that comes after another was not itself reported. It is excluded, or is adopted into the seat; if
+//! it was adopted, the links carry nothing to it on this lane, so that it is not told of reports about the
+//! start before it. A start that was admitted without being known to come later is told: a process that
+//! reports its seat has verified an earlier start there, and does not go on with this one.
 //!
 //! # Source
-//! The remark on detectors that are wrong in Chandra, Toueg: *Unreliable Failure Detectors for Reliable
-//! Distributed Systems*, 1996, section 10: a process that learns that it is suspected crashes.
+//! The remark on wrong detectors in Chandra, Toueg: *Unreliable Failure Detectors for Reliable Distributed
+//! Systems*, 1996, section 10: a process that learns that it is suspected crashes.
 use quorate_abstractions::{link, link::To, perfect};
 use quorate_core::{
     Algorithm, Ctx, Observation, Observe, ProcessId, ProcessSet, ports, wire::Plain,
@@ -53,7 +53,7 @@ impl Observe for Notice {
 /// Indicates that this process was reported as crashed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Reported {
-    /// Who reports it.
+    /// The process that reports it.
     pub by: ProcessId,
 }
 
@@ -75,8 +75,8 @@ ports! {
     watches status: link::Status => Status;
     watches detector: perfect::Crash => Crash;
 
-    /// Has everybody whom P reports as crashed told so over a lane, and indicates to `up` when others
-    /// say so of this process.
+    /// Tells every process that P reports as crashed, over a lane, and indicates to `up` when others tell
+    /// this process.
     pub fn spawn(host) = ExclusionNotice::default();
 }
 
@@ -112,7 +112,7 @@ impl ExclusionNotice {
         Self::notify(p, ctx);
     }
 
-    /// What it was told before may be lost.
+    /// Sends the notice again: the earlier one may be lost.
     fn upon_reached(&mut self, p: ProcessId, ctx: &mut Ctx<Self>) {
         if self.reported.contains(p) {
             Self::notify(p, ctx);

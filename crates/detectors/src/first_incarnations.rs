@@ -1,21 +1,21 @@
-//! ◇P of first incarnations: who was replaced is suspected for ever, however lively its successor.
+//! ◇P of first incarnations: a replaced incarnation is suspected for ever, however lively its successor.
 //!
 //! # Promises
-//! - EPFD1 strong completeness, EPFD2 eventual strong accuracy (liveness), where a process that comes
-//!   back without its memory is another process, which is no member: what it does is not taken for a
-//!   sign of life of the one before it.
+//! - EPFD1 strong completeness, EPFD2 eventual strong accuracy (liveness). Here a process that comes back
+//!   without its memory is another process, which is no member: its messages are not taken for a sign of life
+//!   of the one before it.
 //!
 //! # Assumes
-//! ◇P of whatever answers in a seat, and links that report replacements.
+//! A ◇P that judges whichever incarnation answers in a seat, and links that report replacements.
 //!
 //! # Cost
 //! No message. Memory O(n).
 //!
 //! # Why it holds
-//! A replaced incarnation has crashed. One that is not is reported as ◇P has it.
+//! A replaced incarnation has crashed. An incarnation that is not replaced is reported as ◇P reports it.
 //!
 //! # Source
-//! None: it serves modules that have no place for newcomers, beside others that have one.
+//! None: it serves modules that have no place for newcomers, beside other modules that have one.
 use quorate_abstractions::{
     Subscribe,
     eventually_perfect::{Indication, Reach},
@@ -26,12 +26,12 @@ use quorate_core::{Addr, Algorithm, Ctx, Host, ProcessId, ProcessSet, ports};
 /// ◇P of first incarnations.
 #[derive(Default)]
 pub struct FirstIncarnations {
-    /// Whom ◇P suspects.
+    /// Processes that ◇P suspects.
     silent: ProcessSet,
-    /// Whose first incarnation is gone.
+    /// Processes whose first incarnation is gone.
     replaced: ProcessSet,
     subscribers: Vec<Addr<Indication>>,
-    /// What ◇P knows.
+    /// The latest report of ◇P.
     known: Reach,
     listeners: Vec<Addr<Reach>>,
 }
@@ -119,13 +119,13 @@ impl FirstIncarnations {
 /// A running detector.
 #[derive(Clone)]
 pub struct Detector {
-    /// ◇P: who is suspected.
+    /// The suspicions of ◇P.
     pub suspicions: Subscribe<Indication>,
-    /// Who is suspected, and who is known to be cut off, at one time.
+    /// The processes that are suspected, and those known to be cut off, at the same time.
     pub reach: Subscribe<Reach>,
 }
 
-/// Starts it, over ◇P and what the links report.
+/// Starts the detector over ◇P and the links' reports.
 pub fn spawn(
     host: &impl Host,
     suspicions: &Subscribe<Indication>,

@@ -1,7 +1,7 @@
 //! The perfect failure detector P, derived from terminating reliable broadcast.
 //!
-//! The textbook's proof that terminating broadcast is as hard as P, to run: whoever can solve the one
-//! has the other. Nobody needs it who has P already.
+//! The textbook's proof that terminating broadcast is as hard as P, as a program: a system that can solve the
+//! one has the other. A system that already has P does not need it.
 //!
 //! # Promises
 //! - PFD1 strong completeness (liveness): a process that crashes is eventually reported to every
@@ -11,31 +11,32 @@
 //!   [a broadcast over P](quorate_abstractions::terminating) must.
 //!
 //! # Assumes
-//! Terminating reliable broadcast, and what that assumes. No time of its own: the interval only paces.
+//! Terminating reliable broadcast, and what that assumes. No assumption about time: the interval only sets
+//! the pace.
 //!
 //! # Messages
-//! None of its own: every process broadcasts, for ever, a message without content, the next one an
-//! interval after it has delivered the last.
+//! None of its own: every process broadcasts, for ever, messages without content, each one interval after it
+//! has delivered the last.
 //!
 //! # Cost
-//! At most a broadcast a process and interval: over consensus by hierarchy, n(n²−1) messages an
-//! interval. There a crash is reported at most D + n−1 steps after it, P below taking D, if no message
-//! of the crashed process was in flight; otherwise that one may be delivered first. Memory O(n).
+//! At most one broadcast per process and interval: over consensus by hierarchy, n(n²−1) messages an interval.
+//! There a crash is reported at most D + n−1 steps after it, if P below takes D and no message of the crashed
+//! process was in flight; otherwise that message may be delivered first. Memory O(n).
 //!
 //! # Why it holds
-//! A process that crashes broadcasts a finite number of messages. In the instance after the last that
-//! is delivered, every correct process delivers something (TRB4), and not a message (TRB3): the report
-//! (PFD1). The report is delivered of nobody who has not crashed (TRB3), and once (PFD2).
+//! A process that crashes broadcasts a finite number of messages. In the instance after the last delivered
+//! one, every correct process delivers something (TRB4), and not a message (TRB3): so it delivers the report
+//! (PFD1). Only a process that has crashed is reported (TRB3), and only once (PFD2).
 //!
 //! # What the reduction is worth
-//! The textbook's specification asks less of `SenderFaulty`: that no correct source is called so. One
-//! that is alive, and will crash, may be. Over such a broadcast this detector may report a crash before
-//! it comes, and PFD2 must be read as “no correct process is reported”. Only an object that knows the
-//! future does that; over P, or any detector that only knows the past, the two readings are the same.
+//! The textbook's specification asks less of `SenderFaulty`: no correct source is called faulty. A source
+//! that is alive, and will crash, may be. Over such a broadcast this detector may report a crash before it
+//! happens, and PFD2 must be read as “no correct process is reported”. Only an object that knows the future
+//! does that; over P, or any detector that only knows the past, the two readings are the same.
 //!
 //! # Source
 //! Guerraoui, Cachin, Rodrigues: *Introduction to Reliable and Secure Distributed Programming*, section
-//! 6.3. Deviations: the pace; the instances of a process are its broadcasts.
+//! 6.3. Deviations: the interval; the instances of a process are its broadcasts.
 use bytes::Bytes;
 use quorate_abstractions::{
     perfect::Crash,
@@ -50,7 +51,7 @@ pub struct Interval {
     interval: Duration,
 }
 
-/// Broadcasts without a pause.
+/// The interval between broadcasts is 0.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("the interval between a delivery and the next broadcast must be above 0")]
 pub struct NoInterval;
@@ -59,7 +60,7 @@ impl Interval {
     /// The next broadcast leaves this long after the delivery of the last.
     ///
     /// # Errors
-    /// When that is no time.
+    /// When the interval is 0.
     pub fn new(interval: Duration) -> Result<Self, NoInterval> {
         match interval {
             Duration::ZERO => Err(NoInterval),
@@ -69,7 +70,7 @@ impl Interval {
 }
 
 impl Default for Interval {
-    /// A second: it delays no report over a broadcast that stands on P.
+    /// One second: it delays no report over a broadcast that uses P.
     fn default() -> Self {
         Interval {
             interval: Duration::from_secs(1),
@@ -77,7 +78,7 @@ impl Default for Interval {
     }
 }
 
-/// P, from terminating broadcast.
+/// The perfect failure detector P, from terminating broadcast.
 pub struct FromTerminating {
     me: ProcessId,
     interval: Duration,
@@ -112,7 +113,7 @@ impl Algorithm for FromTerminating {
 }
 
 impl FromTerminating {
-    /// A detector at `host`, which has reported nobody.
+    /// A detector at `host` that has reported nobody.
     pub fn new(host: &impl Host, interval: Interval) -> Self {
         FromTerminating {
             me: host.me(),
@@ -122,7 +123,7 @@ impl FromTerminating {
         }
     }
 
-    /// A subscriber that comes late learns of all crashes so far: they are not said again.
+    /// A late subscriber learns of all crashes so far, since they are not indicated again.
     fn upon_subscribe(&mut self, subscriber: Addr<Crash>, ctx: &mut Ctx<Self>) {
         for p in self.crashed.iter() {
             ctx.trigger(Effect::Answer(Crash(p), subscriber.clone()));
@@ -130,7 +131,7 @@ impl FromTerminating {
         self.subscribers.push(subscriber);
     }
 
-    /// A faulty source is reported; the own message is followed by the next.
+    /// A faulty source is reported; after an own message the next one follows.
     fn upon_deliver(&mut self, delivery: &Deliver, ctx: &mut Ctx<Self>) {
         let p = delivery.source;
         match delivery.outcome {
@@ -145,7 +146,7 @@ impl FromTerminating {
     }
 }
 
-/// At the start, and an interval after each delivery of the own message: the next.
+/// At the start, and an interval after each delivery of an own message, broadcasts the next.
 fn upon_tick(ctx: &mut Ctx<FromTerminating>) {
     let payload = Bytes::new();
     ctx.trigger(Effect::Broadcast(Broadcast { payload }));

@@ -42,7 +42,7 @@ pub(crate) const fn milliseconds(count: u64) -> Duration {
     Duration::from_millis(count)
 }
 
-/// Milliseconds of the run, as a time.
+/// The time this many milliseconds after the start.
 pub(crate) fn at(count: u64) -> Time {
     Time::ZERO + milliseconds(count)
 }
@@ -62,7 +62,7 @@ pub(crate) fn listen<I: Observe + Clone + Send + 'static>(
     log
 }
 
-/// What was told, without the times.
+/// The indications, without the times.
 pub(crate) fn told<I: Clone>(log: &Log<I>) -> Vec<I> {
     let log = log.lock().unwrap();
     log.iter()
@@ -70,7 +70,7 @@ pub(crate) fn told<I: Clone>(log: &Log<I>) -> Vec<I> {
         .collect()
 }
 
-/// When it was told.
+/// The times of the indications.
 pub(crate) fn times<I>(log: &Log<I>) -> Vec<Time> {
     log.lock().unwrap().iter().map(|(time, _)| *time).collect()
 }

@@ -11,22 +11,23 @@
 //! unknown bound. Any number of crashes. Heartbeats may be lost now and then.
 //!
 //! # Messages
-//! A heartbeat from every process to every other one, each interval; it says whom its sender does not hear,
-//! and whether its sender is cut off: whether those that it hears, and that hear it by what they say, are less
-//! than a majority; and who is about to stop, as far as its sender knows. Anything else that is heard of a
-//! process counts as a heartbeat that says nothing new.
+//! A heartbeat from every process to every other one, each interval. It says whom its sender does not hear;
+//! whether its sender is cut off, that is, whether the processes that it hears, and that hear it according to
+//! their heartbeats, are less than a majority; and which processes are about to stop, as far as its sender
+//! knows. Any other message from a process counts as a heartbeat that says nothing new.
 //!
 //! # Cost
-//! n(n−1) heartbeats an interval h. Once messages take at most δ and the timeout To of a process has
-//! outgrown that, its crash is noticed between To − h and To + h + δ after it; that it is cut off, since it
-//! hears too few, within To + h + 2δ; since too few hear it, within To + 4h + 3δ. Who leaves says so at once,
-//! and each of the others once more that it knows: n(n−1) heartbeats, and δ until it is suspected. Memory O(n).
+//! n(n−1) heartbeats an interval h. Once messages take at most δ and the timeout To of a process has outgrown
+//! that, its crash is noticed between To − h and To + h + δ after it; a process that is cut off because it
+//! hears too few is noticed within To + h + 2δ, because too few hear it, within To + 4h + 3δ. A process that
+//! leaves says so at once, and each of the others says once that it knows: n(n−1) heartbeats, and δ until the
+//! process is suspected. Memory O(n).
 //!
 //! # The timeout
-//! To = floor + excess, at first F0 + 0. A mistake, one an episode of suspicion, adds F0/20 to the floor and
+//! To = floor + excess, at first F0 + 0. A mistake, one per episode of suspicion, adds F0/20 to the floor and
 //! then doubles To. Each 10·F0 of good conduct, in which no silence is longer than the floor, halves the
-//! excess. Both die with the peer's start, where the links tell of it, and with one's own. So ten pauses and a
-//! minute of health leave 1.5·F0, and not F0 · 2¹⁰; a mistake a day for three years leaves 55·F0.
+//! excess. Both end with the peer's start, if the links report it, and with this process's own. So ten pauses
+//! and a minute of health leave 1.5·F0, and not F0 · 2¹⁰; a mistake a day for three years leaves 55·F0.
 //!
 //! # Why it holds
 //! A crashed process falls silent, so its timeout passes and nothing restores it (EPFD1). A heartbeat
@@ -34,43 +35,42 @@
 //! which need such a heartbeat, so that it is finite when the last one has come.
 //!
 //! Let D bound the silences of a correct process from some time on. Each mistake about it raises the floor by
-//! F0/20, and nothing lowers the floor while both live. After at most (D − F0) · 20/F0 mistakes, and one more,
-//! the floor exceeds D, and there is no further one, however small the excess has become (EPFD2; 61 for
-//! D = 2 s and F0 = 0.5 s). The excess serves before that: while silences are longer than the floor there are
-//! few mistakes, instead of one each. Timeouts are a peer's own: a shared one would grow with the number of
-//! peers that were late together. Nothing caps them but the range of the type.
+//! F0/20, and nothing lowers the floor while both live. After at most (D − F0) · 20/F0 mistakes, and one
+//! more, the floor exceeds D, and there is no further one, however small the excess has become (EPFD2; 61 for
+//! D = 2 s and F0 = 0.5 s). The excess helps before that: while silences are longer than the floor it limits
+//! the mistakes to a few, instead of one per silence. Each peer has its own timeout: a shared one would grow
+//! with the number of peers that were late together. Nothing limits timeouts but the range of the type.
 //!
-//! Silence counts only while this process runs. One whose own timer fires late by more than an interval was
-//! stopped: it takes what it missed off everybody's silence, and judges nobody until an interval has passed, in
-//! which it hears whoever lives. If its timer is late for ever, it judges nobody: eventual synchrony is about
-//! processes, too.
+//! Silence counts only while this process runs. A process whose own timer fires late by more than an interval
+//! was stopped: it subtracts the time that it missed from everybody's silence, and judges nobody until an
+//! interval has passed, in which it hears every live process. If its timer is late for ever, it judges
+//! nobody: eventual synchrony is about processes, too.
 //!
-//! A process that is cut off is as good as crashed to whoever waits for what it does with a majority: it is
-//! suspected, too, while it says so. EPFD2 holds: eventually correct processes hear each other for ever, and
-//! say so. If they are a majority, none of them is cut off; if they are not, all of them are, and those who
-//! are believe nobody's word.
+//! A process that is cut off is as good as crashed to those that wait for what it does with a majority: it is
+//! suspected, too, while its heartbeats say that it is cut off. EPFD2 holds: eventually correct processes
+//! hear each other for ever, and say so. If they are a majority, none of them is cut off; if they are not,
+//! all of them are, and a process that is cut off itself ignores what others say about being cut off.
 //!
-//! Whoever is known to be cut off, oneself included, is told beside those who are suspected, both at once: Ω
-//! needs it.
-//! What a peer was last heard to say counts only while it is heard, so that news of this kind are as old as
-//! To + h at most.
+//! Ω needs to know which processes, including this one, are cut off: they are indicated together with the
+//! suspected ones. A peer's last statement counts only while the peer is heard, so that this information is
+//! at most To + h old.
 //!
 //! # Leaving
-//! Who is about to stop ([`Detector::leave`]) says so in its heartbeats, of which one leaves at once. It is no
-//! correct process, so that it is suspected from then on, and told to Ω as one that leaves, itself included: the
-//! work of a leader goes to another one without a timeout, while the one that leaves still answers. Those of whom
-//! nothing else is known than that they leave are suspected only if those who stay are a majority: where they are
-//! not, and a whole cluster stops, nothing could be decided without the ones that leave, as long as they are
-//! there. Who hears it says so with a heartbeat at once, and the one that leaves is told when all that it hears,
-//! and that stay, have said so, or after three more heartbeats, since any may be lost. A later start of the
-//! process says nothing of the kind.
+//! A process that is about to stop ([`Detector::leave`]) says so in its heartbeats, of which one leaves at
+//! once. It is no correct process, so that it is suspected from then on, and reported to Ω as leaving, also
+//! at itself: another process takes over a leader's work without a timeout, while the leaving one still
+//! answers. A process about which nothing is known except that it leaves is suspected only if the processes
+//! that stay are a majority. If they are not, because a whole cluster stops, nothing could be decided without
+//! the leaving ones, as long as they are there. A process that learns of it confirms this with a heartbeat at
+//! once. The leaving process is told when all that it hears, and that stay, have confirmed, or after three
+//! more heartbeats, since any may be lost. A later start of the process is not affected.
 //!
 //! # Source
 //! Guerraoui, Cachin, Rodrigues: *Introduction to Reliable and Secure Distributed Programming*,
-//! section 2.6, “Increasing Timeout”. Deviations: silence is measured from the last sign of life
-//! instead of being sampled each period; most of what a mistake adds is forgotten; a process that sees from
-//! its own clock that it was stopped blames itself; those that are cut off are suspected; and those that say that
-//! they are about to stop.
+//! section 2.6, “Increasing Timeout”. Deviations: silence is measured from the last sign of life instead of
+//! being sampled each period; most of what a mistake adds is forgotten; a process that sees from its own
+//! clock that it was stopped blames itself; processes that are cut off, and those that say that they are
+//! about to stop, are suspected.
 mod allowance;
 mod farewell;
 
@@ -87,16 +87,16 @@ use quorate_core::{
 };
 use std::{collections::BTreeMap, time::Duration};
 
-/// Whoever hears a majority, and is not heard by one, says so at this tick in a row: who was stopped for a while
-/// must first be heard again, and hear that it was.
+/// A process that hears a majority, and is not heard by one, says that it is cut off only after this many
+/// ticks in a row: one that was stopped for a while must first be heard again, and learn that it was.
 const SETTLED: u32 = 3;
 /// When to speak, and how long to wait for others.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct DetectorSettings {
-    /// Between two heartbeats. Not 0.
+    /// The time between two heartbeats. Not 0.
     pub interval: Duration,
-    /// F0: the silence after which a process is suspected, before it was ever suspected by mistake.
-    /// Worth several intervals.
+    /// F0: the silence after which a process is suspected that was never suspected by mistake. Should be
+    /// several intervals.
     pub timeout: Duration,
 }
 
@@ -109,15 +109,15 @@ impl Default for DetectorSettings {
     }
 }
 
-/// What is known of one peer.
+/// What is known about one peer.
 struct Peer {
-    /// When it was last heard.
+    /// When the peer was last heard.
     last: Time,
-    /// The silence that it is allowed.
+    /// The silence that the peer is allowed.
     allowance: Allowance,
-    /// Which start of it answers, where the links tell.
+    /// The start of the peer that answers, if the links report it.
     incarnation: Option<Incarnation>,
-    /// What it said last, if anything was heard of it.
+    /// The peer's last heartbeat, if any.
     said: Option<Beat>,
 }
 
@@ -137,13 +137,13 @@ pub struct IncreasingTimeout {
     peers: BTreeMap<ProcessId, Peer>,
     /// Those that have been silent for longer than they are allowed.
     silent: ProcessSet,
-    /// What the subscribers and the listeners know.
+    /// The last state that the subscribers and the listeners were told.
     told: Reach,
     subscribers: Vec<Addr<Indication>>,
     listeners: Vec<Addr<Reach>>,
-    /// At how many ticks in a row this process was cut off.
+    /// The number of ticks in a row at which this process was cut off.
     unreached: u32,
-    /// Who is told of the timeouts.
+    /// Users that are told the timeouts.
     watchers: Vec<Addr<Allowed>>,
     /// When the timer last fired.
     ticked: Time,
@@ -201,7 +201,7 @@ impl Algorithm for IncreasingTimeout {
 }
 
 impl IncreasingTimeout {
-    /// A detector at `host`, which suspects nobody.
+    /// A detector at `host` that suspects nobody.
     pub fn new(host: &impl Host, settings: DetectorSettings) -> Self {
         let peer = |p| {
             (
@@ -259,8 +259,8 @@ impl IncreasingTimeout {
         self.listeners.push(listener);
     }
 
-    /// Who comes in the place of another was never suspected by mistake, nor was the one before it: that
-    /// one has crashed.
+    /// A process that takes the place of another was never suspected by mistake; neither was the one before
+    /// it, because that one has crashed.
     fn upon_connected(&mut self, p: ProcessId, incarnation: Incarnation, ctx: &mut Ctx<Self>) {
         let Some(peer) = self.peers.get_mut(&p) else {
             return;
@@ -302,7 +302,7 @@ impl IncreasingTimeout {
         self.upon_timeout(from, known, ctx);
         self.upon_change(ctx);
         if leaves {
-            // It waits for that.
+            // The sender waits for this confirmation.
             self.beat(ctx);
         }
         self.upon_known(ctx);
@@ -320,7 +320,8 @@ impl IncreasingTimeout {
         self.upon_known(ctx);
     }
 
-    /// Upon the others' knowledge that this process is about to stop, or enough attempts to tell them.
+    /// Answers once the others know that this process is about to stop, or after enough attempts to tell
+    /// them.
     fn upon_known(&mut self, ctx: &mut Ctx<Self>) {
         if !self.farewell.as_ref().is_some_and(Farewell::is_awaited) {
             return;
@@ -333,7 +334,7 @@ impl IncreasingTimeout {
         }
     }
 
-    /// Those that were heard, or are connected, and stay: they are to know that this process leaves.
+    /// The processes that were heard, or are connected, and stay: they must learn that this process leaves.
     fn to_be_told(&self) -> ProcessSet {
         let is_there = |peer: &Peer| peer.said.is_some() || peer.incarnation.is_some();
         let there = self.peers.iter().filter(|(_, peer)| is_there(peer));
@@ -341,7 +342,7 @@ impl IncreasingTimeout {
         there.without(self.silent).without(self.say_to_leave())
     }
 
-    /// The watchers are told of a timeout that is not what they know.
+    /// Tells the watchers a timeout that has changed.
     fn upon_timeout(&self, p: ProcessId, known: Timeout, ctx: &mut Ctx<Self>) {
         let Some(peer) = self.peers.get(&p) else {
             return;
@@ -356,7 +357,7 @@ impl IncreasingTimeout {
         }
     }
 
-    /// Each interval: a heartbeat, and a look at who has been silent for too long.
+    /// Each interval: sends a heartbeat, and checks who has been silent for too long.
     fn upon_tick(&mut self, ctx: &mut Ctx<Self>) {
         let now = ctx.now();
         let late = now.since(self.ticked).saturating_sub(self.interval);
@@ -388,14 +389,14 @@ impl IncreasingTimeout {
         }));
     }
 
-    /// This process was stopped for so long: nobody was silent meanwhile, as far as it can tell.
+    /// This process was stopped for this long: as far as it can tell, nobody was silent meanwhile.
     fn upon_stop(&mut self, late: Duration, now: Time) {
         for peer in self.peers.values_mut() {
             peer.last = now.min(peer.last + late);
         }
     }
 
-    /// The subscribers and the listeners are told what is new.
+    /// Tells the subscribers and the listeners what is new.
     fn upon_change(&mut self, ctx: &mut Ctx<Self>) {
         let before = self.told;
         self.told = self.reach();
@@ -417,15 +418,16 @@ impl IncreasingTimeout {
         ctx.trigger(Effect::Indicate(indication, self.subscribers.clone()));
     }
 
-    /// Those that were silent for longer than they are allowed.
+    /// Processes that were silent for longer than they are allowed.
     fn overdue(&self, now: Time) -> ProcessSet {
         let late = |peer: &Peer| peer.allowance.is_exceeded_by(now.since(peer.last));
         let late = self.peers.iter().filter(|(_, peer)| late(peer));
         late.map(|(p, _)| *p).collect()
     }
 
-    /// Suspected are the silent; and those that are cut off, if this process can tell that they could be
-    /// otherwise; and those that leave. Cut off are those that are heard and say so; and this process, if it is.
+    /// The suspected processes: the silent ones; the ones that are cut off, if this process is not cut off
+    /// itself; and the leaving ones. The ones that are cut off: those that are heard and say so, and this
+    /// process, if it is.
     fn reach(&self) -> Reach {
         let peers = self.peers.iter();
         let say_so = peers.filter(|(p, peer)| peer.says().cut_off && !self.silent.contains(**p));
@@ -448,7 +450,7 @@ impl IncreasingTimeout {
         }
     }
 
-    /// Those that are heard and say that they leave; and this process, if it does.
+    /// The processes that are heard and say that they leave, and this process, if it leaves.
     fn say_to_leave(&self) -> ProcessSet {
         let peers = self.peers.iter();
         let say_so = peers
@@ -460,7 +462,8 @@ impl IncreasingTimeout {
         leaving
     }
 
-    /// Those that leave, if the others that reach each other, as this process knows, are a majority.
+    /// The leaving processes, if the others that reach each other, as far as this process knows, are a
+    /// majority.
     fn dispensable(&self) -> ProcessSet {
         let leaving = self.say_to_leave();
         let mut staying = self.reached();
@@ -476,7 +479,7 @@ impl IncreasingTimeout {
         self.processes.n() - self.silent.len() >= self.processes.majority()
     }
 
-    /// Those that this process hears and that hear it.
+    /// The processes that this process hears and that hear it.
     fn reached(&self) -> ProcessSet {
         let peers = self.peers.iter();
         let both = peers.filter(|(p, peer)| {
@@ -489,14 +492,14 @@ impl IncreasingTimeout {
 /// A running detector.
 #[derive(Clone)]
 pub struct Detector {
-    /// ◇P: who is suspected.
+    /// The suspicions of ◇P.
     pub suspicions: Subscribe<Indication>,
-    /// How long silences may be.
+    /// The longest silences that are allowed.
     pub timeouts: Subscribe<Allowed>,
-    /// Who is suspected, and who is known to be cut off, at one time.
+    /// The processes that are suspected, and those known to be cut off, at the same time.
     pub reach: Subscribe<Reach>,
-    /// Where it is said that this process is about to stop; the answer comes when the others know, as far as
-    /// can be waited for. It cannot be taken back.
+    /// Tells the detector that this process is about to stop, which cannot be taken back. The answer comes
+    /// when the others know, as far as can be waited for.
     pub leave: Subscribe<()>,
 }
 
@@ -509,8 +512,8 @@ pub fn spawn(
     spawn_with_incarnations(host, settings, heartbeat, &Addr::nowhere())
 }
 
-/// The same where processes that have crashed come back as new incarnations, as the links report: each of
-/// them begins with the first timeout.
+/// Starts the detector in a system in which crashed processes come back as new incarnations, as the links
+/// report: each of them begins with the first timeout.
 pub fn spawn_with_incarnations(
     host: &impl Host,
     settings: DetectorSettings,

@@ -2,17 +2,17 @@
 //!
 //! - [`exclude_on_timeout`]: the perfect detector P, by a timeout that follows from the bounds of a
 //!   synchronous system.
-//! - [`exclusion_notice`]: whoever P reports and lives is told so.
+//! - [`exclusion_notice`]: a live process that P reports is told so.
 //! - [`first_incarnations`]: ◇P where processes are replaced, for modules without a place for
 //!   newcomers.
-//! - [`from_terminating`]: P again, from terminating reliable broadcast: that is as hard as P.
-//! - [`increasing_timeout`]: the eventually perfect detector ◇P, by a timeout a peer that grows with
-//!   every mistake and forgets most of it; it knows who is cut off from a majority.
-//! - [`lowest_rank`]: the eventual leader Ω, the process of lowest rank that ◇P does not suspect, and
-//!   that is not cut off.
+//! - [`from_terminating`]: P again, from terminating reliable broadcast, which is as hard as P.
+//! - [`increasing_timeout`]: the eventually perfect detector ◇P, by a timeout per peer that grows with every
+//!   mistake and forgets most of it; it knows which processes are cut off from a majority.
+//! - [`lowest_rank`]: the eventual leader Ω, the process of lowest rank that ◇P does not suspect, and that is
+//!   not cut off.
 //!
 //! # P is not ◇P
-//! What is proved with the one fails with the other, so that their types differ. An algorithm that
+//! What is proved with the one fails with the other, so that they have different types. An algorithm that
 //! needs P does not compile on ◇P:
 //!
 //! ```compile_fail,E0308
@@ -37,7 +37,7 @@
 //! }
 //! ```
 //!
-//! unless one says so, which is sound in this direction alone:
+//! unless the code says so, which is sound in this direction alone:
 //!
 //! ```
 //! use quorate_abstractions::{Subscribe, eventually_perfect, perfect};

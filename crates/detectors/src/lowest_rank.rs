@@ -5,31 +5,34 @@
 //! - ELD1 eventual accuracy (liveness): eventually every correct process trusts some correct process
 //!   for ever.
 //! - ELD2 eventual agreement (liveness): eventually no two correct processes trust different ones.
-//! - Who is cut off from a majority, or about to stop while a majority stays, does not begin to trust itself.
+//! - A process that is cut off from a majority, or about to stop while a majority stays, does not begin to
+//!   trust itself.
 //!
 //! # Assumes
-//! The eventually perfect failure detector ◇P. At least one correct process; where ◇P tells who is cut off,
-//! a correct majority.
+//! The eventually perfect failure detector ◇P. At least one correct process; if ◇P reports which processes
+//! are cut off, a correct majority.
 //!
 //! # Cost
 //! No message: agreement on a new leader takes as long as ◇P takes to notice a crash. Memory O(n).
 //!
 //! # Why it holds
-//! Eventually every correct process suspects exactly the crashed ones. If the correct ones are a majority, none
-//! of them is known to be cut off, hence all trust the correct process of lowest rank. A process never suspects
-//! itself, so that without news of who is cut off somebody can always be trusted.
+//! Eventually every correct process suspects exactly the crashed ones. If the correct ones are a majority,
+//! none of them is known to be cut off, hence all trust the correct process of lowest rank. A process never
+//! suspects itself, so that there is always a process to trust, unless ◇P reports which are cut off.
 //!
-//! Who is about to stop is passed over by all, itself included, as soon as they know. It is no correct process,
-//! and ◇P names it only while a majority stays, one of whom is trusted instead.
+//! All processes, including the process itself, pass over a process that is about to stop, as soon as they
+//! know. It is no correct process, and ◇P names it only while a majority stays, one of whom is trusted
+//! instead.
 //!
-//! The network may stay cut in part. In a star, say, all but the hub reach one process each, and are cut off: the
-//! hub knows it of all, and everybody of itself, so that all trust the hub, whatever its rank. If nobody is left
-//! that could lead, whom a process trusts makes no difference to progress, but to peace: it keeps the last one,
-//! since a campaign of its own would depose whoever leads a majority elsewhere, as soon as the channels heal.
+//! The network may stay cut in part. In a star, for example, all but the hub reach one process each, and are
+//! cut off: the hub knows this of all, and each process knows it of itself, so that all trust the hub,
+//! whatever its rank. If no process is left that could lead, the choice makes no difference to progress, but
+//! a campaign would do harm: it would depose a process that leads a majority elsewhere, as soon as the
+//! channels heal. So a process then keeps the one that it trusted last.
 //!
 //! # Source
 //! Guerraoui, Cachin, Rodrigues: *Introduction to Reliable and Secure Distributed Programming*,
-//! section 2.6, “Monarchical Eventual Leader Detection”. Deviation: those that are cut off, or about to
+//! section 2.6, “Monarchical Eventual Leader Detection”. Deviation: processes that are cut off, or about to
 //! stop, are passed over.
 use quorate_abstractions::{
     Subscribe,
@@ -38,7 +41,7 @@ use quorate_abstractions::{
 };
 use quorate_core::{Addr, Algorithm, Ctx, Host, Membership, ProcessId, ProcessSet, ports};
 
-/// Ω.
+/// The eventual leader detector Ω.
 pub struct LowestRank {
     processes: Membership,
     me: ProcessId,
@@ -73,7 +76,7 @@ impl Algorithm for LowestRank {
 }
 
 impl LowestRank {
-    /// A detector at `host`, which trusts p1.
+    /// A detector at `host` that trusts p1.
     pub fn new(host: &impl Host) -> Self {
         let mut detector = LowestRank {
             processes: *host.processes(),
@@ -105,8 +108,8 @@ impl LowestRank {
         self.upon_change(ctx);
     }
 
-    /// The leader changes when one of lower rank could lead again, or the leader itself could not, and
-    /// another could.
+    /// The leader changes when a process of lower rank can lead again, or when the leader itself cannot lead
+    /// any more, and another process can.
     fn upon_change(&mut self, ctx: &mut Ctx<Self>) {
         if let Some(candidate) = self.candidate()
             && candidate != self.leader
@@ -133,7 +136,7 @@ pub fn spawn(
     spawn_as(host, LowestRank::new(host), detector, &Addr::nowhere())
 }
 
-/// The same over a ◇P that knows who is cut off.
+/// Starts the leader detector over a ◇P that knows which processes are cut off.
 pub fn spawn_by_reach(host: &impl Host, detector: &Subscribe<Reach>) -> Subscribe<Trust> {
     spawn_as(host, LowestRank::new(host), &Addr::nowhere(), detector)
 }

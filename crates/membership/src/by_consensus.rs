@@ -3,40 +3,41 @@
 //! # Promises
 //! - VS1 view inclusion, VS2 monotonicity, VS3 uniform agreement on views, VS5 accuracy (safety).
 //! - VS4 completeness, VS6 validity (liveness). VS7 no duplication, VS8 no creation (safety).
-//! - VS9 agreement (safety): who passes from one view to the next has delivered the same in it.
+//! - VS9 agreement (safety): processes that pass from one view to the next have delivered the same messages
+//!   in it.
 //!
 //! # Assumes
-//! Best-effort broadcast over perfect links, uniform consensus, the perfect failure detector P; any
-//! number of crashes. Nobody joins. The user answers `Block`. Over a gap a view goes on: to whom a
-//! stream begins anew, a member says again what it has broadcast in the view and is not stable, and
-//! how much it has delivered; or what it has flushed.
+//! Best-effort broadcast over perfect links, uniform consensus, the perfect failure detector P; any number of
+//! crashes. Nobody joins. The user answers `Block`. A gap does not stop a view: when a stream begins anew, a
+//! member sends its receiver again what it has broadcast in the view and is not stable, and how much it has
+//! delivered; or its flush.
 //!
 //! # Messages
 //! - `Data(view, number, id, payload)`: a broadcast.
-//! - `Flush(view, messages)`: I deliver nothing more in this view before the decision, and have
-//!   delivered these, which others may lack.
-//! - `Stable(view, counts)`: so many messages I have delivered; every 32 deliveries, or 512/n KiB.
+//! - `Flush(view, messages)`: I deliver nothing more in this view before the decision, and have delivered
+//!   these, which others may lack.
+//! - `Stable(view, counts)`: I have delivered this many messages; sent every 32 deliveries, or 512/n KiB.
 //!
 //! # Cost
-//! A broadcast: n − 1 messages, one step (and one 32nd of a report at each process). A view change
-//! after one crash, over uniform hierarchical consensus: (n−1)² messages `Flush` and as many of
-//! consensus, n steps after the report (one less for the last in rank; none for who is alone): not the
-//! 1 + n that are said of it, for consensus skips the round of whom P has reported. Memory: what is
-//! delivered and not stable, at most 256 messages a member; as much of the next view for those ahead.
+//! A broadcast: n − 1 messages, one step (and one 32nd of a report at each process). A view change after one
+//! crash, over uniform hierarchical consensus: (n−1)² messages `Flush` and as many of consensus, n steps
+//! after the report (one less for the last in rank; none if only one process is left). The lecture gives 1 +
+//! n steps, but consensus skips the rounds of processes that P has reported. Memory: messages that are
+//! delivered and not stable, at most 256 per member; as much of the next view for members that are ahead.
 //!
 //! # Why it holds
-//! Who flushes delivers nothing before the decision, and a decision has the flushes of all its members:
-//! their union, with what all members have anyway, is what each of them has delivered in the end (VS9).
-//! A proposer waits for the flush of every member that P has not reported, and whoever hears of one
-//! flushes; so all correct members propose, and the decision comes (VS4). Crashes that were noticed
-//! meanwhile begin the next change at once. A member can be one view ahead at most: the decision after
-//! the next needs this process's flush.
+//! A process that flushes delivers nothing before the decision, and a decision contains the flushes of all
+//! its members: their union, with what all members have anyway, is what each of them has delivered in the end
+//! (VS9). A proposer waits for the flush of every member that P has not reported, and a process that hears of
+//! a flush flushes; so all correct members propose, and the decision comes (VS4). Crashes that were noticed
+//! meanwhile begin the next change at once. A member can be at most one view ahead: the decision after the
+//! next needs this process's flush.
 //!
 //! # Source
-//! The lecture's second view-synchronous algorithm; Guerraoui, Cachin, Rodrigues, section 6.8, in
-//! substance. Deviations: flushes are kept by view and carry what is not stable; a flush that is heard
-//! starts one; crashes are heard of while flushing, too; the proposal is made once, of members only;
-//! the deliveries from one sender within a view are in its order.
+//! The lecture's second view-synchronous algorithm; Guerraoui, Cachin, Rodrigues, section 6.8, in substance.
+//! Deviations: flushes are kept by view and contain what is not stable; a received flush starts one; crashes
+//! also count while flushing; the proposal is made once, of members only; the deliveries from one sender
+//! within a view are in its order.
 use crate::{
     messages::{Data, Decision, Message},
     within::{Early, Outgoing, Within, union},
@@ -54,12 +55,12 @@ use quorate_core::{
 };
 use std::collections::BTreeMap;
 
-/// How far this process is with leaving its view.
+/// How far this process has come in leaving its view.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Phase {
-    /// It stays.
+    /// It stays in the view.
     Open,
-    /// Its user was asked to stop broadcasting.
+    /// It has asked its user to stop broadcasting.
     Asked,
     /// It has flushed.
     Blocked,
@@ -75,7 +76,7 @@ pub struct ByConsensus {
     crashed: ProcessSet,
     outgoing: Outgoing,
     within: Within,
-    /// By member: what it flushed in the present view.
+    /// The flushes of the present view, by member.
     flushed: BTreeMap<ProcessId, Vec<Data>>,
     early: Early,
     /// Decisions about views after the next.
@@ -144,7 +145,7 @@ impl ByConsensus {
         }
     }
 
-    /// Upon requests, room for them, and a user that is not blocked: deliver, and broadcast.
+    /// When the user is not blocked, delivers and broadcasts the requests that there is room for.
     fn upon_room(&mut self, ctx: &mut Ctx<Self>) {
         while matches!(self.phase, Phase::Open | Phase::Asked)
             && let Some(data) = self.outgoing.next(&mut self.within)
@@ -156,8 +157,8 @@ impl ByConsensus {
         self.upon_report_due(ctx);
     }
 
-    /// Upon a stream that begins anew: what was said in this view, and may be needed, is said again to its
-    /// receiver: once flushed, the flush; before, what is not stable, and what was delivered.
+    /// When a stream begins anew, sends its receiver again what was sent in this view, and may be needed:
+    /// after the flush, the flush; before it, what is not stable, and the delivery counts.
     fn upon_status(&mut self, status: &link::Status, ctx: &mut Ctx<Self>) {
         let link::Status::Begun { peer } = *status else {
             return;
@@ -181,7 +182,7 @@ impl ByConsensus {
         }
     }
 
-    /// The user broadcasts nothing more: say what was delivered in the view, and deliver no more.
+    /// The user broadcasts nothing more: flushes what was delivered in the view, and delivers no more.
     fn upon_block_ok(&mut self, ctx: &mut Ctx<Self>) {
         if self.phase != Phase::Asked {
             return ctx.count("unasked BlockOk");
@@ -212,7 +213,7 @@ impl ByConsensus {
         }
     }
 
-    /// While blocked, nothing is delivered: the sender's flush has it.
+    /// While blocked, nothing is delivered: the message is in its sender's flush.
     fn upon_data(&mut self, from: ProcessId, data: Data, ctx: &mut Ctx<Self>) {
         if matches!(self.phase, Phase::Blocked | Phase::Proposed) {
             return;
@@ -228,7 +229,7 @@ impl ByConsensus {
         }
     }
 
-    /// A member's first flush counts, and has everybody flush.
+    /// A member's first flush counts, and makes everybody flush.
     fn upon_flush(&mut self, from: ProcessId, messages: Vec<Data>, ctx: &mut Ctx<Self>) {
         self.flushed.entry(from).or_insert(messages);
         self.start_flush(ctx);
@@ -251,7 +252,7 @@ impl ByConsensus {
         }
     }
 
-    /// Upon the flushes of all members but those that have crashed: propose the next view, once.
+    /// Once all members have flushed, except those that have crashed, proposes the next view, once.
     fn upon_all_flushed(&mut self, ctx: &mut Ctx<Self>) {
         let members = self.view.members.without(self.crashed);
         let all = members.iter().all(|p| self.flushed.contains_key(&p));
@@ -284,8 +285,8 @@ impl ByConsensus {
         }
     }
 
-    /// Delivers what it lacks, and installs the view. What was requested meanwhile comes first in it,
-    /// then what members that were ahead have sent; crashes that were noticed meanwhile end it.
+    /// Delivers what this process lacks, and installs the view. Requests that waited come first in it, then
+    /// what members that were ahead have sent; crashes that were noticed meanwhile end it.
     fn upon_next_view(&mut self, decided: Decision, ctx: &mut Ctx<Self>) {
         for data in self.within.complete(decided.messages) {
             self.indicate_delivery(data, ctx);

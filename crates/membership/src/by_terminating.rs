@@ -4,50 +4,50 @@
 //! # Promises
 //! - VS1 view inclusion, VS2 monotonicity, VS3 uniform agreement on views, VS5 accuracy (safety).
 //! - VS4 completeness, VS6 validity (liveness). VS7 no duplication, VS8 no creation (safety).
-//! - VS9 agreement (safety): who passes from one view to the next has delivered the same in it. This is
-//!   the regular form: a message is delivered when it comes, so that a process that crashes may have
-//!   delivered what nobody else will.
+//! - VS9 agreement (safety): processes that pass from one view to the next have delivered the same messages
+//!   in it. This is the regular form: a message is delivered when it arrives, so that a process that crashes
+//!   may have delivered what nobody else will.
 //!
 //! # Assumes
-//! Group membership; uniform terminating broadcast of this module alone, by the same processes;
-//! best-effort broadcast over perfect links; any number of crashes, as far as those survive them.
-//! Nobody joins. The user answers `Block`. Over a gap a view goes on: to whom a stream begins anew,
-//! a member says again what it has broadcast in the view and is not stable, and how much it has
+//! Group membership; uniform terminating broadcast that this module alone uses, at the same processes;
+//! best-effort broadcast over perfect links; any number of crashes, as far as those layers survive them.
+//! Nobody joins. The user answers `Block`. A gap does not stop a view: when a stream begins anew, a member
+//! sends its receiver again what it has broadcast in the view and is not stable, and how much it has
 //! delivered.
 //!
 //! # Messages
 //! - `Data(view, number, id, payload)`: a broadcast.
-//! - `Stable(view, counts)`: so many messages I have delivered; every 32 deliveries, or 512/n KiB.
+//! - `Stable(view, counts)`: I have delivered this many messages; sent every 32 deliveries, or 512/n KiB.
 //!
-//! By terminating broadcast, once a view and member: the messages that the member has delivered in the
-//! view and others may lack.
+//! By terminating broadcast, once per view and member: the messages that the member has delivered in the view
+//! and that others may lack.
 //!
 //! # Cost
 //! A broadcast: n − 1 messages, one step (and one 32nd of a report at each process). A view change
 //! after one crash, over uniform hierarchical consensus throughout: (n−1)² messages for the view,
 //! (n−1) + (n−1)² for the terminating broadcast of each of n − 1 members, (n−1)² for that of the dead:
-//! (n−1)²(n+2), and D + 2n − 1 steps if n ≥ 4 and the crash is reported D steps later. Memory: what is
-//! delivered and not stable, at most 256 messages a member; as much of the next view for those that are
-//! ahead; what is flushed, until the view is left.
+//! (n−1)²(n+2), and D + 2n − 1 steps if n ≥ 4 and the crash is reported D steps later. Memory: messages that
+//! are delivered and not stable, at most 256 per member; as much of the next view for members that are ahead;
+//! the flushes, until the view is left.
 //!
 //! # Why it holds
-//! The k-th terminating broadcast of p is about the view k − 1: p begins in view 0, and broadcasts once
-//! in each view before it leaves it; views are left in order. Whoever was reported faulty broadcasts
-//! nothing more, and nothing is awaited of it in any later view. So all that leave a view have the same
-//! outcome of each of its members (TRB2), and have delivered all that these outcomes name. It is all
-//! that any of those that leave it has delivered, as each of them said it in its own broadcast, and
-//! delivered nothing from its own flush to the next view but what was named: VS9. What it did not say is
-//! stable: all members have delivered it. A member is awaited until its broadcast or its crash, one of
-//! which comes, as every member hears of the next view, and its user answers (VS4). A member can be one
-//! view ahead at most: the view after the next needs this process's flush.
+//! The k-th terminating broadcast of p is about the view k − 1: p begins in view 0, and broadcasts once in
+//! each view before it leaves it; views are left in order. A process that was reported faulty broadcasts
+//! nothing more, and nothing is awaited from it in any later view. So all processes that leave a view have
+//! the same outcome of each of its members (TRB2), and have delivered all messages in these outcomes. That is
+//! all that any of them has delivered: each said it in its own broadcast, and between its own flush and the
+//! next view delivered only messages in the outcomes (VS9). A message that is in no flush is stable: all
+//! members have delivered it. A member is awaited until its broadcast or its crash, one of which comes, as
+//! every member hears of the next view, and its user answers (VS4). A member can be at most one view ahead:
+//! the view after the next needs this process's flush.
 //!
 //! # Source
 //! Guerraoui, Cachin, Rodrigues: *Introduction to Reliable and Secure Distributed Programming*,
-//! section 6.8, “TRB-Based View-Synchronous Communication”. Deviations: the first view is indicated; a
-//! member that is faulty counts as having flushed; flushes are kept by view, and forgotten when the
-//! view is left, not when the own one begins; they carry what is not stable, and are delivered from
-//! when all are there; data of the next view waits for it; requests of a blocked user wait for the
-//! next view, and come first in it; the deliveries from one sender within a view are in its order.
+//! section 6.8, “TRB-Based View-Synchronous Communication”. Deviations: the first view is indicated; a member
+//! that is faulty counts as having flushed; flushes are kept by view, and forgotten when the view is left,
+//! not when this process's own flush begins; they contain what is not stable, and their messages are
+//! delivered when all flushes are there; data of the next view waits for it; requests of a blocked user wait
+//! for the next view, and come first in it; the deliveries from one sender within a view are in its order.
 use crate::{
     messages::{Data, Message, put_messages, take_messages},
     within::{Early, Outgoing, Within, union},
@@ -63,12 +63,12 @@ use quorate_abstractions::{
 use quorate_core::{Algorithm, Ctx, Host, ProcessId, ProcessSet, ports};
 use std::collections::{BTreeMap, VecDeque};
 
-/// How far this process is with leaving its view.
+/// How far this process has come in leaving its view.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Phase {
-    /// It stays.
+    /// It stays in the view.
     Open,
-    /// Its user was asked to stop broadcasting.
+    /// It has asked its user to stop broadcasting.
     Asked,
     /// It has flushed.
     Blocked,
@@ -83,9 +83,9 @@ pub struct ByTerminating {
     pending: VecDeque<View>,
     outgoing: Outgoing,
     within: Within,
-    /// By view, the present one or the next, and member: what it flushed.
+    /// The flushes of the present view and the next, by view and member.
     flushed: BTreeMap<(u64, ProcessId), Vec<Data>>,
-    /// Who is faulty, and the first view that it does not flush.
+    /// The faulty processes, each with the first view that it does not flush.
     faulty: BTreeMap<ProcessId, u64>,
     early: Early,
 }
@@ -141,7 +141,7 @@ impl ByTerminating {
         }
     }
 
-    /// What is requested while the user is blocked waits for the next view.
+    /// Requests of a blocked user wait for the next view.
     fn upon_request(&mut self, request: Request, ctx: &mut Ctx<Self>) {
         match request {
             Request::Broadcast(payload) => {
@@ -155,7 +155,7 @@ impl ByTerminating {
         }
     }
 
-    /// Upon requests, room for them, and a user that is not blocked: deliver, and broadcast.
+    /// When the user is not blocked, delivers and broadcasts the requests that there is room for.
     fn upon_room(&mut self, ctx: &mut Ctx<Self>) {
         while self.phase != Phase::Blocked
             && let Some(data) = self.outgoing.next(&mut self.within)
@@ -170,8 +170,8 @@ impl ByTerminating {
         }
     }
 
-    /// Upon a stream that begins anew: what is not stable in this view, and what was delivered, is said
-    /// again to its receiver.
+    /// When a stream begins anew, sends its receiver again what is not stable in this view, and the delivery
+    /// counts.
     fn upon_status(&mut self, status: &link::Status, ctx: &mut Ctx<Self>) {
         let link::Status::Begun { peer } = *status else {
             return;
@@ -193,7 +193,7 @@ impl ByTerminating {
         }
     }
 
-    /// Upon a view to come: ask the user to broadcast nothing more in the present one.
+    /// When a view is pending, asks the user to broadcast nothing more in the present one.
     fn upon_pending(&mut self, ctx: &mut Ctx<Self>) {
         if self.phase == Phase::Open && !self.pending.is_empty() {
             self.phase = Phase::Asked;
@@ -201,7 +201,7 @@ impl ByTerminating {
         }
     }
 
-    /// The user broadcasts nothing more: say what was delivered in the view, and deliver no more.
+    /// The user broadcasts nothing more: flushes what was delivered in the view, and delivers no more.
     fn upon_block_ok(&mut self, ctx: &mut Ctx<Self>) {
         if self.phase != Phase::Asked {
             return ctx.count("unasked BlockOk");
@@ -232,7 +232,7 @@ impl ByTerminating {
         }
     }
 
-    /// While blocked, nothing is delivered: the sender's flush has it.
+    /// While blocked, nothing is delivered: the message is in its sender's flush.
     fn upon_data(&mut self, from: ProcessId, data: Data, ctx: &mut Ctx<Self>) {
         if self.phase == Phase::Blocked {
             return;
@@ -248,7 +248,7 @@ impl ByTerminating {
         }
     }
 
-    /// The k-th flush of a member is that of view k − 1. Who is faulty flushes none any more.
+    /// The k-th flush of a member is for view k − 1. A faulty process flushes no more views.
     fn upon_terminating(&mut self, delivery: terminating::Deliver, ctx: &mut Ctx<Self>) {
         let terminating::Deliver {
             source,
@@ -283,7 +283,7 @@ impl ByTerminating {
         is_faulty || self.flushed.contains_key(&(id, member))
     }
 
-    /// Upon the flushes of all members but the faulty ones: install the next view.
+    /// Once all members have flushed, except the faulty ones, installs the next view.
     fn upon_all_flushed(&mut self, ctx: &mut Ctx<Self>) {
         let mut members = self.view.members.iter();
         if self.phase == Phase::Blocked
@@ -304,8 +304,8 @@ impl ByTerminating {
         }
     }
 
-    /// What was requested meanwhile comes first in the view, then what members that were ahead have
-    /// sent. Another view may be pending already, and flushed by those.
+    /// Requests that waited come first in the view, then what members that were ahead have sent. Another view
+    /// may already be pending, and flushed by those members.
     fn install(&mut self, view: View, ctx: &mut Ctx<Self>) {
         self.view = view;
         self.within = Within::new(self.me, view.members);

@@ -1,8 +1,8 @@
-//! Group membership: each next view is agreed on, without those that are known to have crashed.
+//! Group membership: processes agree on each next view, without the members that are known to have crashed.
 //!
 //! # Promises
 //! - GMP1 monotonicity, GMP2 uniform agreement, GMP4 accuracy (safety).
-//! - GMP3 completeness (liveness): whoever crashes is eventually outside the view of every correct
+//! - GMP3 completeness (liveness): a process that crashes is eventually outside the view of every correct
 //!   process.
 //!
 //! # Assumes
@@ -13,27 +13,27 @@
 //! None of its own. In instance k of consensus the members of view k are proposed and decided.
 //!
 //! # Cost
-//! Failure-free nothing: the first view, with the identifier 0, is indicated at once. With one process
-//! dead and uniform hierarchical consensus: (n−1)² messages a view, D + n − 1 steps after a crash that
-//! is reported D steps later, if it is p1 that is dead. With c > 1 dead at once: (n−c)(n−1) for each of
-//! two views, for reports come one by one: the first view is without the process reported first, the
-//! second without all of them. Memory: a view; decisions that come before their turn, at most n − 1.
+//! Failure-free nothing: the first view, with the identifier 0, is indicated at once. With one process dead
+//! and uniform hierarchical consensus: (n−1)² messages a view, and D + n − 1 steps after a crash of p1 that
+//! is reported D steps later. With c > 1 dead at once: (n−c)(n−1) for each of two views, since reports come
+//! one by one: the first view is without the process reported first, the second without all of them. Memory:
+//! a view; decisions that come before their turn, at most n − 1.
 //!
 //! # Why it holds
-//! What is proposed is the members of the present view without those that P reports; the same instance
-//! decides the same everywhere, and decisions are applied in the order of their instances (GMP1,
-//! GMP2). Who is left out was reported by somebody, so it has crashed (GMP4). While a crashed process
-//! is in the view of a correct one, P reports it there, and a smaller view is proposed; every correct
-//! process comes to that instance, and proposes in it, too, or has its decision: so it decides (GMP3).
+//! A proposal consists of the members of the present view without those that P reports; the same instance
+//! decides the same everywhere, and decisions are applied in the order of their instances (GMP1, GMP2). A
+//! process that is left out was reported by some process, so it has crashed (GMP4). While a crashed process
+//! is in the view of a correct one, P reports it there, and a smaller view is proposed. Every correct process
+//! comes to that instance, and proposes in it, too, or has its decision: so consensus decides (GMP3).
 //!
 //! # Source
 //! Guerraoui, Cachin, Rodrigues: *Introduction to Reliable and Secure Distributed Programming*,
-//! section 6.7, “Consensus-Based Group Membership”. Deviations: the first view is indicated; a view is
-//! out of date if it has a member that crashed, whoever else is alive (a process may know less than
-//! those that decided, and must still react); what is proposed is within the view; decisions wait for
-//! their turn, and count whether or not this process proposed: then it proposes what was decided, as
-//! consensus owes decisions only where all propose; a decided view that is out of date already is
-//! followed by the next proposal at once.
+//! section 6.7, “Consensus-Based Group Membership”. Deviations: the first view is indicated; a view is out of
+//! date if it has a member that crashed, whichever others are alive (a process may know less than those that
+//! decided, and must still react); a proposal is within the view; decisions wait for their turn, and count
+//! whether or not this process proposed: if it did not, it then proposes the decided value, because consensus
+//! owes decisions only if all propose; a decided view that is out of date already is followed by the next
+//! proposal at once.
 use bytes::{Bytes, BytesMut};
 use quorate_abstractions::{
     consensus::{self, Decide, Propose},
@@ -54,7 +54,7 @@ pub struct Group {
     crashed: ProcessSet,
     /// Whether this process has proposed the next view.
     proposed: bool,
-    /// The members of later views, as decided, until their turn comes.
+    /// The members of later views that were decided, until their turn comes.
     decisions: BTreeMap<u64, ProcessSet>,
 }
 
@@ -103,7 +103,7 @@ impl Group {
         self.upon_outdated(ctx);
     }
 
-    /// Upon a member that has crashed: propose the view without it, once.
+    /// When a member has crashed, proposes the view without it, once.
     fn upon_outdated(&mut self, ctx: &mut Ctx<Self>) {
         let members = self.view.members.without(self.crashed);
         if !self.proposed && members != self.view.members {
@@ -135,8 +135,7 @@ impl Group {
         self.upon_decided(ctx);
     }
 
-    /// Upon the decision on the next view: install it, and see to it that consensus has this process's
-    /// proposal.
+    /// Installs the next view once it is decided, and ensures that consensus has this process's proposal.
     fn upon_decided(&mut self, ctx: &mut Ctx<Self>) {
         while let Some(members) = self.decisions.remove(&(self.view.id + 1)) {
             if !members.is_subset(self.view.members) {

@@ -1,4 +1,4 @@
-//! Group membership and view synchrony: one algorithm a file, over the interfaces of the layers below.
+//! Group membership and view synchrony: one algorithm per file, over the interfaces of the layers below.
 //!
 //! | module | abstraction | over | survives |
 //! |---|---|---|---|

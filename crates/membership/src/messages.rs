@@ -1,4 +1,4 @@
-//! What the algorithms of view synchrony over consensus send each other, and agree on.
+//! The messages of view synchrony over consensus, and the values that are agreed on.
 use bytes::{Bytes, BytesMut};
 use quorate_core::{
     MessageId, Observation, Observe, ProcessId, ProcessSet,
@@ -7,15 +7,15 @@ use quorate_core::{
 };
 use serde::{Deserialize, Serialize};
 
-/// By member: up to which of its messages in a view a process has delivered them.
+/// By member: the number of the last of its messages in a view that a process has delivered.
 pub type Counts = Vec<(ProcessId, u64)>;
 
 /// A message that was broadcast in a view.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Data {
-    /// How many messages its sender had broadcast in the view with it.
+    /// The message's number among its sender's broadcasts in the view.
     pub number: u64,
-    /// Whose broadcast it is, and its sequence number.
+    /// The origin of the broadcast, and its sequence number.
     pub id: MessageId,
     pub payload: Bytes,
 }
@@ -29,14 +29,14 @@ pub enum Message {
         /// The message.
         data: Data,
     },
-    /// What the sender has delivered in this view.
+    /// The sender's deliveries in this view.
     Stable {
         view: u64,
-        /// How much, by member.
+        /// The number of deliveries, by member.
         counts: Counts,
     },
-    /// The sender delivers nothing more in this view before the next one is decided, and these are the
-    /// messages that it has delivered and others may lack.
+    /// The sender delivers nothing more in this view before the next one is decided. Contains the messages
+    /// that it has delivered and that others may lack.
     Flush {
         view: u64,
         /// The messages, in the order of their senders and numbers.
@@ -133,7 +133,7 @@ impl Observe for Message {
     }
 }
 
-/// What a list of messages is observed as.
+/// The digest of a list of messages, for observers.
 pub(crate) fn digest_of(messages: &[Data]) -> u64 {
     messages.iter().fold(messages.len() as u64, |hash, data| {
         let origin = data.id.origin.process.index() as u64;
@@ -150,7 +150,7 @@ pub(crate) fn put_messages(messages: &[Data], out: &mut BytesMut) {
     }
 }
 
-/// Takes messages, up to the end of the encoding. The payloads are copied: they are kept longer than
+/// Takes messages, up to the end of the encoding. The payloads are copied, because they are kept longer than
 /// the buffer that they arrived in.
 pub(crate) fn take_messages(mut bytes: Bytes) -> Result<Vec<Data>, Undecodable> {
     let mut messages = Vec::new();
@@ -171,12 +171,12 @@ pub(crate) fn take_messages(mut bytes: Bytes) -> Result<Vec<Data>, Undecodable> 
     Ok(messages)
 }
 
-/// What is proposed and decided: the next view, and what its members deliver before it.
+/// The value of consensus: the next view, and the messages that its members deliver before it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Decision {
     /// The members of the next view.
     pub members: ProcessSet,
-    /// Every message of the present view that some of them have delivered and others may lack.
+    /// Every message of the present view that some of them have delivered and that others may lack.
     pub messages: Vec<Data>,
 }
 

@@ -1,70 +1,71 @@
-//! Primary views: view synchrony over a detector that errs, with members that leave and join.
+//! Primary views: view synchrony over a detector that errs; members leave and join.
 //!
 //! # Promises
 //! - VS1 view inclusion, VS3 uniform agreement on views; the identifiers of views increase (safety).
-//! - VS6 validity: a correct process that stays a member delivers its own broadcasts; whoever is
-//!   outside a view has crashed, or is told so, and may join again (liveness).
-//! - VS10 nothing is swallowed (safety): who is told that it is outside gets back what it has broadcast and no
-//!   member of the next view has delivered, as lost; or, if it was out of reach when that view was decided, all
-//!   that it does not know to have arrived.
+//! - VS6 validity: a correct process that stays a member delivers its own broadcasts; a process outside a
+//!   view has crashed, or is told so, and may join again (liveness).
+//! - VS10 nothing is swallowed (safety): a process that is told that it is outside gets back as lost what it
+//!   has broadcast and no member of the next view has delivered; or, if it was out of reach when that view
+//!   was decided, all that it does not know to have arrived.
 //! - VS7 no duplication, VS8 no creation (safety).
-//! - VS9 agreement (safety): who passes from one view to the next has delivered the same in it; and who
-//!   joins has a state that stands for the same.
+//! - VS9 agreement (safety): processes that pass from one view to the next have delivered the same messages
+//!   in it; a process that joins has a state that covers the same messages.
 //!
-//! What a process delivered of its own or others' in a view that it was excluded from may be lost: its
-//! user replaces its state when it joins.
+//! Messages, its own or others', that a process delivered in a view that it was excluded from may be lost:
+//! its user replaces its state when the process joins.
 //!
-//! Over an order that decides seats ([`spawn_rejoining`]), also who was started again without its memory joins:
-//! its crashed start is a member no more, and it is outside until it asks.
+//! Over an order that decides seats ([`spawn_rejoining`]), a process that was started again without its
+//! memory joins, too: its crashed start is no longer a member, and the process is outside until it asks.
 //!
 //! # Assumes
-//! Perfect links; uniform consensus that decides as soon as one correct process proposes, and tells
-//! all of Π (the leader-driven one); the eventually perfect failure detector ◇P; f < n/2 crashes.
-//! Safety needs neither the detector nor timing. Members keep the state: never may so many be down *or outside* that
-//! none is left who has it. A view changes only while a majority of Π is in it
-//! or asks to be. The user answers `Block` and `StateWanted`: until then no view changes. A gap
-//! between two members ends the view: the next begins with what anybody has delivered in this one,
-//! and what was said on the way to it is said again.
+//! Perfect links; uniform consensus that decides as soon as one correct process proposes, and tells all of Π
+//! (the leader-driven one); the eventually perfect failure detector ◇P; f < n/2 crashes. Safety needs neither
+//! the detector nor timing. Members keep the state: at any time some process must be up *and inside* that has
+//! it. A view changes only while a majority of Π is in it or asks to be. The user answers `Block` and
+//! `StateWanted`: until then no view changes. A gap between two members ends the view: the next begins with
+//! what any process has delivered in this one, and messages of the view change are sent again.
 //!
 //! # Messages
 //! - `Data`, `Stable` among the members, as in [`by_consensus`](crate::by_consensus).
-//! - `Flush(view, copy, counts, messages)`, as there; with how much was delivered, and, from a copy of a member,
-//!   which start of its process it is.
-//! - `Join(view)`, from who is outside of a view → its members; `Outside(view)`, from who is, does not ask, and
-//!   is listed.
-//! - `Transfer(view, counts, messages, state)`, from the member of lowest rank that is not suspected, and whose user
-//!   gives its state → who wants to join: that state when it flushed, what that contains, and what it flushed.
-//!   `Declines(view)`, from a member whose user does not give it → the others.
+//! - `Flush(view, copy, counts, messages)`, as there; also with the delivery counts, and, from a copy of a
+//!   member, the start of its process.
+//! - `Join(view)`, from a process outside of a view → its members; `Outside(view)`, from a process that is
+//!   outside, does not ask to join, and is listed as a member.
+//! - `Transfer(view, counts, messages, state)`, from the member of lowest rank that is not suspected, and
+//!   whose user gives its state → a process that wants to join: the state at the time of the flush, what it
+//!   covers, and the flushed messages. `Declines(view)`, from a member whose user does not give its state →
+//!   the others.
 //!
 //! # Cost
 //! A broadcast: n − 1 messages, one step. A view change after the crash of the last in rank, over
-//! leader-driven consensus: (n−1)² messages `Flush`, n − 1 `Accept`, (n−2)(n−1) `Accepted`: 2(n−1)². Over an order,
-//! the flushes, and what it costs to order one message with all that is unstable. The first member alone proposes. A
-//! false suspicion costs as much as a crash; a process that joins costs its `Join` to all members, the transfer, and
-//! the change. Memory: as `by_consensus`, and of each other process its flush of the next view, which start it is, and
-//! which views it has asked to follow, is outside of, or gives no state for; at who sponsors, and at who joins, a
-//! state until the view changes.
+//! leader-driven consensus: (n−1)² messages `Flush`, n − 1 `Accept`, (n−2)(n−1) `Accepted`: 2(n−1)². Over an
+//! order, the flushes, and the cost of ordering one message with all that is unstable. The first member alone
+//! proposes. A false suspicion costs as much as a crash; a process that joins costs its `Join` to all
+//! members, the transfer, and the change. Memory: as `by_consensus`, and for each other process its flush of
+//! the next view, its start, and the views that it has asked to follow, is outside of, or gives no state for;
+//! at a process that sponsors or joins, a state until the view changes.
 //!
 //! # Why it holds
-//! The view after v is what consensus decides in instance v + 1: there is one, whoever suspects whom.
-//! Its members have all flushed v: each delivered nothing more before the decision, which has the union
-//! of what they flushed. So they have delivered the same (VS9). Who joins first becomes the copy of a
-//! member that has flushed: it has that member's state, and flushes what that member flushed. So every
-//! member of every view has the state, and every view has a majority of Π: a state outlives every
-//! minority of crashes, and no view can come out of two. (Were processes let in first and given the
-//! state afterwards, a false suspicion could leave a view in which one process alone has it.) Who is
-//! left out learns it from consensus, in which all of Π takes part. Eventually ◇P is accurate, and the
-//! correct processes, a majority, flush: as members, or as copies of one (liveness).
+//! The view after v is what consensus decides in instance v + 1: there is only one, whichever processes
+//! suspect each other. Its members have all flushed v: each delivered nothing more before the decision, which
+//! contains the union of their flushes. So they have delivered the same (VS9). A process that joins first
+//! becomes the copy of a member that has flushed: it has that member's state, and flushes what that member
+//! flushed. So every member of every view has the state, and every view has a majority of Π: a state outlives
+//! every minority of crashes, and two views can never follow the same one. (If processes were let in first
+//! and given the state afterwards, a false suspicion could leave a view in which one process alone has the
+//! state.) A process that is left out learns it from consensus, in which all of Π takes part. Eventually ◇P
+//! is accurate, and the correct processes, a majority, flush: as members, or as copies of one (liveness).
 //!
-//! A start of a process that lost its memory is outside from the beginning, though its process may be listed: what
-//! is decided names the starts that are let in, and a copy is a member only of a view that names its own. So
-//! neither what an earlier start has flushed nor a view that counts it lets a later one in. The others know that
-//! it is outside when they hear of it, and that somebody is, who missed decisions, when it asks to join.
+//! A start of a process that lost its memory is outside from the beginning, though its process may be listed:
+//! a decision names the starts that are let in, and a copy is a member only of a view that names its own
+//! start. So neither a flush of an earlier start nor a view that counts an earlier start lets a later one in.
+//! The others know that it is outside when they hear of it; of a process that missed decisions they know it
+//! when it asks to join.
 //!
 //! # Source
 //! Guerraoui, Cachin, Rodrigues, section 6.8, in substance; primary partition and state transfer after
-//! Birman, Joseph: *Exploiting Virtual Synchrony in Distributed Systems*, 1987. Deviations: consensus
-//! orders the views; the state is transferred before the view is decided, not within it.
+//! Birman, Joseph: *Exploiting Virtual Synchrony in Distributed Systems*, 1987. Deviations: consensus orders
+//! the views; the state is transferred before the view is decided, not within it.
 mod agreed;
 mod candidates;
 mod joining;
@@ -93,15 +94,15 @@ use quorate_core::{
 };
 use std::collections::BTreeMap;
 
-/// What this process is to the present view.
+/// The role of this process in the present view.
 #[derive(Clone, PartialEq, Eq, Debug)]
 enum Role {
-    /// It does not know yet whether this is the first start of its process, and so a member.
+    /// It does not know yet whether this is the first start of its process, and therefore a member.
     Waiting {
-        /// Whether another start came before, so that it waits for what the others have agreed on.
+        /// Whether another start came before. If so, it waits for what the others have agreed on.
         came_later: bool,
     },
-    /// A member, which stays.
+    /// A member that stays.
     Open,
     /// A member, whose user was asked to stop broadcasting.
     Asked,
@@ -113,7 +114,7 @@ enum Role {
     Outside,
     /// Not a member; it has asked to be in the next view.
     Joining,
-    /// Not a member, but the copy of one that had this state, and it has flushed.
+    /// Not a member, but the copy of one that had this state; it has flushed.
     Copy(Bytes),
 }
 
@@ -121,7 +122,7 @@ enum Role {
 pub struct Primary {
     processes: Membership,
     me: ProcessId,
-    /// Which start of this process it is.
+    /// The start of this process.
     start: Incarnation,
     /// The latest view that this process knows of.
     agreed: Agreed,
@@ -129,10 +130,10 @@ pub struct Primary {
     candidates: Candidates,
     outgoing: Outgoing,
     within: Within,
-    /// What was flushed in the present view, by members and by copies of members.
+    /// The flushes of the present view, by members and by copies of members.
     flushed: BTreeMap<ProcessId, Flush>,
     early: Early,
-    /// What was flushed in the view after the present one.
+    /// The flushes of the view after the present one.
     early_flushes: BTreeMap<ProcessId, Flush>,
     /// Decisions about views after the next.
     decisions: BTreeMap<u64, Decision>,
@@ -146,9 +147,9 @@ ports! {
     uses order: (Propose, Ordered) => Order / Propose;
     watches detector: eventually_perfect::Indication => Detector;
 
-    /// Starts primary views over perfect links, ◇P, and an order that decides seats, where processes may be started
-    /// again: of the proposals that were ordered, [`Agreed::order`] tells what is decided, and the state of the order
-    /// has what has come of that.
+    /// Starts primary views over perfect links, ◇P, and an order that decides seats, in a system in which
+    /// processes may be started again. [`Agreed::order`] tells which of the ordered proposals are decided,
+    /// and the state of the order contains the result.
     pub fn spawn_rejoining(host) = Primary::rejoining(host);
 }
 
@@ -175,7 +176,7 @@ impl Algorithm for Primary {
 }
 
 impl Primary {
-    /// The algorithm at `host`, where nobody starts twice.
+    /// The algorithm at `host`, if no process starts twice.
     pub fn new(host: &impl Host) -> Self {
         let (me, members) = (host.me(), host.processes().set());
         Primary {
@@ -195,8 +196,8 @@ impl Primary {
         }
     }
 
-    /// The algorithm at `host`, where processes are started again: a member once the links have said that this
-    /// is the first start.
+    /// The algorithm at `host`, if processes are started again: it is a member once the links have reported
+    /// that this is the first start.
     pub fn rejoining(host: &impl Host) -> Self {
         Primary {
             role: Role::Waiting { came_later: false },
@@ -217,7 +218,7 @@ impl Primary {
         }
     }
 
-    /// Upon requests, room for them, and a user that is not blocked: deliver, and broadcast.
+    /// When the user is not blocked, delivers and broadcasts the requests that there is room for.
     fn upon_room(&mut self, ctx: &mut Ctx<Self>) {
         while self.is_delivering()
             && let Some(data) = self.outgoing.next(&mut self.within)
@@ -232,7 +233,7 @@ impl Primary {
         }
     }
 
-    /// The user broadcasts nothing more: say what was delivered in the view, and deliver no more.
+    /// The user broadcasts nothing more: flushes what was delivered in the view, and delivers no more.
     fn upon_block_ok(&mut self, ctx: &mut Ctx<Self>) {
         if self.role != Role::Asked {
             return ctx.count("unasked BlockOk");
@@ -303,7 +304,7 @@ impl Primary {
         }
     }
 
-    /// Once flushed, nothing is delivered: the sender's flush has it.
+    /// After the flush, nothing is delivered: the message is in its sender's flush.
     fn upon_data(&mut self, from: ProcessId, data: Data, ctx: &mut Ctx<Self>) {
         if !self.is_delivering() {
             return;
@@ -319,8 +320,8 @@ impl Primary {
         }
     }
 
-    /// A first flush counts, and has everybody flush. One of a copy counts instead of another start's, and of
-    /// the member that its process was.
+    /// A first flush counts, and makes everybody flush. The flush of a copy replaces one of another start,
+    /// and one of the member that its process was.
     fn upon_flush(&mut self, from: ProcessId, view: u64, flush: Flush, ctx: &mut Ctx<Self>) {
         match view.checked_sub(self.agreed.view.id) {
             None => return,
@@ -343,15 +344,15 @@ impl Primary {
         self.upon_all_flushed(ctx);
     }
 
-    /// A suspicion of a member ends the view, even if it is taken back. It may also be what a proposal
-    /// was waiting for, or make this process the one that sponsors.
+    /// A suspicion of a member ends the view, even if it is revoked. A proposal may also have waited for it,
+    /// or it may make this process the sponsor.
     fn upon_detector(&mut self, indication: eventually_perfect::Indication, ctx: &mut Ctx<Self>) {
         self.candidates.upon_detector(indication);
         self.upon_eligibility(ctx);
     }
 
-    /// A gap between members ends the view: the next begins with what anybody has delivered in this one.
-    /// What was said on the way to the next view is said again to whom the stream begins anew.
+    /// A gap between members ends the view: the next begins with what any process has delivered in this one.
+    /// Messages of the view change are sent again to a process to which a stream begins anew.
     fn upon_status(&mut self, status: &link::Status, ctx: &mut Ctx<Self>) {
         match status {
             link::Status::Replaced { peer, newcomer, .. } => {
@@ -394,7 +395,7 @@ impl Primary {
         self.upon_all_flushed(ctx);
     }
 
-    /// Upon a member that is suspected or outside, or somebody that wants to join: the view is to change.
+    /// The view has to change when a member is suspected or outside, or a process wants to join.
     fn upon_change_wanted(&mut self, ctx: &mut Ctx<Self>) {
         let members = self.candidates.staying(&self.agreed);
         let joining = self.candidates.joining(&self.agreed);
@@ -410,8 +411,8 @@ impl Primary {
         }
     }
 
-    /// Upon the flushes of all that are not suspected, of members and of those that want to join: the first member
-    /// that is not suspected proposes them as the next view, if they are a majority of Π.
+    /// Once all members and joining processes that are not suspected have flushed, the first member that is
+    /// not suspected proposes them as the next view, if they are a majority of Π.
     fn upon_all_flushed(&mut self, ctx: &mut Ctx<Self>) {
         let members = self.next_members();
         let staying = self.candidates.staying(&self.agreed);
@@ -463,7 +464,7 @@ impl Primary {
         self.upon_decisions(ctx);
     }
 
-    /// Upon decisions, and a process that knows what it is: what was decided next is its turn.
+    /// Once this process knows its role, applies the decisions whose turn it is.
     fn upon_decisions(&mut self, ctx: &mut Ctx<Self>) {
         while !self.is_waiting()
             && let Some(decided) = self.decisions.remove(&(self.agreed.view.id + 1))
@@ -508,7 +509,7 @@ impl Primary {
         }
     }
 
-    /// What belongs to the view before is void.
+    /// Drops what belongs to the view before.
     fn upon_left_view(&mut self) {
         let View { id, members } = self.agreed.view;
         self.within = Within::new(self.me, members);
@@ -517,8 +518,8 @@ impl Primary {
         self.candidates.begin(id);
     }
 
-    /// What was requested meanwhile comes first in the view, then what members that were ahead have
-    /// sent; suspicions that came meanwhile end it.
+    /// Requests that waited come first in the view, then what members that were ahead have sent; suspicions
+    /// that came meanwhile end it.
     fn upon_installed(&mut self, newcomers: ProcessSet, ctx: &mut Ctx<Self>) {
         self.role = Role::Open;
         self.indicate_view(newcomers, ctx);
@@ -560,7 +561,7 @@ impl Primary {
         ctx.trigger(Effect::Indicate(Indication::View { view, newcomers }));
     }
 
-    /// Of this process's own messages in the view, those with higher numbers that others may lack.
+    /// This process's own messages in the view with higher numbers than this that others may lack.
     fn own_beyond(&self, count: u64) -> Vec<Data> {
         let own = self.within.own_unstable();
         own.filter(|data| data.number > count).cloned().collect()
@@ -573,7 +574,7 @@ impl Primary {
     }
 }
 
-/// What an excluded process has broadcast, and the others do not have.
+/// Returns to the user what an excluded process has broadcast, and the others do not have.
 fn give_back(lost: Vec<Data>, is_certain: bool, ctx: &mut Ctx<Primary>) {
     for Data { id, payload, .. } in lost {
         let lost = Lost {
@@ -585,7 +586,7 @@ fn give_back(lost: Vec<Data>, is_certain: bool, ctx: &mut Ctx<Primary>) {
     }
 }
 
-/// By process, the highest of these counts.
+/// The highest of these counts, by process.
 fn most<'a>(all: impl Iterator<Item = &'a messages::Counts>) -> messages::Counts {
     let mut most = BTreeMap::new();
     for (p, count) in all.flatten() {
@@ -600,7 +601,8 @@ fn send(to: ProcessSet, message: Message, ctx: &mut Ctx<Primary>) {
     ctx.trigger(Effect::Link(link::SendRequest { to, message }));
 }
 
-/// Starts primary views over perfect links, uniform consensus and ◇P, where nobody starts twice.
+/// Starts primary views over perfect links, uniform consensus and ◇P, in a system in which no process starts
+/// twice.
 pub fn spawn(
     host: &impl Host,
     link: impl Layer<link::Port<Message>>,
@@ -613,7 +615,7 @@ pub fn spawn(
     spawn_as(host, Primary::new(host), link, status, order, detector, up)
 }
 
-/// Has `up` told of streams that end and begin anew, and of starts: those of others, and which one this is.
+/// Tells `up` when streams end and begin anew, and the starts: those of others, and this process's own.
 fn watch(status: &Subscribe<link::Status>, up: Addr<link::Status>) {
     link::watch_streams(status, up.clone());
     status.send(Addr::new(move |news| {

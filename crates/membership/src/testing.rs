@@ -6,7 +6,7 @@ pub(crate) use quorate_sim::testing::{Latencies, p};
 use quorate_sim::{UNIT, World};
 use std::sync::{Arc, Mutex, OnceLock};
 
-/// So many half steps after the start.
+/// The time this many half steps after the start.
 pub(crate) fn half(halves: u32) -> Time {
     Time::ZERO + UNIT / 2 * halves
 }
@@ -18,10 +18,10 @@ pub(crate) fn step(steps: u32) -> Time {
 /// The port of a module whose user reacts to it.
 pub(crate) type Back = Arc<OnceLock<Addr<Request>>>;
 
-/// All that a user was told, in order.
+/// All indications to a user, in order.
 pub(crate) type Log = Arc<Mutex<Vec<Indication>>>;
 
-/// A user that answers `Block` at once, and keeps what it is told.
+/// A user that answers `Block` at once, and records its indications.
 pub(crate) fn user(world: &World, q: ProcessId) -> (Addr<Indication>, Back, Log) {
     let (back, log) = (Back::default(), Log::default());
     let (port, told) = (back.clone(), log.clone());

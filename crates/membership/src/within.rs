@@ -1,21 +1,21 @@
-//! What a process has delivered in its present view, and what of it others may lack.
+//! What a process has delivered in its present view, and which of these messages others may lack.
 //!
-//! The messages of a member are numbered within the view, and delivered in that order; so a count a
-//! member says all that was delivered. What every member says it has delivered is *stable*: it is
-//! forgotten, and need not be flushed. A member broadcasts only so much beyond what is stable, which
-//! bounds what a view change has to carry and what must be kept for those that are behind.
+//! The messages of a member are numbered within the view, and delivered in that order; so a count per member
+//! describes all that was delivered. A message that every member says it has delivered is *stable*: it is
+//! forgotten, and need not be flushed. A member broadcasts only a limited amount beyond what is stable. This
+//! bounds the messages that a view change has to carry and that must be kept for members that are behind.
 use crate::messages::{Counts, Data, Message};
 use bytes::Bytes;
 use quorate_core::{Host, MessageId, ProcessId, ProcessSet, message::Origin};
 use std::collections::{BTreeMap, VecDeque};
 
-/// So many messages of a member may be unstable.
+/// At most this many messages of a member may be unstable.
 pub(crate) const WINDOW: u64 = 256;
-/// So many bytes of all members together may be unstable, unless a single message is longer.
+/// At most this many bytes of all members together may be unstable, unless a single message is longer.
 pub(crate) const BYTES: usize = 4 << 20;
-/// So many reports there are to a window, and to the bytes of one member.
+/// The number of reports per window, and per share of bytes of one member.
 const REPORTS: usize = 8;
-/// After so many deliveries the others are told.
+/// After this many deliveries the others are told.
 const REPORTED: u64 = WINDOW / REPORTS as u64;
 
 /// The deliveries of a process in one view.
@@ -23,15 +23,15 @@ const REPORTED: u64 = WINDOW / REPORTS as u64;
 pub(crate) struct Within {
     me: ProcessId,
     members: ProcessSet,
-    /// Up to which of its messages, by member, this process has delivered them.
+    /// By member: the number of its last message that this process has delivered.
     delivered: BTreeMap<ProcessId, u64>,
-    /// What was delivered and is not known to be stable.
+    /// Delivered messages that are not known to be stable.
     unstable: BTreeMap<(ProcessId, u64), Data>,
-    /// What came before its turn.
+    /// Messages that came before their turn.
     early: BTreeMap<(ProcessId, u64), Data>,
-    /// What the members say they have delivered.
+    /// The deliveries that the members have reported.
     reported: BTreeMap<ProcessId, BTreeMap<ProcessId, u64>>,
-    /// Deliveries since the others were told.
+    /// Deliveries since the last report to the others.
     unreported: u64,
     unreported_bytes: usize,
     /// The bytes of this process's own unstable messages.
@@ -54,7 +54,7 @@ impl Within {
         }
     }
 
-    /// …of a process that has delivered so much, of which others may lack these.
+    /// The same for a process that has delivered this much, of which others may lack these messages.
     pub(crate) fn copy(
         me: ProcessId,
         members: ProcessSet,
@@ -73,7 +73,7 @@ impl Within {
         self.delivered.get(&member).copied().unwrap_or(0)
     }
 
-    /// How much is delivered, by member.
+    /// The number of deliveries, by member.
     pub(crate) fn counts(&self) -> Counts {
         self.delivered
             .iter()
@@ -90,7 +90,7 @@ impl Within {
         self.next_number() - oldest < WINDOW && self.own_bytes < self.share()
     }
 
-    /// So many bytes of a member may be unstable.
+    /// At most this many bytes of one member may be unstable.
     fn share(&self) -> usize {
         BYTES / self.members.len().max(1)
     }
@@ -104,7 +104,7 @@ impl Within {
     pub(crate) fn deliver(&mut self, data: Data) {
         let origin = data.id.origin.process;
         self.delivered.insert(origin, data.number);
-        // Whoever broadcasts has delivered.
+        // A process that broadcasts a message has delivered it.
         self.reported
             .entry(origin)
             .or_default()
@@ -118,7 +118,8 @@ impl Within {
         self.forget(origin);
     }
 
-    /// A member's message has come: what can be delivered now, in order. Otherwise, what to count.
+    /// A member's message has come. Returns the messages that can be delivered now, in order, or the counter
+    /// to raise.
     pub(crate) fn hear(&mut self, from: ProcessId, data: Data) -> Result<Vec<Data>, &'static str> {
         if data.id.origin.process != from || !self.members.contains(from) {
             return Err("data of another");
@@ -139,7 +140,7 @@ impl Within {
         Ok(ready)
     }
 
-    /// A member says what it has delivered: perhaps something is stable now.
+    /// A member reports its deliveries: some messages may be stable now.
     pub(crate) fn hear_counts(&mut self, from: ProcessId, counts: &Counts) {
         if !self.members.contains(from) {
             return;
@@ -156,8 +157,8 @@ impl Within {
         }
     }
 
-    /// What the others are to be told, if it is time: well before a sender waits for it, be it for the
-    /// number of its messages or their length.
+    /// The report to the others, if it is due: by number or by length of messages, well before a sender has
+    /// to wait for it.
     pub(crate) fn report(&mut self) -> Option<Counts> {
         let is_much =
             self.unreported >= REPORTED || self.unreported_bytes >= self.share() / REPORTS;
@@ -169,19 +170,19 @@ impl Within {
         })
     }
 
-    /// What this process has delivered and others may lack, in order.
+    /// The messages that this process has delivered and that others may lack, in order.
     pub(crate) fn unstable(&self) -> Vec<Data> {
         self.unstable.values().cloned().collect()
     }
 
-    /// Of this process's own messages, those that others may lack, in order.
+    /// This process's own messages that others may lack, in order.
     pub(crate) fn own_unstable(&self) -> impl Iterator<Item = &Data> {
         let own = (self.me, 0)..=(self.me, u64::MAX);
         self.unstable.range(own).map(|(_, data)| data)
     }
 
-    /// Of these, what is not delivered yet; it is from now on. No gap is left: whoever has delivered a
-    /// message has delivered those before it, and says so of all that are unstable.
+    /// Delivers those of these messages that are not delivered yet, and returns them. No gap is left: a
+    /// process that has delivered a message has delivered those before it, and flushes all that are unstable.
     pub(crate) fn complete(&mut self, mut messages: Vec<Data>) -> Vec<Data> {
         messages.sort_by_key(|data| (data.id.origin.process, data.number));
         messages.retain(|data| {
@@ -196,7 +197,7 @@ impl Within {
         messages
     }
 
-    /// Forgets what all members have of `origin`.
+    /// Forgets the messages of `origin` that all members have.
     fn forget(&mut self, origin: ProcessId) {
         let of = |member: ProcessId| match member {
             _ if member == self.me => self.count(origin),
@@ -231,13 +232,13 @@ pub(crate) fn union<'a>(sets: impl Iterator<Item = &'a Vec<Data>>) -> Vec<Data> 
     all.into_values().collect()
 }
 
-/// Messages of the view after the present one: a member may be that far ahead, and no farther, for
-/// the view after it needs what this process has delivered in it.
+/// Messages of the view after the present one. A member may be one view ahead, and no farther, because the
+/// view after that needs this process's flush.
 #[derive(Default)]
 pub(crate) struct Early(BTreeMap<(ProcessId, u8, u64), Message>);
 
 impl Early {
-    /// Keeps a message; what to count, if nobody correct sends it.
+    /// Keeps a message; returns the counter to raise if no correct process can have sent it.
     pub(crate) fn keep(&mut self, from: ProcessId, message: Message) -> Result<(), &'static str> {
         let key = match &message {
             Message::Data { data, .. } if data.number > WINDOW => return Err("data too far ahead"),
@@ -249,7 +250,7 @@ impl Early {
         Ok(())
     }
 
-    /// The messages, a sender's data first.
+    /// Takes the messages; of each sender, data comes first.
     pub(crate) fn take(&mut self) -> impl Iterator<Item = (ProcessId, Message)> + use<> {
         std::mem::take(&mut self.0)
             .into_iter()
@@ -261,10 +262,10 @@ impl Early {
     }
 }
 
-/// What this process was asked to broadcast.
+/// The broadcasts that this process was asked for.
 pub(crate) struct Outgoing {
     me: Origin,
-    /// How many broadcasts left.
+    /// The number of broadcasts that left.
     broadcasts: u64,
     waiting: VecDeque<Bytes>,
 }
@@ -281,12 +282,12 @@ impl Outgoing {
         }
     }
 
-    /// A request: it leaves when it may.
+    /// A request waits until its broadcast may leave.
     pub(crate) fn push(&mut self, payload: Bytes) {
         self.waiting.push_back(payload);
     }
 
-    /// The next broadcast, if there is one and room for it; it counts as delivered.
+    /// The next broadcast, if there is one and it may leave; it counts as delivered.
     pub(crate) fn next(&mut self, within: &mut Within) -> Option<Data> {
         if !within.has_room() {
             return None;

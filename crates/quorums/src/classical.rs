@@ -1,5 +1,5 @@
-//! Classical quorum access: a get asks everybody for the state, a set has everybody apply the update, and
-//! a quorum of answers suffices.
+//! Classical quorum access: a get asks everybody for the state, a set makes everybody apply the update, and a
+//! quorum of answers suffices.
 //!
 //! # Promises
 //! - QAF1 validity, QAF2 real-time ordering (safety).
@@ -7,28 +7,28 @@
 //!   consist of correct processes to which and from which its channels are correct.
 //!
 //! # Assumes
-//! Perfect links; quorums of which every read quorum meets every write quorum. Where channels fail
-//! in one direction, a call may block although a generalized quorum system exists: see
-//! [`generalized`](crate::generalized). Over a gap a call goes on: what the peer has not answered
-//! is asked again.
+//! Perfect links; quorums of which every read quorum meets every write quorum. If channels fail in one
+//! direction, a call may block although a generalized quorum system exists: see
+//! [`generalized`](crate::generalized). A gap does not stop a call: a process asks again what the peer has
+//! not answered.
 //!
 //! # Messages
 //! - `GetRequest(call)`, to all: send your state. `GetResponse(call, state)`, back.
 //! - `SetRequest(call, update)`, to all: apply this. `SetResponse(call)`, back.
-//! - `Resumed(made, open)`, to one, upon a gap: ask again; of the calls that I have made, these are open.
+//! - `Resumed(made, open)`, to one, after a gap: ask again; of the calls that I have made, these are open.
 //!
 //! # Cost
-//! A call takes 2(n−1) messages and 2 steps (n = 1: none); with another process dead, 2n−3
-//! messages. Memory: the state; of each call in flight its update, and the states that came for it;
-//! of the calls of each process, a watermark.
+//! A call takes 2(n−1) messages and 2 steps (n = 1: none); with another process dead, 2n−3 messages. Memory:
+//! the state; of each call in flight its update, and the states that came for it; a watermark of the calls of
+//! each process.
 //!
 //! # Why it holds
-//! A process applies what a set asks for, once, since calls are numbered (QAF1). When a set has
-//! returned, a whole write quorum has its update; a get that begins later has the states of a read
-//! quorum, which has a member in common with it, from later still (QAF2). Responses carry the
-//! number of the call: that of an earlier get says nothing about what happened since. Upon a gap, a
-//! question or its answer may be lost, and the question is asked again under its number: an update
-//! is not applied twice (QAF1), and what a get finds is later still (QAF2).
+//! A process applies a set's update once, since calls are numbered (QAF1). When a set has returned, a whole
+//! write quorum has its update. A get that begins later has the states of a read quorum, which has a member
+//! in common with that write quorum, and these states are from a still later time (QAF2). Responses carry the
+//! number of the call: a response to an earlier get says nothing about what happened since. In a gap, a
+//! question or its answer may be lost, and the question is asked again under its number: an update is not
+//! applied twice (QAF1), and a get finds a still later state (QAF2).
 //!
 //! # Source
 //! “Tight Bounds on Channel Reliability via Generalized Quorum Systems”, arXiv 2505.02646, figure 2, after
@@ -47,12 +47,12 @@ use quorate_core::{
 };
 use std::collections::BTreeMap;
 
-/// What processes send each other. Calls are numbered by the process that makes them.
+/// The messages of quorum access. Calls are numbered by the process that makes them.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Message<S: State> {
     /// Asks for the state.
     GetRequest { call: u64 },
-    /// Answers.
+    /// Answers with the state.
     GetResponse {
         call: u64,
         /// The state of the answerer.
@@ -60,14 +60,14 @@ pub enum Message<S: State> {
     },
     /// Asks to apply an update.
     SetRequest { call: u64, update: S::Update },
-    /// Says that it is applied.
+    /// Says that the update is applied.
     SetResponse { call: u64 },
-    /// Says that a stream to the receiver has begun anew: answers to it may be lost, so that it has to ask
-    /// again; and which of the sender's own calls are open: no other will be asked for again.
+    /// Says that a stream to the receiver has begun anew: answers to the receiver may be lost, so that it has
+    /// to ask again. Also says which of the sender's own calls are open: no other will be asked for again.
     Resumed {
         /// How many calls the sender has made.
         made: u64,
-        /// Those that are open, ascending.
+        /// The calls that are open, ascending.
         open: Vec<u64>,
     },
 }
@@ -153,21 +153,21 @@ impl<S: State> Observe for Message<S> {
     }
 }
 
-/// Calls so far above the oldest unanswered one of a process are refused.
+/// Calls this far above the oldest unanswered one of a process are refused.
 const AHEAD: u64 = 1 << 16;
-/// No process makes so many calls.
+/// No process makes this many calls.
 const LAST: u64 = 1 << 62;
 
 /// A call in flight.
 enum Pending<S: State> {
     /// A get, with the states that have come.
     Get(BTreeMap<ProcessId, S>),
-    /// A set of this, with the processes that have applied it.
+    /// A set of this update, with the processes that have applied it.
     Set(S::Update, ProcessSet),
 }
 
 impl<S: State> Pending<S> {
-    /// What it asks of this process, if it has no answer of it.
+    /// The question of this call to `q`, if `q` has not answered it.
     fn asks(&self, call: u64, q: ProcessId) -> Option<Message<S>> {
         match self {
             Pending::Get(states) => {
@@ -187,9 +187,9 @@ pub struct Classical<S: State> {
     state: S,
     /// How many calls this process has made.
     made: u64,
-    /// The calls in flight, each with how the user names it.
+    /// The calls in flight, each with the user's number for it.
     pending: BTreeMap<u64, (u64, Pending<S>)>,
-    /// By process: its calls that were answered, or are over.
+    /// By process: its calls that were answered, or have ended.
     answered: BTreeMap<ProcessId, Watermark>,
 }
 
@@ -227,7 +227,7 @@ impl<S: State> Algorithm for Classical<S> {
 }
 
 impl<S: State> Classical<S> {
-    /// The algorithm, with this state to begin with.
+    /// The algorithm with this initial state.
     pub fn new(quorums: Quorums, initial: S) -> Self {
         Classical {
             quorums,
@@ -258,8 +258,8 @@ impl<S: State> Classical<S> {
         ctx.trigger(Effect::Link(link::SendRequest { to, message }));
     }
 
-    /// Upon a stream that begins anew: says to its receiver what is over, of which it may have heard
-    /// nothing, and asks it again what it has not answered.
+    /// When a stream begins anew, tells its receiver which calls are over, as it may not have heard of them,
+    /// and asks it again what it has not answered.
     fn upon_status(&mut self, status: &link::Status, ctx: &mut Ctx<Self>) {
         let link::Status::Begun { peer } = *status else {
             return;
@@ -270,8 +270,8 @@ impl<S: State> Classical<S> {
         self.ask_again(peer, ctx);
     }
 
-    /// The other's answers may be lost: asks again. None of the other's calls is asked for again but
-    /// those that are open; a number that nobody can have come to is not believed.
+    /// The peer's answers may be lost: asks again. Of the peer's calls, only the open ones will be asked for
+    /// again; a number that the peer cannot have reached is ignored.
     fn upon_resumed(&mut self, from: ProcessId, made: u64, open: Vec<u64>, ctx: &mut Ctx<Self>) {
         let answered = self.answered.entry(from).or_default();
         answered.fill(made.min(LAST), open);
@@ -287,8 +287,9 @@ impl<S: State> Classical<S> {
         }
     }
 
-    /// Whether the question is asked for the first time. What is far ahead comes from nobody: links lose
-    /// nothing but in a gap, and what is over then is said. `None`: it is refused.
+    /// Whether the question is asked for the first time; `None` if it is refused. No correct process asks a
+    /// question that is far ahead: links lose nothing except in a gap, after which the sender says which
+    /// calls are over.
     fn is_first(&mut self, from: ProcessId, call: u64, ctx: &mut Ctx<Self>) -> Option<bool> {
         let answered = self.answered.entry(from).or_default();
         if call.saturating_sub(answered.low()) > AHEAD {
@@ -298,7 +299,7 @@ impl<S: State> Classical<S> {
         Some(answered.insert(call))
     }
 
-    /// A get that is asked for again is answered again, with the state of now.
+    /// A get that is asked for again is answered again, with the present state.
     fn upon_get_request(&mut self, from: ProcessId, call: u64, ctx: &mut Ctx<Self>) {
         if self.is_first(from, call, ctx).is_some() {
             let state = self.state.clone();
@@ -307,7 +308,7 @@ impl<S: State> Classical<S> {
         }
     }
 
-    /// The update is applied before the answer says so, once, however often it is asked for.
+    /// The update is applied before the answer, and only once, however often it is asked for.
     fn upon_set_request(
         &mut self,
         from: ProcessId,

@@ -1,17 +1,17 @@
-//! Whether a fail-prone system has a generalized quorum system: its quorums, or a certificate that there
-//! are none.
+//! Decides whether a fail-prone system has a generalized quorum system: finds its quorums, or a certificate
+//! that there are none.
 //!
 //! # How
-//! Every available write quorum lies in one strongly connected component S of what stays, every read
-//! quorum from which it can be reached within all that reach S, and larger quorums meet more. So without
-//! loss of generality a pattern chooses a component, to write, and all that reach it, to read; and there is
-//! a system if and only if each pattern can choose so that every read quorum meets every write quorum.
-//! Patterns within others are left out: the choice of the larger one serves.
+//! Every available write quorum lies in one strongly connected component S of the residual graph; every read
+//! quorum from which it is reachable lies within the processes that reach S; and larger quorums meet more. So
+//! without loss of generality a pattern chooses a component, to write, and all processes that reach it, to
+//! read. There is a system if and only if each pattern can choose so that every read quorum meets every write
+//! quorum. Patterns within others are left out: the choice of the larger pattern serves them.
 //!
-//! Where no pattern has more than two components this is 2-satisfiability, and decided by its implication
-//! graph. Else it is searched: the pattern with the fewest choices left first, choices that some other
-//! pattern cannot agree with struck out at once, under a budget of choices tried; when that is spent, the
-//! answer is that it is unknown. (In general the question is NP-complete.)
+//! If no pattern has more than two components, this is 2-satisfiability, and decided by its implication
+//! graph. Otherwise it is searched, under a budget of choices tried: the pattern with the fewest choices left
+//! comes first, and choices that some other pattern cannot agree with are struck out at once. When the budget
+//! is spent, the answer is that it is unknown. (In general the question is NP-complete.)
 //!
 //! # Cost
 //! For m patterns of at most k components O(m²k²) sets are intersected, and as many bits of 128 kept.
@@ -29,22 +29,22 @@ use crate::{
 use quorate_core::{ProcessSet, process::MAXIMUM_PROCESSES};
 use search::{Found, Search};
 
-/// The choices that are tried unless told otherwise.
+/// The default budget of choices to try.
 pub const BUDGET: u64 = 200_000;
 
-/// More pairs of choices than these are not compared.
+/// At most this many pairs of choices are compared.
 const MOST_PAIRS: usize = 1 << 23;
 
-/// Read quorums are made smaller with no more work than this.
+/// At most this much work is spent on making read quorums smaller.
 const MOST_WORK: usize = 1 << 28;
 
-/// So much work on pairs of choices counts as much as a choice that is tried.
+/// This much work on pairs of choices counts as one choice that is tried.
 const PAIRS_A_CHOICE: u64 = 2_000;
 
 /// Whether there is a generalized quorum system.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Answer {
-    /// There is.
+    /// There is a generalized quorum system.
     Exists(Witness),
     /// There is none.
     Impossible(Certificate),
@@ -55,19 +55,20 @@ pub enum Answer {
 /// A generalized quorum system.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Witness {
-    /// By pattern: the component where operations are guaranteed to return, and all that reach it.
+    /// By pattern: the component in which operations are guaranteed to return, and all processes that reach
+    /// it.
     pub choices: Vec<Choice>,
-    /// By pattern: a write quorum in this component; where quorums are found, all of it.
+    /// By pattern: a write quorum in this component; if quorums are searched for, the whole component.
     pub writes: Vec<ProcessSet>,
-    /// By pattern: a read quorum of which nobody can be left out; in a system of thousands of patterns, the
-    /// largest.
+    /// By pattern: a read quorum from which no process can be left out; in a system of thousands of patterns,
+    /// the largest one.
     pub reads: Vec<ProcessSet>,
-    /// Whether other choices would do, too; `None`: the budget was spent before this was known.
+    /// Whether these are the only choices; `None`: the budget was spent before this was known.
     pub is_unique: Option<bool>,
 }
 
 impl Witness {
-    /// The quorums, as algorithms use them.
+    /// The quorums, in the form that algorithms use.
     pub fn quorums(&self) -> Quorums {
         let (mut writes, mut reads) = (self.writes.clone(), self.reads.clone());
         for sets in [&mut writes, &mut reads] {
@@ -81,14 +82,14 @@ impl Witness {
     }
 }
 
-/// Patterns that already cannot agree, by their indices: one in which everybody may crash, two, or more.
-/// Nobody of them can be left out, as far as the budget has told.
+/// Patterns that already cannot agree, by their indices: one in which everybody may crash, two, or more. None
+/// of them can be left out, as far as the budget could tell.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Certificate {
     pub patterns: Vec<usize>,
 }
 
-/// Which quorums are meant.
+/// The kind of quorums.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Kind {
     /// Generalized: a write quorum must be reachable from the read quorum.
@@ -155,7 +156,7 @@ fn choices(residual: &Residual, kind: Kind) -> Vec<Choice> {
 fn maximal(residuals: &[Residual]) -> Vec<usize> {
     let is_within = |one: usize, other: usize| {
         let (f, g) = (&residuals[one], &residuals[other]);
-        // Of two that are the same the first is kept.
+        // Of two equal patterns the first is kept.
         one != other && g.is_part_of(f) && (other < one || !f.is_part_of(g))
     };
     let all = 0..residuals.len();
@@ -168,7 +169,7 @@ fn agree(one: Choice, other: Choice) -> bool {
     !one.read.is_disjoint(other.write) && !other.read.is_disjoint(one.write)
 }
 
-/// Two patterns none of whose choices agree.
+/// Two patterns whose choices never agree.
 fn disagreeing(domains: &[Vec<Choice>]) -> Option<(usize, usize)> {
     let pairs = (0..domains.len()).flat_map(|one| (0..one).map(move |other| (other, one)));
     let mut pairs = pairs.into_iter();
@@ -178,9 +179,9 @@ fn disagreeing(domains: &[Vec<Choice>]) -> Option<(usize, usize)> {
     })
 }
 
-/// Which choices of different patterns agree: bits, by pattern, choice and other pattern.
+/// The choices of different patterns that agree: bits, by pattern, choice and other pattern.
 pub(crate) struct Agreement {
-    /// How many choices each pattern has.
+    /// The number of choices of each pattern.
     pub(crate) widths: Vec<usize>,
     agrees: Vec<Vec<Vec<u128>>>,
 }
@@ -201,7 +202,7 @@ impl Agreement {
         }
     }
 
-    /// The same of some patterns only.
+    /// The agreement of some patterns only.
     fn of_patterns(&self, patterns: &[usize]) -> Self {
         let row = |row: &Vec<u128>| patterns.iter().map(|other| row[*other]).collect();
         let of = |pattern: &usize| self.agrees[*pattern].iter().map(row).collect();
@@ -224,7 +225,7 @@ fn solve(agreement: &Agreement, budget: &mut u64) -> Found {
     Search::new(agreement, budget).run()
 }
 
-/// Whether no other choices do: for each pattern in turn, without what it has chosen.
+/// Whether this solution is the only one: searches again for each pattern in turn, without its chosen choice.
 fn is_unique(agreement: &Agreement, solution: &[usize], budget: &mut u64) -> Option<bool> {
     for (pattern, chosen) in solution.iter().enumerate() {
         match Search::new(agreement, budget)
@@ -239,8 +240,8 @@ fn is_unique(agreement: &Agreement, solution: &[usize], budget: &mut u64) -> Opt
     Some(true)
 }
 
-/// Leaves out what is not needed for the contradiction: halves of what there is, then quarters, and so on down
-/// to one by one. Nobody of those that are left can be left out, unless the budget is spent before.
+/// Leaves out patterns that the contradiction does not need: halves, then quarters, and so on down to single
+/// ones. None of the remaining patterns can be left out, unless the budget is spent before.
 fn smaller(agreement: &Agreement, budget: &mut u64) -> Vec<usize> {
     let mut core: Vec<usize> = (0..agreement.widths.len()).collect();
     let mut size = core.len().div_ceil(2);
@@ -268,7 +269,7 @@ fn smaller(agreement: &Agreement, budget: &mut u64) -> Vec<usize> {
     }
 }
 
-/// What the choices of the maximal patterns come to for all.
+/// Extends the choices of the maximal patterns to all patterns.
 fn witness(
     system: &FailProneSystem,
     residuals: &[Residual],
@@ -281,7 +282,8 @@ fn witness(
         if let Some(place) = kept.iter().position(|k| *k == index) {
             return chosen[place];
         }
-        // Some maximal pattern has this one within it: the component that holds what that one has chosen.
+        // This pattern lies within some maximal pattern: its component is the one that holds the other's
+        // choice.
         let of = |(place, k): (usize, &usize)| {
             let is_within = residuals[*k].is_part_of(&residuals[index]);
             is_within.then(|| chosen[place].write)
@@ -313,7 +315,7 @@ fn witness(
     }
 }
 
-/// A part of the read quorum that still meets all write quorums, and of which nobody can be left out.
+/// A part of the read quorum that still meets all write quorums, and from which no process can be left out.
 fn smallest(read: ProcessSet, writes: &[ProcessSet]) -> ProcessSet {
     read.iter().fold(read, |kept, p| {
         let fewer = kept.without(ProcessSet::from_iter([p]));

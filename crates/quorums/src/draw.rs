@@ -1,4 +1,4 @@
-//! Pictures of fail-prone systems: what stays under each pattern, and the quorums there.
+//! Pictures of fail-prone systems: the residual graph under each pattern, and its quorums.
 use crate::{
     decision::Witness,
     system::{FailProneSystem, Residual},
@@ -21,7 +21,7 @@ const STYLE: &str = "text{font-family:sans-serif;font-size:13px;text-anchor:midd
 .read{fill:none;stroke:#d9730d;stroke-width:3;stroke-dasharray:5 3}\
 .guaranteed{fill:#d7ecd9}";
 
-/// The picture, as SVG. Without a witness, only what stays.
+/// The picture, as SVG; without a witness, it shows the residual graphs only.
 pub fn svg(system: &FailProneSystem, witness: Option<&Witness>) -> String {
     let count = system.patterns.len().max(1);
     let columns = count.min(COLUMNS);

@@ -1,5 +1,5 @@
 //! The paper's example: four processes, and four patterns of failures for which there are quorums, but none
-//! that requests and answers could use.
+//! that algorithms with requests and answers could use.
 //!
 //! # Source
 //! “Tight Bounds on Channel Reliability via Generalized Quorum Systems”, arXiv 2505.02646, figure 1.
@@ -12,14 +12,14 @@ use quorate_core::{Membership, ProcessId, ProcessSet};
 /// A fail-prone system, and quorums for it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Example {
-    /// What may fail.
+    /// The failures that may occur.
     pub system: FailProneSystem,
     pub quorums: Quorums,
 }
 
 impl Example {
-    /// The pattern of this index, and where operations return under it; `None` if there are fewer, or the
-    /// quorums are none.
+    /// The pattern of this index, and the processes at which operations return under it; `None` if there are
+    /// fewer patterns, or if the quorums are no generalized quorum system.
     pub fn pattern(&self, index: usize) -> Option<(&Pattern, ProcessSet)> {
         let guaranteed = self.system.verify(&self.quorums).ok()?;
         let pattern = self.system.patterns.get(index)?;
@@ -27,8 +27,8 @@ impl Example {
     }
 }
 
-/// Figure 1, as in `config/quorums/figure-1.toml`: a to d are p1 to p4, and each pattern is the one before
-/// under a → b → c → d → a. Never `None`: four processes can be a membership.
+/// Figure 1, as in `config/quorums/figure-1.toml`: a to d are p1 to p4, and each pattern is the previous one
+/// after the renaming a → b → c → d → a. Never `None`: four processes can be a membership.
 pub fn figure_1() -> Option<Example> {
     let processes = Membership::of_size(4).ok()?;
     let letters: Vec<ProcessId> = processes.iter().collect();
@@ -38,7 +38,7 @@ pub fn figure_1() -> Option<Example> {
     };
     let pattern = |turn: usize| {
         let [a, b, c, d] = [0, 1, 2, 3].map(|letter| letter + turn);
-        // What stays is a>b, b>a and c>a.
+        // The channels that stay are a>b, b>a and c>a.
         let mut disconnect = vec![ProcessSet::EMPTY; 4];
         disconnect[a % 4] = set(&[c]);
         disconnect[b % 4] = set(&[c]);

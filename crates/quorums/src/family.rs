@@ -1,17 +1,17 @@
-//! Read and write quorums, as algorithms use them.
+//! Read and write quorums, in the form that algorithms use.
 use quorate_core::{Membership, ProcessSet};
 
-/// A family of quorums. A set that holds a quorum is as good as one.
+/// A family of quorums. A set that contains a quorum is as good as one.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Family {
-    /// All sets of at least so many processes.
+    /// All sets of at least this many processes.
     AtLeast(usize),
-    /// All sets whose processes have at least so much weight together; the weights are in the order of
-    /// the processes p1 … pn.
+    /// All sets of processes whose weights sum to at least `at_least`; the weights are in the order of the
+    /// processes p1 … pn.
     Weighted {
-        /// Of p1 … pn.
+        /// The weights of p1 … pn.
         weights: Vec<u64>,
-        /// What a quorum has at least.
+        /// The least weight of a quorum.
         at_least: u64,
     },
     Sets(Vec<ProcessSet>),
@@ -36,9 +36,9 @@ impl Family {
 /// The quorums of a system: every read quorum meets every write quorum.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Quorums {
-    /// Whose states a read needs.
+    /// The quorums whose states a read needs.
     pub reads: Family,
-    /// Who has to know a write.
+    /// The quorums that have to know a write.
     pub writes: Family,
 }
 

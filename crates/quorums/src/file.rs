@@ -13,9 +13,9 @@
 //! writes = [["a", "b"], ["b", "c"], ["c", "d"], ["d", "a"]]
 //! ```
 //!
-//! A channel is written `a>b`; `a<>b` are both directions. Channels of processes that may crash need not be
-//! named. `crashes = 2` beside `processes` stands for a pattern for any two. With `weights = [3, 1, 1]` in
-//! `[quorums]`, numbers are weights.
+//! A channel is written `a>b`; `a<>b` stands for both directions. Channels of processes that may crash need
+//! not be named. `crashes = 2` beside `processes` stands for one pattern for each pair of processes. With
+//! `weights = [3, 1, 1]` in `[quorums]`, numbers are weights.
 use crate::{
     family::{Family, Quorums},
     system::{FailProneSystem, Pattern, WEIGHED},
@@ -24,17 +24,17 @@ use quorate_core::{Membership, ProcessId, ProcessSet};
 use serde::Deserialize;
 use std::collections::BTreeSet;
 
-/// `crashes` may stand for no more patterns than these.
+/// `crashes` may stand for at most this many patterns.
 const MOST_PATTERNS: usize = 20_000;
 
-/// What a file says.
+/// The contents of a file.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Described {
-    /// What may fail.
+    /// The failures that may occur.
     pub system: FailProneSystem,
-    /// The quorums, where they are given.
+    /// The quorums, if the file gives them.
     pub quorums: Option<Quorums>,
-    /// What was said though it goes without saying.
+    /// Remarks on statements in the file that are redundant.
     pub notes: Vec<String>,
 }
 
@@ -44,12 +44,12 @@ pub enum BadFile {
     /// It is not TOML, or not of this form.
     #[error("line {line}: {what}")]
     Form {
-        /// Which line, counted from 1.
+        /// The line, counted from 1.
         line: usize,
         /// What is wrong.
         what: String,
     },
-    /// It makes no sense.
+    /// It has the form, but makes no sense.
     #[error("{0}")]
     Sense(String),
 }
@@ -103,7 +103,7 @@ fn senseless<T>(what: impl Into<String>) -> Result<T, BadFile> {
 /// Reads a file.
 ///
 /// # Errors
-/// When it is not of the form, or makes no sense: and where.
+/// When it does not have the form, or makes no sense; the error says where.
 pub fn parse(text: &str) -> Result<Described, BadFile> {
     let file: File = toml::from_str(text).map_err(|error| {
         let begin = error.span().map_or(0, |span| span.start);
@@ -190,7 +190,7 @@ impl Reader {
         names.iter().map(|name| self.process(name)).collect()
     }
 
-    /// A pattern for each choice of so many processes.
+    /// One pattern for each choice of this many processes.
     fn any(&self, crashes: usize) -> Result<Vec<Pattern>, BadFile> {
         let n = self.processes.n();
         if crashes >= n {
@@ -203,7 +203,7 @@ impl Reader {
                 let higher = self.processes.iter().filter(move |p| p.rank() > highest);
                 higher.map(move |p| set.union(ProcessSet::from_iter([p])))
             });
-            // Of n processes any few more are more sets than there is room for.
+            // Stops early, because there may be more sets than there is room for.
             sets = larger.take(MOST_PATTERNS + 1).collect();
             if sets.len() > MOST_PATTERNS {
                 return senseless(format!(

@@ -1,47 +1,48 @@
-//! Flooding: everybody passes on what is new to it, so that messages go round failed channels.
+//! Flooding: every process passes on what is new to it, so that messages go round failed channels.
 //!
 //! # Promises
-//! - FLD1 reachability (liveness): what a correct process posts, and neither replaces nor withdraws, is
-//!   delivered by every correct process that it is addressed to and that a path of correct processes and
-//!   channels leads to.
+//! - FLD1 reachability (liveness): a message that a correct process posts, and neither replaces nor
+//!   withdraws, is delivered by every correct process that it is addressed to and that a path of correct
+//!   processes and channels leads to.
 //! - FLD2 order (safety): of the messages of one process in one slot, each process delivers each at most
 //!   once, and no older one after a newer one.
 //! - FLD3 no creation (safety): what is delivered from p was posted by p.
 //!
 //! # Assumes
-//! Any number of crashes; channels that fail, in one direction, for good. The channels that do not fail
-//! are perfect links, or, if everything is repeated, fair-loss ones. Over a gap between two processes it goes
-//! on: what stands is said again to whom a stream begins anew, in portions. A process that is started again is
-//! another one: its versions begin again, and others take them for old. Over fair-loss channels, what is
-//! replaced before all of its chunks have arrived need never arrive: long items are to stand for long.
+//! Any number of crashes; channels that fail, in one direction, for good. The channels that do not fail are
+//! perfect links, or, if everything is repeated, fair-loss ones. A gap between two processes does not stop
+//! flooding: when a stream begins anew, the retained items are sent to its receiver again, in portions. A
+//! process that is started again is another process: its versions begin again, and others take them for old.
+//! Over fair-loss channels, an item that is replaced before all of its chunks have arrived need never arrive:
+//! long items must be retained for long.
 //!
 //! # Messages
-//! ITEM(origin, version, retained, to, message), to all: what the origin posted. Versions count the posts
-//! of an origin, over all its slots; `retained` are the versions in its other slots. An item without a
-//! message says what stands, after a withdrawal. Several items travel in one message, and long ones in
-//! chunks, where messages are limited to a datagram.
+//! ITEM(origin, version, retained, to, message), to all: what the origin posted. Versions count the posts of
+//! an origin, over all its slots; `retained` are the versions in its other slots. After a withdrawal, an item
+//! without a message tells the retained versions. Several items travel in one message, and long ones in
+//! chunks, if messages are limited to a datagram.
 //!
 //! # Cost
-//! On perfect links: one step an edge of the shortest path, n(n−1) messages a post and none a withdrawal;
-//! what a batch of events brings goes on in one message. With repetition, each process sends what stands
-//! to all others again, each item after pauses that double up to a cap. Memory: at each process, for each
-//! origin, a number for each of the slots that it used at its newest post, and, with repetition, what
-//! stands in them and at most [`entry`](FloodingSettings::entry) bytes of chunks; over perfect links whose
-//! streams may end, what stands in them.
+//! On perfect links: one step per edge of the shortest path, n(n−1) messages per post and none per
+//! withdrawal; what a batch of events brings is passed on in one message. With repetition, each process sends
+//! the retained items to all others again, each item after pauses that double up to a cap. Memory: at each
+//! process, for each origin, a number for each of the slots that it used at its newest post, and, with
+//! repetition, the items retained in them and at most [`entry`](FloodingSettings::entry) bytes of chunks;
+//! over perfect links whose streams may end, the items retained in them.
 //!
 //! # Why it holds
-//! Every process sends an item on when it first receives it, so that it goes along every path (FLD1); on
-//! fair-loss channels it does so again and again while the item stands. The version of an item that was
-//! received, or has been replaced or withdrawn, is neither above the highest version known of the origin
-//! nor awaited, and such an item is dropped. A version becomes awaited only while it stands by what the
-//! highest version says and was not received, so that of one slot only the newest is, and a newer one in
-//! the slot, which comes with a higher version, ends that (FLD2). Nothing but the highest version, and
-//! what stands with it, is remembered: what an origin withdrew is not in its next item's `retained`, and
-//! is forgotten with it, everywhere.
+//! Every process sends an item on when it first receives it, so that the item goes along every path (FLD1);
+//! on fair-loss channels it does so again and again while the item is retained. The version of an item that
+//! was received, or has been replaced or withdrawn, is neither above the highest version known of the origin
+//! nor awaited, and such an item is dropped. A version becomes awaited only while the item of the highest
+//! version names it as retained and it was not received. So only the newest item of a slot is awaited, and a
+//! newer one in the slot, which comes with a higher version, ends that (FLD2). Only the highest version, and
+//! those retained with it, are remembered: what an origin withdrew is not in its next item's `retained`, and
+//! is forgotten everywhere when that item arrives.
 //!
 //! # Source
-//! Folklore; that channels may be taken for transitive so is said in the paper on generalized quorum
-//! systems, arXiv 2505.02646. Deviations: slots, which bound the memory where nobody can acknowledge.
+//! Folklore; the paper on generalized quorum systems, arXiv 2505.02646, says that flooding makes channels
+//! transitive. Deviations: slots, which bound the memory although nobody can acknowledge.
 mod again;
 mod message;
 #[cfg(any(test, feature = "mutants"))]
@@ -68,20 +69,20 @@ use quorate_core::{
 use retained::{Retained, jittered};
 use std::{collections::BTreeMap, marker::PhantomData, time::Duration};
 
-/// A process uses no more slots at a time.
+/// A process uses at most this many slots at a time.
 pub(crate) const SLOTS: usize = 1 << 12;
 
-/// How what is posted is passed on.
+/// How posted messages are passed on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct FloodingSettings {
-    /// The first pause before an item is sent again. `None` over perfect links: nothing is.
+    /// The first pause before an item is sent again; `None` over perfect links, where nothing is repeated.
     pub repeat: Option<Duration>,
     /// The pauses double up to this one.
     pub longest: Duration,
-    /// No message is longer, if it is sent over fair-loss channels. The same at every process.
+    /// The longest message over fair-loss channels, in bytes. The same at every process.
     pub datagram: usize,
-    /// No item is longer, if it is sent over fair-loss channels, and no more is held of incomplete ones
-    /// of one origin. The same at every process.
+    /// The longest item over fair-loss channels, and the most that is held of incomplete items of one origin,
+    /// in bytes. The same at every process.
     pub entry: usize,
 }
 
@@ -106,19 +107,19 @@ impl FloodingSettings {
         }
     }
 
-    /// How long a chunk is, but the last of an item.
+    /// The length of a chunk in bytes, except for the last of an item.
     fn chunk(&self) -> usize {
         self.datagram.saturating_sub(OVERHEAD).max(1)
     }
 
-    /// How many chunks an item has at most: a message, what stands beside it, and its receivers.
+    /// The most chunks of an item: a message, the retained versions beside it, and its receivers.
     fn chunks(&self) -> usize {
         let item = self.entry.saturating_add(10 * SLOTS + 256);
         item.div_ceil(self.chunk())
     }
 }
 
-/// What is said again to one process leaves in portions, with such a pause in between.
+/// Items that are sent to one process again leave in portions, with this pause in between.
 const PAUSE: Duration = Duration::from_millis(10);
 
 /// Flooding, at one process.
@@ -128,14 +129,14 @@ pub struct Flooding<M> {
     settings: FloodingSettings,
     /// The last version that this process posted.
     version: u64,
-    /// What this process posted and has not withdrawn: the versions, by slot.
+    /// The versions that this process posted and has not withdrawn, by slot.
     slots: BTreeMap<Slot, u64>,
     known: BTreeMap<ProcessId, Known>,
-    /// What this process posted, and is not sent yet: it goes to this process, too.
+    /// What this process posted, and has not sent yet: it goes to this process, too.
     posted: BTreeMap<u64, Bytes>,
-    /// The last version that only says what stands.
+    /// The last version that only tells the retained versions.
     said: Option<u64>,
-    /// What is passed on when the batch ends.
+    /// The items that are passed on when the batch ends.
     passed: BTreeMap<Id, Bytes>,
     retained: Retained,
     /// What is said again of it to whom a stream has begun anew. `None` where streams do not end.
@@ -203,7 +204,7 @@ impl<M: Wire + Observe> Flooding<M> {
         }
     }
 
-    /// A post takes the next version, and the slot.
+    /// A post takes the next version, and occupies the slot.
     fn upon_post(&mut self, slot: Slot, to: To, message: M, ctx: &mut Ctx<Self>) {
         if self.slots.len() >= SLOTS && !self.slots.contains_key(&slot) {
             return ctx.count("too many slots");
@@ -219,8 +220,8 @@ impl<M: Wire + Observe> Flooding<M> {
         self.slots.insert(slot, version);
     }
 
-    /// What is repeated no more must be said, so that nobody repeats it. Else it is forgotten with the
-    /// next post.
+    /// With repetition, a withdrawal must be told, so that nobody repeats the item any more. Otherwise the
+    /// item is forgotten with the next post.
     fn upon_withdraw(&mut self, slot: Slot) {
         let Some(withdrawn) = self.slots.remove(&slot) else {
             return;
@@ -231,13 +232,13 @@ impl<M: Wire + Observe> Flooding<M> {
         }
     }
 
-    /// Says something under the next version, when the batch ends.
+    /// Tells something under the next version, when the batch ends.
     fn say(&mut self, content: Option<(To, Bytes)>) -> u64 {
         self.version += 1;
         let mut retained: Vec<u64> = self.slots.values().copied().collect();
         retained.sort_unstable();
         let item = Item { retained, content };
-        // Of what was only said, the last says everything.
+        // Of several items that only tell the retained versions, the last one suffices.
         if let Some(replaced) = self.said.take() {
             self.posted.remove(&replaced);
         }
@@ -248,7 +249,7 @@ impl<M: Wire + Observe> Flooding<M> {
         self.version
     }
 
-    /// What no longer stands is not sent any more.
+    /// An item that is no longer retained is not sent any more.
     fn forget(&mut self, version: u64) {
         let origin = self.me;
         self.posted.remove(&version);
@@ -320,7 +321,7 @@ impl<M: Wire + Observe> Flooding<M> {
         }
     }
 
-    /// Sends what was posted, to itself, too, and what was new, to all others.
+    /// Sends all others, and this process itself, what was posted, and all others what was new.
     fn flush(&mut self, ctx: &mut Ctx<Self>) {
         let origin = self.me;
         let posted: BTreeMap<Id, Bytes> = std::mem::take(&mut self.posted)
@@ -347,8 +348,8 @@ impl<M: Wire + Observe> Flooding<M> {
         }
     }
 
-    /// Upon a stream that begins anew: what stands is said again to its receiver, little by little, lest that
-    /// stream end of it, too.
+    /// When a stream begins anew, the retained items are sent to its receiver again, little by little, so
+    /// that they do not overload the new stream.
     fn upon_status(&mut self, status: &Status, ctx: &mut Ctx<Self>) {
         let Some(again) = &mut self.again else {
             return;
@@ -369,7 +370,7 @@ impl<M: Wire + Observe> Flooding<M> {
         }
     }
 
-    /// Says a portion again of what stands.
+    /// Sends the next portion of the retained items again.
     fn upon_again(&mut self, peer: ProcessId, ctx: &mut Ctx<Self>) {
         let (Some(all), retained) = (&mut self.again, &self.retained) else {
             return;
@@ -391,7 +392,7 @@ impl<M: Wire + Observe> Flooding<M> {
         ctx.after(PAUSE, Event::Again(peer));
     }
 
-    /// Has these repeated.
+    /// Makes these items repeat.
     fn repeat(&mut self, items: BTreeMap<Id, Bytes>, pause: Duration, ctx: &mut Ctx<Self>) {
         for (id, bytes) in items {
             let due = ctx.now() + jittered(pause, ctx.rng());
@@ -421,7 +422,7 @@ impl<M: Wire + Observe> Flooding<M> {
         }
     }
 
-    /// The item, in chunks if it does not fit into a datagram and has to.
+    /// The parts of an item: chunks, if it does not fit into a datagram and the channels are fair-loss ones.
     fn parts(&self, id: Id, bytes: &Bytes) -> Vec<Part> {
         let chunk = self.settings.chunk();
         if self.settings.repeat.is_none() || bytes.len() <= chunk {
@@ -436,7 +437,7 @@ impl<M: Wire + Observe> Flooding<M> {
         (0..of).map(cut).collect()
     }
 
-    /// Sends everything again that is due, and, in the same messages, what is about to be.
+    /// Sends everything again that is due and, in the same messages, what is almost due.
     fn upon_timer(&mut self, ctx: &mut Ctx<Self>) {
         let Some(shortest) = self.settings.repeat else {
             return;
@@ -447,7 +448,7 @@ impl<M: Wire + Observe> Flooding<M> {
         self.arm(ctx);
     }
 
-    /// Sees to it that the timer fires when the first item is due.
+    /// Sets the timer to fire when the first item is due.
     fn arm(&mut self, ctx: &mut Ctx<Self>) {
         if let Some(wait) = self.retained.arm(ctx.now()) {
             ctx.after_in_background(wait, Event::Timer);
@@ -467,8 +468,8 @@ pub fn spawn<M: Wire + Observe>(
     spawn_as(host, Flooding::new(host, settings), links, &silent, up)
 }
 
-/// No flooding: what is posted goes straight to the receivers, over perfect links between all. Promises
-/// FLD1, where no channel fails, and FLD3; of FLD2, that no message is delivered twice.
+/// No flooding: posted messages go straight to the receivers, over perfect links between all. Promises FLD1,
+/// if no channel fails, and FLD3; of FLD2, that no message is delivered twice.
 pub fn direct<M: Wire>(links: impl Layer<link::Port<M>>) -> impl Layer<flooding::Port<M>> {
     move |up: Addr<Deliver<M>>| {
         let below = links.attach(up);

@@ -1,54 +1,54 @@
-//! Generalized quorum access: calls return where processes crash and channels fail in one direction, as
-//! far as that is possible at all.
+//! Generalized quorum access: although processes crash and channels fail in one direction, calls return
+//! wherever that is possible at all.
 //!
 //! # Promises
 //! - QAF1 validity, QAF2 real-time ordering (safety).
-//! - QAF3 termination (liveness): under a failure pattern f of the system, a call returns at every process
-//!   of `U_f`: the strongly connected component that holds the write quorums that f leaves strongly
-//!   connected, and reachable from a read quorum. Elsewhere a call may block for ever: the counters `calls`
-//!   and `calls that returned` tell.
+//! - QAF3 termination (liveness): under a failure pattern f of the system, a call returns at every process of
+//!   `U_f`: the strongly connected component that holds the write quorums that f leaves strongly connected,
+//!   and reachable from a read quorum. Elsewhere a call may block for ever: the counters `calls` and `calls
+//!   that returned` show it.
 //!
 //! # Assumes
-//! Flooding; a generalized quorum system: every read quorum meets every write quorum, and under each
-//! pattern some write quorum is available, and reachable from some read quorum. A read quorum need not be
-//! reachable, nor its members reach each other: what they send is pushed, not asked for.
-//! Over fair-loss channels a state is replaced by the next that has changed: what is pushed has to arrive, with
-//! repetitions, in the time that its length takes at [`rate`](AccessSettings::rate).
+//! Flooding; a generalized quorum system: every read quorum meets every write quorum, and under each pattern
+//! some write quorum is available, and reachable from some read quorum. A read quorum need not be reachable,
+//! nor need its members reach each other: they push their states without being asked. Over fair-loss channels
+//! a changed state replaces the one before: a pushed state has to arrive, with repetitions, in the time that
+//! its length takes at [`rate`](AccessSettings::rate).
 //!
 //! # Messages
 //! - `SetRequest(call, oldest, update)`, to all: apply this. `SetResponse(call, clock)`, back.
 //! - `ClockRequest(call, oldest)`, to all: what is your clock? `ClockResponse(call, clock)`, back.
-//! - `State(clock, state)`, to all, in the next period when it has changed; else `Clock(clock, since)`, that it
-//!   is still the one of then.
+//! - `State(clock, state)`, to all, in the next period when it has changed; otherwise `Clock(clock, since)`,
+//!   which says that the state is still the one pushed at `since`.
 //!
 //! # Cost
 //! On perfect links without flooding: 2(n−1) messages a call, and n(n−1) a period for the states. With
-//! flooding, n(n−1) for each post, of a request, of each of its n responses, of each state, where no two
-//! are passed on together; in lock step, 3n(n−1) a call (n = 2: 5), and 2n(n−1) a period. 2 steps, and
-//! the wait until a read quorum has pushed states that reach the cut-off: with clocks that follow time,
-//! for a set a period and a step an edge of the longest path, and often none for a get; with counters,
-//! as long as they lag behind each other. Memory: the states of all processes; of each process, its calls
-//! that it may still wait for.
+//! flooding, n(n−1) for each post (a request, each of its n responses, each state), if no two are passed on
+//! together; in lock step, 3n(n−1) a call (n = 2: 5), and 2n(n−1) a period. 2 steps, and the wait until a
+//! read quorum has pushed states that reach the cut-off: with clocks that follow time, a set waits for a
+//! period and a step per edge of the longest path, and a get often not at all; with counters, the wait is as
+//! long as they lag behind each other. Memory: the states of all processes; of each process, the calls that
+//! it may still wait for.
 //!
 //! # Why it holds
-//! A replica applies an update once, and then raises its clock, so that what it pushes with the clock of
-//! its response, or a higher one, has the update. A set returns when it knows a write quorum's clocks, and
-//! that a read quorum's have reached their maximum. A get that begins later asks a write quorum for its
-//! clocks: a member of it was in that read quorum, so that the cut-off is not below the set's, and each
-//! state of a later read quorum that has reached it, of which one comes from the set's write quorum, has
-//! the update (QAF2). That is why a set waits for a read quorum, and a get begins with a write quorum.
-//! What was pushed before the call is as good, if its clock suffices, and a state that has not changed since
-//! it was pushed counts as pushed at any later clock. Raising a clock at any other time
-//! does no harm: it only promises less of what was pushed before. Clocks that follow time, and each other,
-//! let nobody wait for a process whose clock lags behind.
-//! A replica that has not seen a request when its call is over never applies the update, which QAF1
-//! allows: the write quorum and all whose states are returned later, for it, have it.
+//! A replica applies an update once, and then raises its clock, so that a state pushed with the clock of its
+//! response, or a higher one, has the update. A set returns when it knows a write quorum's clocks, and that a
+//! read quorum's have reached their maximum. A get that begins later asks a write quorum for its clocks. A
+//! member of it was in that read quorum, so that the cut-off is not below the set's; and one of the states of
+//! a later read quorum that have reached the cut-off comes from the set's write quorum, and has the update
+//! (QAF2). That is why a set waits for a read quorum, and a get begins with a write quorum. A state pushed
+//! before the call is as good, if its clock suffices, and a state that has not changed since it was pushed
+//! counts as pushed at any later clock. Raising a clock at any other time does no harm: it only makes earlier
+//! pushes count for less. With clocks that follow time, and each other, nobody waits for a process whose
+//! clock lags behind. A replica that has not seen a request when its call is over never applies the update.
+//! QAF1 allows this: the write quorum, and all whose states are returned later on its behalf, have the
+//! update.
 //!
 //! # Source
 //! “Tight Bounds on Channel Reliability via Generalized Quorum Systems”, arXiv 2505.02646, figure 3.
-//! Deviations: the channels that the paper takes for transitive are made so by flooding; clocks follow
-//! time, unless told otherwise; calls of one process may overlap, and requests say which is the oldest, so
-//! that responses can be forgotten; a state is pushed when it has changed, and the clock alone otherwise.
+//! Deviations: flooding makes channels transitive, which the paper assumes; clocks follow time, unless set
+//! otherwise; calls of one process may overlap, and requests say which is the oldest, so that responses can
+//! be forgotten; a state is pushed when it has changed, and the clock alone otherwise.
 mod caller;
 mod message;
 mod pushing;
@@ -70,26 +70,26 @@ use quorate_core::{
 };
 use std::collections::{BTreeMap, VecDeque};
 
-/// The slots of the pushed state and clock; others are used once.
+/// The slot of the pushed state and clock; others are used once.
 const STATE: Slot = Slot(0);
 const CLOCK: Slot = Slot(1);
 
-/// What is left of the slots for requests, and for responses to those of all processes.
+/// The number of slots left for requests, and for responses to the requests of all processes.
 const FREE: usize = SLOTS - 2;
 
-/// A clock beyond this comes from nobody.
+/// No process has a clock beyond this.
 const LATEST: u64 = LAST_NUMBER;
 
 /// A call of this process that is in flight.
 struct Pending {
-    /// How the user names it.
+    /// The user's number for the call.
     operation: u64,
     is_get: bool,
-    /// Where its request stands.
+    /// The flooding slot of its request.
     slot: Slot,
-    /// The clocks that were answered.
+    /// The clocks in the responses, by process.
     clocks: BTreeMap<ProcessId, u64>,
-    /// Once a write quorum has answered: what the clocks of a read quorum have to reach.
+    /// The clock that a read quorum has to reach; set once a write quorum has answered.
     cutoff: Option<u64>,
 }
 
@@ -105,7 +105,7 @@ pub struct Generalized<S: State> {
     /// How many calls this process has begun.
     begun: u64,
     pending: BTreeMap<u64, Pending>,
-    /// Requests that are to begin when others have ended.
+    /// Requests that begin when others have ended.
     waiting: VecDeque<Request<S::Update>>,
     callers: BTreeMap<ProcessId, Caller>,
     /// The last slot that was used.
@@ -161,7 +161,7 @@ impl<S: State> Algorithm for Generalized<S> {
 }
 
 impl<S: State> Generalized<S> {
-    /// The algorithm at `host`, with this state to begin with.
+    /// The algorithm at `host`, with this initial state.
     pub fn new(host: &impl Host, settings: AccessSettings, quorums: Quorums, initial: S) -> Self {
         Generalized {
             processes: *host.processes(),
@@ -179,14 +179,14 @@ impl<S: State> Generalized<S> {
         }
     }
 
-    /// How wide the window is from the oldest call of a process that is in flight to its newest: replicas
-    /// remember what is within. A process has a slot for each request in its own window, and one for each
-    /// response in the windows of all n, so that n + 1 windows and the pushed state and clock always fit.
+    /// The width of the window from a process's oldest call in flight to its newest: replicas remember the
+    /// calls within it. A process has a slot for each request in its own window, and one for each response in
+    /// the windows of all n, so that n + 1 windows and the pushed state and clock always fit.
     fn most(&self) -> usize {
         (FREE / (self.processes.n() + 1)).max(1)
     }
 
-    /// Raises the clock, to the time at least.
+    /// Raises the clock, at least to the time.
     fn raise(&mut self, now: Time) {
         self.clock += 1;
         if let Clocks::Timed { epoch } = self.settings.clocks {
@@ -195,7 +195,7 @@ impl<S: State> Generalized<S> {
         }
     }
 
-    /// A clock that was heard of. One that nobody can have is not believed.
+    /// Handles a clock from a message. A clock that no process can have is ignored.
     fn hears(&mut self, clock: u64, ctx: &mut Ctx<Self>) -> bool {
         if clock > LATEST {
             ctx.count("clock out of range");
@@ -207,7 +207,7 @@ impl<S: State> Generalized<S> {
         true
     }
 
-    /// Posts where nothing was posted before.
+    /// Posts in a slot that was not used before.
     fn post(&mut self, to: To, message: Message<S>, ctx: &mut Ctx<Self>) -> Slot {
         self.slots += 1;
         let slot = Slot(self.slots);
@@ -219,7 +219,7 @@ impl<S: State> Generalized<S> {
         slot
     }
 
-    /// Each period: the clock and the state, read together.
+    /// Each period, pushes the clock and the state, which are read together.
     fn upon_timer(&mut self, ctx: &mut Ctx<Self>) {
         self.raise(ctx.now());
         let rate = self.settings.rate;
@@ -245,8 +245,8 @@ impl<S: State> Generalized<S> {
         self.begin_waiting(ctx);
     }
 
-    /// Begins what waits, as far as the window goes. A call that has ended counts as long as an older one is
-    /// in flight: replicas cannot know that it has.
+    /// Begins waiting calls, as far as the window allows. A call that has ended counts while an older one is
+    /// in flight: replicas cannot know that it has ended.
     fn begin_waiting(&mut self, ctx: &mut Ctx<Self>) {
         loop {
             let next = self.begun + 1;
@@ -291,7 +291,7 @@ impl<S: State> Generalized<S> {
         self.pending.insert(call, pending);
     }
 
-    /// Whether the request is to be answered: it is seen for the first time, and its caller waits.
+    /// Whether to answer the request: it is seen for the first time, and its caller still waits.
     fn is_first(&mut self, from: ProcessId, call: u64, oldest: u64, ctx: &mut Ctx<Self>) -> bool {
         if call.max(oldest) > LAST_NUMBER {
             ctx.count("call out of range");
@@ -315,7 +315,7 @@ impl<S: State> Generalized<S> {
         caller.answered.insert(call, slot);
     }
 
-    /// The update is applied and the clock raised, before the answer tells the clock.
+    /// The update is applied and the clock raised, before the answer contains the clock.
     fn upon_set_request(
         &mut self,
         from: ProcessId,
@@ -341,7 +341,7 @@ impl<S: State> Generalized<S> {
         }
     }
 
-    /// Upon the clocks of a whole write quorum: their maximum is the cut-off.
+    /// Once a whole write quorum has answered, the maximum of its clocks is the cut-off.
     fn upon_response(
         &mut self,
         from: ProcessId,
@@ -368,7 +368,7 @@ impl<S: State> Generalized<S> {
         self.upon_reached(call, ctx);
     }
 
-    /// The state with the highest clock counts; links do not keep order.
+    /// The state with the highest clock counts, because links do not keep order.
     fn upon_state(&mut self, from: ProcessId, clock: u64, state: S, ctx: &mut Ctx<Self>) {
         if !self.hears(clock, ctx) {
             return;
@@ -384,7 +384,7 @@ impl<S: State> Generalized<S> {
         self.upon_pushed(ctx);
     }
 
-    /// A state that has not changed since is the state at this clock, too.
+    /// A state that has not changed since then is also the state at this clock.
     fn upon_clock(&mut self, from: ProcessId, clock: u64, since: u64, ctx: &mut Ctx<Self>) {
         if !self.hears(clock, ctx) {
             return;
@@ -403,7 +403,7 @@ impl<S: State> Generalized<S> {
         }
     }
 
-    /// Upon the states of a read quorum that has reached the cut-off: the call returns.
+    /// When the states of a read quorum have reached the cut-off, the call returns.
     fn upon_reached(&mut self, call: u64, ctx: &mut Ctx<Self>) {
         let Some(pending) = self.pending.get(&call) else {
             return;

@@ -1,15 +1,15 @@
-//! Quorum systems, and access through quorums: where operations return although processes crash and
-//! channels fail in one direction.
+//! Quorum systems, and access through quorums: operations return although processes crash and channels fail
+//! in one direction.
 //!
 //! | module | what it holds |
 //! |---|---|
 //! | [`family`] | read and write quorums |
-//! | [`system`] | what may fail together: processes, and channels in one direction; what then stays |
+//! | [`system`] | which processes, and channels in one direction, may fail together; what then stays |
 //! | [`file`](mod@file) | such systems in TOML |
 //! | [`decision`] | whether there are quorums for such a system, or why not |
 //! | [`report`](mod@report) | all of this in words |
-//! | [`usable`] | the quorums of a file, to run on |
-//! | [`draw`] | pictures of it |
+//! | [`usable`] | the quorums of a file, for algorithms to use |
+//! | [`draw`] | pictures of systems and quorums |
 //! | [`example`] | the paper's example |
 //! | [`classical`] | access that needs correct channels in both directions |
 //! | [`flooding`] | messages that go round failed channels |

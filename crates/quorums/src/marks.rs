@@ -1,5 +1,5 @@
-//! The smallest state of quorum access: a set of up to 64 marks. Checkers see in it which updates a state
-//! has, so that tests and demonstrations run on it.
+//! The smallest state of quorum access: a set of up to 64 marks. The checkers see in it which updates a state
+//! has, so that tests and demonstrations use it.
 use quorate_abstractions::quorum_access::State;
 use quorate_core::wire::Plain;
 use serde::{Deserialize, Serialize};

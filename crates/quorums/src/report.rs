@@ -1,4 +1,4 @@
-//! What has been found out about a fail-prone system, in words.
+//! The findings about a fail-prone system, in words.
 use crate::{
     decision::{Answer, Certificate, Kind, Witness, decide},
     family::{Family, Quorums},
@@ -8,21 +8,22 @@ use crate::{
 use quorate_core::ProcessSet;
 use std::fmt::Write;
 
-/// Longer lists are cut off.
+/// Lists longer than this are cut off.
 const LONGEST: usize = 40;
 
-/// What there is to say about a file.
+/// The findings about a file.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Report {
-    /// In words, some lines.
+    /// Some lines of text.
     pub text: String,
-    /// Whether there are quorums: those of the file, where it has some, or any. `None`: the budget is spent.
+    /// Whether the quorums of the file are valid or, if it gives none, whether there are any. `None`: the
+    /// budget is spent.
     pub holds: Option<bool>,
-    /// The quorums, by pattern, if there are some.
+    /// The quorums, by pattern, if there are any.
     pub witness: Option<Witness>,
 }
 
-/// Verifies the quorums of the file, or looks for some, trying at most `budget` choices.
+/// Verifies the quorums of the file, or searches for some, trying at most `budget` choices.
 pub fn report(described: &Described, budget: u64) -> Report {
     let system = &described.system;
     let mut text = heading(described);
@@ -114,7 +115,7 @@ fn heading(described: &Described) -> String {
     text
 }
 
-/// What quorums that are given come to, by pattern.
+/// The guaranteed processes and the quorums, by pattern, for quorums that the file gives.
 fn given(system: &FailProneSystem, quorums: &Quorums) -> Result<Witness, Flaw> {
     let guaranteed = system.verify(quorums)?;
     let residuals = system.residuals();
@@ -276,7 +277,7 @@ fn impossibility(text: &mut String, system: &FailProneSystem, certificate: &Cert
     text.push_str("However one is chosen for each, some two of them miss each other so.\n");
 }
 
-/// Which choices miss each other, numbered as they are listed.
+/// The choices that do not meet each other, numbered in the order of the list.
 fn missing(f: &[Choice], g: &[Choice]) -> Vec<String> {
     let mut missing = Vec::new();
     for (i, one) in f.iter().enumerate() {

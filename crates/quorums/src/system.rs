@@ -1,8 +1,8 @@
 //! Fail-prone systems: which processes may crash, and which channels may disconnect, together.
 //!
 //! A *pattern* f says which processes may crash in a run, and which channels between the others may
-//! disconnect, each direction by itself. What surely stays is the *residual graph* G∖f. Of quorums W to
-//! write and R to read:
+//! disconnect, each direction by itself. The processes and channels that surely stay form the *residual
+//! graph* G∖f. For quorums W to write and R to read:
 //! - W is *available* under f if it is not empty, nobody in it may crash, and paths lead from each of its
 //!   members to each (through others, if need be);
 //! - W is *reachable* from R under f if nobody in R may crash either, and paths lead from each member of R
@@ -18,48 +18,48 @@
 use crate::family::{Family, Quorums};
 use quorate_core::{Membership, ProcessId, ProcessSet};
 
-/// What may fail in one run.
+/// The failures that may occur in one run.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Pattern {
     pub name: String,
-    /// Who may crash.
+    /// Processes that may crash.
     pub crash: ProcessSet,
-    /// By sender, in the order of the processes: to whom its channel may disconnect.
+    /// By sender, in the order of the processes: the receivers to which its channel may disconnect.
     pub disconnect: Vec<ProcessSet>,
 }
 
-/// All patterns that are reckoned with.
+/// All patterns that may occur.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct FailProneSystem {
-    /// Π.
+    /// The processes, Π.
     pub processes: Membership,
     /// The names of p1 … pn.
     pub names: Vec<String>,
     pub patterns: Vec<Pattern>,
 }
 
-/// What surely stays under a pattern.
+/// The processes and channels that surely stay under a pattern.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Residual {
-    /// Who does not crash.
+    /// Processes that do not crash.
     pub alive: ProcessSet,
-    /// By sender: to whom its channel stays.
+    /// By sender: the receivers to which its channel stays.
     forward: Vec<ProcessSet>,
-    /// By receiver: from whom its channel stays.
+    /// By receiver: the senders from which its channel stays.
     backward: Vec<ProcessSet>,
 }
 
-/// A write quorum, and all from which it can be reached: what a pattern leaves to choose from.
+/// A write quorum, and all processes from which it can be reached: one of the choices that a pattern leaves.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Choice {
     /// A strongly connected component.
     pub write: ProcessSet,
-    /// Whoever reaches it, its members included.
+    /// All processes that reach it, including its members.
     pub read: ProcessSet,
 }
 
 impl Pattern {
-    /// The channels that may disconnect, from and to.
+    /// The channels that may disconnect, as pairs of sender and receiver.
     pub fn channels(&self) -> impl Iterator<Item = (ProcessId, ProcessId)> + '_ {
         let by_sender = (1..).zip(&self.disconnect);
         by_sender.flat_map(|(rank, to)| {
@@ -68,7 +68,7 @@ impl Pattern {
         })
     }
 
-    /// What stays.
+    /// The residual graph of this pattern.
     pub fn residual(&self, processes: &Membership) -> Residual {
         let alive = processes.set().without(self.crash);
         let failing = |p: ProcessId| self.disconnect.get(p.index()).copied().unwrap_or_default();
@@ -96,12 +96,12 @@ impl Pattern {
 }
 
 impl Residual {
-    /// To whom the channel of `p` stays.
+    /// The processes to which the channel of `p` stays.
     pub fn channels(&self, p: ProcessId) -> ProcessSet {
         self.forward.get(p.index()).copied().unwrap_or_default()
     }
 
-    /// Whether all of it stays in the other, too: what may fail there may fail here.
+    /// Whether all of it also stays in the other graph, so that what may fail there may fail here, too.
     pub fn is_part_of(&self, other: &Residual) -> bool {
         let channels = self.forward.iter().zip(&other.forward);
         self.alive.is_subset(other.alive)
@@ -110,12 +110,12 @@ impl Residual {
                 .all(|(own, others)| own.is_subset(*others))
     }
 
-    /// Whom paths lead to from some of these, themselves included.
+    /// The processes that paths from some of these lead to, including these.
     pub fn reached_from(&self, these: ProcessSet) -> ProcessSet {
         closure(these.intersection(self.alive), &self.forward)
     }
 
-    /// From whom paths lead to some of these, themselves included.
+    /// The processes from which paths lead to some of these, including these.
     pub fn reaching(&self, these: ProcessSet) -> ProcessSet {
         closure(these.intersection(self.alive), &self.backward)
     }
@@ -126,7 +126,7 @@ impl Residual {
         self.reached_from(p).intersection(self.reaching(p))
     }
 
-    /// What there is to choose from: each component, and whoever reaches it; larger components first.
+    /// The choices: each component, and all processes that reach it; larger components first.
     pub fn choices(&self) -> Vec<Choice> {
         let (mut rest, mut choices) = (self.alive, Vec::new());
         while let Some(p) = rest.iter().next() {
@@ -169,24 +169,24 @@ pub enum Flaw {
     /// A read quorum and a write quorum have nobody in common.
     Disjoint {
         read: ProcessSet,
-        /// The other.
+        /// The write quorum.
         write: ProcessSet,
     },
     /// Under the pattern of this index no write quorum is available and reachable from a read quorum.
     Unavailable {
-        /// The index.
+        /// The pattern's index.
         pattern: usize,
     },
 }
 
 impl FailProneSystem {
-    /// What stays under each pattern.
+    /// The residual graph of each pattern.
     pub fn residuals(&self) -> Vec<Residual> {
         let residual = |pattern: &Pattern| pattern.residual(&self.processes);
         self.patterns.iter().map(residual).collect()
     }
 
-    /// Where operations are guaranteed to return with these quorums, by pattern.
+    /// The processes at which operations are guaranteed to return with these quorums, by pattern.
     ///
     /// # Errors
     /// When they are no generalized quorum system.
@@ -215,8 +215,8 @@ impl FailProneSystem {
 }
 
 impl Residual {
-    /// `U_f` of these quorums; `None` if none is available. If several components hold quorums they are no
-    /// quorums that all meet.
+    /// `U_f` of these quorums; `None` if none is available. If several components hold quorums, then not all
+    /// quorums meet.
     pub fn guaranteed(&self, quorums: &Quorums) -> Option<ProcessSet> {
         let mut choices = self.choices().into_iter();
         let holds = |choice: &Choice| {
@@ -244,7 +244,8 @@ fn disjoint(processes: &Membership, quorums: &Quorums) -> Option<(ProcessSet, Pr
             (write.len() >= *writes)
                 .then(|| (read.into_iter().collect(), write.into_iter().collect()))
         }
-        // Weights: whoever is on one side and whoever on the other. Files have few processes then.
+        // With weights, tries every set of processes as the readers, and the rest as the writers. Files with
+        // weights have few processes.
         (reads, writes) => (0..1_u64 << processes.n().min(WEIGHED)).find_map(|bits| {
             let side = ProcessSet::of_low_bits(bits);
             let other = processes.set().without(side);
@@ -253,5 +254,5 @@ fn disjoint(processes: &Membership, quorums: &Quorums) -> Option<(ProcessSet, Pr
     }
 }
 
-/// Weights are compared for no more processes than these.
+/// Weights are compared for at most this many processes.
 pub const WEIGHED: usize = 20;

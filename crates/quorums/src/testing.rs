@@ -68,7 +68,7 @@ pub(crate) fn classical(world: &World, quorums: &Quorums) -> Vec<RequestPort> {
     world.processes().map(wire).collect()
 }
 
-/// Has each process make so many calls, of which half are sets, in so many steps.
+/// Makes each process call this many times within this many steps; half of the calls are sets.
 pub(crate) fn call(world: &World, ports: &[RequestPort], seed: u64, calls: u64, steps: u32) {
     let mut rng = Generator::seed_from_u64(seed);
     for (rank, port) in (1..).zip(ports) {
@@ -88,7 +88,7 @@ pub(crate) fn call(world: &World, ports: &[RequestPort], seed: u64, calls: u64, 
 /// A failure pattern of the paper's example.
 pub(crate) struct Pattern {
     failing: system::Pattern,
-    /// Where calls return.
+    /// The processes at which calls return.
     pub(crate) returning: ProcessSet,
 }
 
@@ -108,7 +108,7 @@ pub(crate) fn figure_1() -> Quorums {
 }
 
 impl Pattern {
-    /// Has all fail that may, at this moment.
+    /// Makes everything fail that may fail, at this moment.
     pub(crate) fn befall(&self, world: &World, at: Time) {
         world.fail(self.failing.crash, self.failing.channels(), at);
     }

@@ -1,18 +1,19 @@
-//! The quorums that a file gives, or that are found for what it says may fail: those to run on.
+//! The quorums that algorithms use: those that a file gives, or those found for the failures that it
+//! describes.
 use crate::{Quorums, decision::BUDGET, file::Described, report};
 
-/// A file that gives no quorums to run on.
+/// A file from which no quorums can be used.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum Unusable {
-    /// It is about another number of processes.
+    /// It is for another number of processes.
     #[error("it is for {own} processes, and there are {n} peers")]
     Size {
-        /// How many it has.
+        /// The number of processes in the file.
         own: usize,
-        /// How many there are.
+        /// The number of processes that run.
         n: usize,
     },
-    /// It has none that hold, or none were found: in these words.
+    /// The file's quorums are not valid, or none were found; the text says why.
     #[error("{0}")]
     NoQuorums(String),
 }
@@ -20,8 +21,8 @@ pub enum Unusable {
 /// The quorums of the file, for `n` processes.
 ///
 /// # Errors
-/// When the file is about another number, when its quorums do not hold what it says may fail, or when it gives
-/// none and there are none, or none were found.
+/// When the file is for another number of processes, when its quorums are not valid for the failures that it
+/// describes, or when it gives no quorums and there are none, or none were found.
 pub fn quorums(described: &Described, n: usize) -> Result<Quorums, Unusable> {
     let own = described.system.processes.n();
     if own != n {

@@ -1,8 +1,9 @@
-//! (N,N) atomic registers by quorum access: read the newest, then write it back, or what comes after it.
+//! (N,N) atomic registers by quorum access: a read gets the newest value and writes it back, a write sets its
+//! value with the next tag.
 //!
 //! # Promises
 //! - NNAR2 atomicity (safety).
-//! - NNAR1 termination (liveness): where calls of the quorum access below return; over generalized quorum
+//! - NNAR1 termination (liveness): wherever calls of the quorum access below return; over generalized quorum
 //!   access, at every process of `U_f`.
 //!
 //! # Assumes
@@ -17,13 +18,13 @@
 //! call carries all registers: they are meant to be few, or small.
 //!
 //! # Why it holds
-//! A write has a larger tag than every operation that returned before it began, since its get has some
-//! state with the value of that operation (QAF2), and a set puts a value only in the place of one with a
-//! smaller tag, so that the largest stays. A read returns the value with the largest tag that it has seen,
-//! and returns only when it is set, so that reads that begin later see no smaller one. Tags are unique: a
-//! process has one operation at a time on a register, which is never given up and begun again, so that
-//! its next tag is larger than its last. Ordering operations by tags, reads behind their writes, is
-//! therefore a linearization; a write that did not return takes effect if some read returned it.
+//! A write has a larger tag than every operation that returned before it began, since its get has some state
+//! with the value of that operation (QAF2), and a set replaces a value only by one with a larger tag, so that
+//! the largest stays. A read returns the value with the largest tag that it has seen, and returns only when
+//! that value is set, so that reads that begin later see no smaller one. Tags are unique: a process has one
+//! operation at a time on a register, and never abandons and restarts it, so that its next tag is larger than
+//! its last. Ordering operations by tags, reads after their writes, is therefore a linearization; a write
+//! that did not return takes effect if some read returned it.
 //!
 //! # Source
 //! “Tight Bounds on Channel Reliability via Generalized Quorum Systems”, arXiv 2505.02646, section 5, after
@@ -40,13 +41,13 @@ use quorate_abstractions::{
 use quorate_core::{Algorithm, Ctx, Host, ProcessId, message::next_number, ports};
 use std::collections::BTreeMap;
 
-/// Where an operation stands.
+/// The phase of an operation.
 enum Phase {
-    /// A read gets.
+    /// A read waits for its get.
     Reads,
-    /// A write gets, to write this.
+    /// A write of this value waits for its get.
     Writes(Bytes),
-    /// It sets, and then ends so.
+    /// The operation waits for its set, and then returns this.
     Sets(RegisterResponse),
 }
 
@@ -60,7 +61,7 @@ struct Pending {
 /// Registers by quorum access.
 pub struct ByQuorumAccess {
     me: ProcessId,
-    /// How many calls of quorum access were made.
+    /// The number of calls of quorum access made so far.
     calls: u64,
     /// The operations in flight, by the call that each waits for.
     pending: BTreeMap<u64, Pending>,
@@ -137,7 +138,8 @@ impl ByQuorumAccess {
         ctx.trigger(Effect::Access(quorum_access::Request { operation, call }));
     }
 
-    /// Of the states, the largest tag counts: a read sets it again, a write the next one.
+    /// The state with the largest tag counts: a read sets its value again, a write sets its own with the next
+    /// tag.
     fn upon_got(&mut self, call: u64, states: &[Registers], ctx: &mut Ctx<Self>) {
         let Some(mut pending) = self.pending.remove(&call) else {
             return ctx.count("unknown call");

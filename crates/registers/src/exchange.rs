@@ -1,5 +1,5 @@
-//! What joins the registers to their neighbours: the same ports for all, and how requests and answers are
-//! sent.
+//! How the registers are connected to their neighbours: the ports that all share, and how requests and
+//! answers are sent.
 use crate::message::{Content, Message};
 use quorate_abstractions::{
     link::{self, SendRequest, To},

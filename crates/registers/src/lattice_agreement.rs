@@ -1,9 +1,9 @@
-//! Lattice agreement by atomic snapshot: make the own proposal known, and decide the join of what is
-//! known.
+//! Lattice agreement by atomic snapshot: a process makes its own proposal known, and decides the join of the
+//! known proposals.
 //!
 //! # Promises
 //! - LA1 comparability, LA2 downward validity, LA3 upward validity (safety).
-//! - LA4 termination (liveness): where operations on the snapshot return.
+//! - LA4 termination (liveness): wherever operations on the snapshot return.
 //!
 //! # Assumes
 //! Atomic snapshot. Nobody else updates its segments.
@@ -12,21 +12,21 @@
 //! None of its own.
 //!
 //! # Cost
-//! An update and a scan. Over snapshots from registers by majorities, where nobody else proposes:
-//! 4(2n+1)(n−1) messages and 12 steps; over snapshots by classical quorum access 14(n−1) and 14 (n = 1:
-//! none). Memory: the join of the own proposals.
+//! An update and a scan. Over snapshots from registers by majorities, if nobody else proposes: 4(2n+1)(n−1)
+//! messages and 12 steps; over snapshots by classical quorum access 14(n−1) and 14 (n = 1: none). Memory: the
+//! join of the process's own proposals.
 //!
 //! # Why it holds
-//! Scans are ordered, and what a segment holds grows: so do the joins of what scans return (LA1). The own
-//! update has returned when the scan begins, which therefore sees it (LA2): to scan first would miss it,
-//! and let two processes each decide but their own. Segments hold nothing but joins of proposals (LA3).
-//! When a process proposes again, its segment holds the join of all that it has proposed: the argument is
-//! the same, of all decisions together.
+//! Scans are ordered, and the contents of a segment grow, and so do the joins of the scanned segments (LA1).
+//! A process's own update has returned when its scan begins, which therefore sees the update (LA2): a scan
+//! before the update would miss it, and two processes could each decide only their own proposal. Segments
+//! hold nothing but joins of proposals (LA3). When a process proposes again, its segment holds the join of
+//! all that it has proposed; the argument is the same for all decisions together.
 //!
 //! # Source
 //! Attiya, Herlihy, Rachman: *Atomic Snapshots Using Lattice Agreement*, 1995, and “Tight Bounds on Channel
-//! Reliability via Generalized Quorum Systems”, arXiv 2505.02646, section 5. Deviations: it is refused to
-//! propose a second time, unless proposals may be repeated.
+//! Reliability via Generalized Quorum Systems”, arXiv 2505.02646, section 5. Deviations: a second proposal is
+//! refused, unless proposals may be repeated.
 #[cfg(any(test, feature = "mutants"))]
 mod mutant;
 
@@ -55,11 +55,11 @@ pub struct LatticeAgreement<L> {
     mode: Mode,
     /// Whether this process has proposed.
     has_proposed: bool,
-    /// The join of what it has proposed.
+    /// The join of this process's proposals.
     own: L,
     /// The proposal in flight.
     pending: Option<u64>,
-    /// How many operations on the snapshot were begun: the last is in flight, if one is.
+    /// The number of operations on the snapshot begun so far; the last one may be in flight.
     begun: u64,
 }
 
@@ -90,7 +90,7 @@ impl<L: Lattice> Algorithm for LatticeAgreement<L> {
                         self.operate(snapshot::Action::Scan, ctx)
                     }
                     snapshot::SnapshotResponse::Scanned(view) => self.upon_scanned(&view, ctx),
-                    // Somebody else uses the snapshot, or it takes no more updates: the proposal is not
+                    // Another user has the snapshot, or it takes no more updates: the proposal is not
                     // decided.
                     snapshot::SnapshotResponse::Refused(_) => ctx.count("refused by the snapshot"),
                 }
@@ -111,7 +111,7 @@ impl<L: Lattice> LatticeAgreement<L> {
         }
     }
 
-    /// What was proposed is made known first, joined to what this process has proposed before.
+    /// First makes the proposal known, joined to this process's earlier proposals.
     fn upon_propose(&mut self, operation: u64, value: &L, ctx: &mut Ctx<Self>) {
         let refusal = match self.mode {
             Mode::Once => self.has_proposed.then_some(Refusal::AlreadyProposed),
@@ -133,7 +133,7 @@ impl<L: Lattice> LatticeAgreement<L> {
         ctx.trigger(Effect::Snapshot(snapshot::Request { operation, action }));
     }
 
-    /// Decides the join of what has been made known.
+    /// Decides the join of the known proposals.
     fn upon_scanned(&mut self, view: &View, ctx: &mut Ctx<Self>) {
         let Some(operation) = self.pending.take() else {
             return ctx.count("unknown operation");

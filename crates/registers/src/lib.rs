@@ -1,4 +1,4 @@
-//! Registers, atomic snapshot and lattice agreement: one algorithm a file, over the interfaces of the
+//! Registers, atomic snapshot and lattice agreement: one algorithm per file, over the interfaces of the
 //! layers below.
 //!
 //! | module | abstraction | over | survives |
@@ -9,13 +9,13 @@
 //! | [`read_impose_write_majority`] | (1,N) atomic register | links | a minority |
 //! | [`read_impose_write_consult_all`] | (N,N) atomic register | links, P | any number of crashes |
 //! | [`multi_writer`] | (N,N) atomic register | links | a minority |
-//! | [`by_quorum_access`] | (N,N) atomic register | quorum access | what that does |
-//! | [`snapshot_from_registers`] | atomic snapshot | atomic registers | what those do |
-//! | [`snapshot_by_quorum_access`] | atomic snapshot | quorum access | what that does |
-//! | [`lattice_agreement`] | lattice agreement | atomic snapshot | what that does |
+//! | [`by_quorum_access`] | (N,N) atomic register | quorum access | what that survives |
+//! | [`snapshot_from_registers`] | atomic snapshot | atomic registers | what those survive |
+//! | [`snapshot_by_quorum_access`] | atomic snapshot | quorum access | what that survives |
+//! | [`lattice_agreement`] | lattice agreement | atomic snapshot | what that survives |
 //!
-//! Each register module serves many registers, by name; a process has one operation a register in flight
-//! at a time. The first six have their phases in common, in [`phases`].
+//! Each register module serves many registers, by name; a process has at most one operation per register in
+//! flight at a time. The first six share their phases, in [`phases`].
 
 pub mod by_quorum_access;
 pub mod exchange;

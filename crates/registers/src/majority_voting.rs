@@ -2,13 +2,12 @@
 //!
 //! # Promises
 //! - ONRR1 termination (liveness): every operation of a correct process returns.
-//! - ONRR2 validity (safety): a read returns the last value written before it, or one that is being
-//!   written. Not more: of two reads, the later may return the older of two such values, even at one
-//!   process.
+//! - ONRR2 validity (safety): a read returns the last value written before it, or one that is being written.
+//!   Nothing stronger: of two reads, even at one process, the later may return the older of two such values.
 //!
 //! # Assumes
-//! Perfect links; a majority of correct processes; no failure detector, and nothing of time. One
-//! process, known to all, writes. Over a gap an operation goes on: its last request is asked again.
+//! Perfect links; a majority of correct processes; no failure detector, and nothing of time. One process,
+//! known to all, writes. A gap does not stop an operation: its last request is asked again.
 //!
 //! # Messages
 //! | message | from → to | meaning |
@@ -19,17 +18,16 @@
 //! | Value(request, tag, value) | a replica → the reader | this |
 //!
 //! # Cost
-//! 2(n−1) messages and 2 steps an operation; with one process dead 2n−3. Memory: at each replica a tag and
-//! a value a register; O(n) an operation in flight.
+//! 2(n−1) messages and 2 steps per operation; with one process dead 2n−3. Memory: at each replica a tag and a
+//! value per register; O(n) per operation in flight.
 //!
 //! # Why it holds
-//! A write that has returned is held by a majority, which meets the majority that a later read
-//! hears: that finds its tag, or a greater one of a write that has begun (ONRR2). A majority
-//! answers each request (ONRR1). Where a stream ends, a request may be lost, or an answer: who
-//! sends on the next one asks its receiver again, under the same number and with the same tag, and
-//! has the receiver do so (`Resumed`). A replica that is asked twice holds no more than before, and
-//! answers; an answer counts once; and what was overwritten meanwhile stays so, since its tag is
-//! still the smaller one.
+//! A write that has returned is held by a majority, which meets the majority that a later read hears: the
+//! read finds its tag, or a greater one of a write that has begun (ONRR2). A majority answers each request
+//! (ONRR1). When a stream ends, a request or an answer may be lost: the sender on the next stream asks its
+//! receiver again, under the same number and with the same tag, and tells it to ask again, too (`Resumed`). A
+//! replica that is asked twice holds no more than before, and answers; an answer counts once; and a value
+//! that was overwritten meanwhile stays overwritten, since its tag is still the smaller one.
 //!
 //! # Source
 //! Guerraoui, Cachin, Rodrigues: *Introduction to Reliable and Secure Distributed Programming*, section
@@ -51,7 +49,7 @@ use quorate_core::{Addr, Host, Layer, ProcessId};
 /// Majority voting.
 #[derive(Default)]
 pub struct MajorityVoting {
-    /// Of the last write of each register, at the writer.
+    /// At the writer: the timestamp of the last write of each register.
     written: Timestamps,
 }
 
@@ -65,7 +63,7 @@ impl MajorityVoting {
 impl Rules for MajorityVoting {
     const READERS_IMPOSE: bool = false;
 
-    /// A read asks what is held; a write has its value held, with the next timestamp.
+    /// A read asks for the replicas' values; a write makes them hold its value, with the next timestamp.
     fn upon_request(&mut self, register: &Bytes, action: Action, _: Held) -> Step {
         match action {
             Action::Read => Step::Query(action),
@@ -73,7 +71,7 @@ impl Rules for MajorityVoting {
         }
     }
 
-    /// Upon answers of a majority the read returns the newest.
+    /// When a majority has answered, the read returns the newest value.
     fn upon_answers(&mut self, _: Action, newest: Held, _: bool) -> Step {
         Step::Return(newest)
     }

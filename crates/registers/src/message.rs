@@ -8,23 +8,23 @@ use quorate_core::{
 };
 use serde::{Deserialize, Serialize};
 
-/// What a replica holds of a register: the value, and which write it comes from.
+/// What a replica holds of a register: the value, and the write that it comes from.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Held {
-    /// Which write.
+    /// Identifies the write.
     pub tag: Tag,
     /// The value; `None` before any write.
     pub value: Option<Bytes>,
 }
 
 impl Held {
-    /// A read returns it.
+    /// The response of a read that returns this.
     pub(crate) fn read(self) -> RegisterResponse {
         let Held { tag, value } = self;
         RegisterResponse::Read { tag, value }
     }
 
-    /// Whether some process of Π, or, if there is one, the only writer, can have written this.
+    /// Whether some process of Π (or the only writer, if there is one) can have written this.
     pub(crate) fn is_possible(&self, processes: &Membership, only: Option<ProcessId>) -> bool {
         match self.tag.writer {
             None => *self == Held::default(),
@@ -47,7 +47,7 @@ pub enum Content {
         /// Its name.
         register: Bytes,
     },
-    /// This; the answer to `Read`.
+    /// The value that the sender holds; the answer to `Read`.
     Value(Held),
     /// Hold this, unless you hold something newer.
     Write {
@@ -58,14 +58,14 @@ pub enum Content {
     },
     /// Done; the answer to `Write`.
     Acknowledge,
-    /// A stream to the receiver has begun anew: answers to what it asked may be lost. Ask again.
+    /// A stream to the receiver has begun anew: answers to its requests may be lost, and it must ask again.
     Resumed,
 }
 
-/// A request of a process, numbered by it, or the answer, which has the number of the request.
+/// A request of a process, which numbers it, or the answer with the number of its request.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Message {
-    /// The number.
+    /// The request's number.
     pub request: u64,
     /// What it says.
     pub content: Content,

@@ -5,34 +5,34 @@
 //! - NNAR2 atomicity (safety): the operations are linearizable.
 //!
 //! # Assumes
-//! Perfect links; a majority of correct processes; no failure detector, and nothing of time. Over a
-//! gap an operation goes on: its last request is asked again.
+//! Perfect links; a majority of correct processes; no failure detector, and nothing of time. A gap does not
+//! stop an operation: its last request is asked again.
 //!
 //! # Messages
 //! | message | from → to | meaning |
 //! |---|---|---|
-//! | Read(request, register) | who operates → all | what do you hold of it? |
-//! | Value(request, tag, value) | a replica → who asked | this |
-//! | Write(request, register, tag, value) | who operates → all | hold this, unless you hold something newer |
-//! | Acknowledge(request) | a replica → who asked | done |
+//! | Read(request, register) | the operating process → all | what do you hold of it? |
+//! | Value(request, tag, value) | a replica → the process that asked | this |
+//! | Write(request, register, tag, value) | the operating process → all | hold this, unless you hold something newer |
+//! | Acknowledge(request) | a replica → the process that asked | done |
 //!
 //! # Cost
-//! A write 4(n−1) messages and 4 steps; a read 2(n−1) and 2 if the first majority to answer holds the same,
-//! else 4(n−1) and 4. With one process dead 4n−6, and 2n−3 or 4n−6. Memory: at each replica a tag and a
-//! value a register; O(n) an operation in flight, and its request.
+//! A write 4(n−1) messages and 4 steps; a read 2(n−1) and 2 if the first majority to answer holds the same
+//! value, otherwise 4(n−1) and 4. With one process dead 4n−6, and 2n−3 or 4n−6. Memory: at each replica a tag
+//! and a value per register; O(n) per operation in flight, and its request.
 //!
 //! # Why it holds
-//! Any two majorities meet. Before an operation with a tag returns, a majority holds that tag or a
-//! greater one: a write has stored it, a read has found or stored it. An operation that begins
-//! later therefore finds that tag or a greater one: a read returns no older value, and a write
-//! takes a greater tag. Two writes never have the same: the timestamp of one process's own grows,
-//! since its last write is held by a majority, and the writer tells those of different processes
-//! apart. So operations ordered by tag, a write before the reads that return it, are ordered as in
-//! real time (NNAR2). A majority answers each request, whoever else has crashed (NNAR1). Where a
-//! stream ends, a request may be lost, or an answer: who sends on the next one asks its receiver
-//! again, under the same number and with the same tag, and has the receiver do so (`Resumed`). A
-//! replica that is asked twice holds no more than before, and answers; an answer counts once; and
-//! what was overwritten meanwhile stays so, since its tag is still the smaller one.
+//! Any two majorities meet. Before an operation with a tag returns, a majority holds that tag or a greater
+//! one: a write has stored it, a read has found or stored it. An operation that begins later therefore finds
+//! that tag or a greater one: a read returns no older value, and a write takes a greater tag. No two writes
+//! have the same tag: the timestamps of one process's writes grow, since its last write is held by a
+//! majority, and the writer tells those of different processes apart. So the order of operations by tag, a
+//! write before the reads that return it, respects real time (NNAR2). A majority answers each request,
+//! whoever else has crashed (NNAR1). When a stream ends, a request or an answer may be lost: the sender on
+//! the next stream asks its receiver again, under the same number and with the same tag, and tells it to ask
+//! again, too (`Resumed`). A replica that is asked twice holds no more than before, and answers; an answer
+//! counts once; and a value that was overwritten meanwhile stays overwritten, since its tag is still the
+//! smaller one.
 //!
 //! # Source
 //! Attiya, Bar-Noy, Dolev: *Sharing Memory Robustly in Message-Passing Systems*, 1995; for many writers
@@ -62,13 +62,13 @@ impl MultiWriter {
 }
 
 impl Rules for MultiWriter {
-    /// A read and a write begin alike: they ask what is held.
+    /// A read and a write begin alike: they ask for the replicas' values.
     fn upon_request(&mut self, _: &Bytes, action: Action, _: Held) -> Step {
         Step::Query(action)
     }
 
-    /// Upon answers of a majority: a write takes a greater tag; a read returns, if they are the same, or
-    /// writes back what is newest.
+    /// When a majority has answered, a write takes a greater tag; a read returns, if the answers are the
+    /// same, or writes back the newest.
     fn upon_answers(&mut self, action: Action, newest: Held, agreed: bool) -> Step {
         match action {
             Action::Write(value) => Step::Write(next_number(newest.tag.timestamp), value),

@@ -1,4 +1,4 @@
-//! The operations of a process that are in flight: one a register at a time.
+//! The operations of a process that are in flight: at most one per register.
 use crate::message::{Content, Held};
 use bytes::Bytes;
 use quorate_abstractions::register::{Action, Indication, RegisterResponse};
@@ -8,28 +8,28 @@ use std::collections::{BTreeMap, BTreeSet};
 /// How far an operation has come.
 #[derive(Debug)]
 pub(crate) enum Phase {
-    /// It asks what the replicas hold.
+    /// It asks for the replicas' values.
     Querying {
-        /// What it is to do then.
+        /// What the operation does after the query.
         action: Action,
-        /// Who has answered.
+        /// Processes that have answered.
         answered: ProcessSet,
         /// The newest of the answers.
         newest: Held,
         /// Whether all answers are the same.
         agreed: bool,
     },
-    /// It has the replicas hold something.
+    /// It makes the replicas hold a value.
     Imposing {
-        /// Who has acknowledged.
+        /// Processes that have acknowledged.
         stored: ProcessSet,
-        /// How it ends then.
+        /// The response with which it then ends.
         outcome: RegisterResponse,
     },
 }
 
 impl Phase {
-    /// A query begins, after which this is to be done.
+    /// The beginning of a query, after which this is to be done.
     pub(crate) fn query(action: Action) -> Self {
         Phase::Querying {
             action,
@@ -39,7 +39,7 @@ impl Phase {
         }
     }
 
-    /// An imposition begins, after which the operation ends so.
+    /// The beginning of an imposition, after which the operation ends with this outcome.
     pub(crate) fn impose(outcome: RegisterResponse) -> Self {
         Phase::Imposing {
             stored: ProcessSet::EMPTY,
@@ -53,16 +53,16 @@ impl Phase {
 pub(crate) struct Operation {
     /// The name of the register.
     pub(crate) register: Bytes,
-    /// How the user names the operation.
+    /// The user's number for the operation.
     pub(crate) number: u64,
     /// How far it has come.
     pub(crate) phase: Phase,
-    /// What its last request asks.
+    /// The content of its last request.
     pub(crate) asks: Content,
 }
 
 impl Operation {
-    /// It ends so.
+    /// The indication that the operation ends with this outcome.
     pub(crate) fn ends(self, outcome: RegisterResponse) -> Indication {
         Indication {
             register: self.register,
@@ -87,7 +87,7 @@ impl Operations {
         self.busy.contains(register)
     }
 
-    /// Begins a phase of an operation: the number of its request.
+    /// Begins a phase of an operation. Returns the number of its request.
     pub(crate) fn begin(&mut self, operation: Operation) -> u64 {
         self.busy.insert(operation.register.clone());
         self.requests += 1;
@@ -107,13 +107,13 @@ impl Operations {
         Some(operation)
     }
 
-    /// The last requests of all, ascending.
+    /// The last requests of all operations, ascending.
     pub(crate) fn asked(&self) -> impl Iterator<Item = (u64, Content)> + '_ {
         let asked = |(request, operation): (&u64, &Operation)| (*request, operation.asks.clone());
         self.in_flight.iter().map(asked)
     }
 
-    /// The numbers of the last requests of all, ascending.
+    /// The numbers of the last requests of all operations, ascending.
     pub(crate) fn requests(&self) -> Vec<u64> {
         self.in_flight.keys().copied().collect()
     }

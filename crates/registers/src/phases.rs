@@ -1,8 +1,8 @@
-//! The phases of the registers: a query asks everybody what it holds, an imposition has everybody hold
-//! something, and each waits for a majority, or for all that have not crashed.
+//! The phases of the registers: a query asks everybody for its value, an imposition makes everybody hold a
+//! value, and each waits for a majority, or for all that have not crashed.
 //!
-//! An algorithm says by its [`Rules`] how an operation begins, and how it goes on when a query is
-//! answered. Who alone writes, if anybody, and whom a phase waits for, it says where it is made.
+//! An algorithm's [`Rules`] determine how an operation begins, and how it goes on when a query is answered.
+//! Its constructor determines whether only one process writes, and which processes a phase waits for.
 use crate::{
     exchange::{Effect, Event, send},
     message::{Content, Held, Message},
@@ -20,47 +20,47 @@ use std::collections::BTreeMap;
 
 /// How an operation goes on.
 pub enum Step {
-    /// It asks what everybody holds, and does this when it is answered.
+    /// It asks for everybody's value, and then does this.
     Query(Action),
-    /// It reads this, and returns it.
+    /// It returns this value.
     Return(Held),
-    /// It reads this, and returns it when others hold it, too.
+    /// It returns this value once others hold it, too.
     Impose(Held),
-    /// It writes this value, with this timestamp; `None`: there are no larger ones.
+    /// It writes this value with this timestamp; `None` if there are no larger timestamps.
     Write(Option<u64>, Bytes),
     Refuse(Refusal),
 }
 
 /// What distinguishes one algorithm from another.
 pub trait Rules: Send + 'static {
-    /// Whether others than the writer have something imposed: what they read.
+    /// Whether other processes than the writer impose values: those that they read.
     const READERS_IMPOSE: bool = true;
 
-    /// Upon a request to read or to write, which may be done here now: what this process holds itself.
+    /// Handles a request to read or to write, which may be done here now; `own` is what this process holds.
     fn upon_request(&mut self, register: &Bytes, action: Action, own: Held) -> Step;
 
-    /// Upon enough answers to a query: the newest of them, and whether they are all the same. Rules that
-    /// never query need not say anything.
+    /// Handles enough answers to a query: the newest of them, and whether they are all the same. Rules that
+    /// never query need not implement this.
     fn upon_answers(&mut self, _action: Action, newest: Held, _agreed: bool) -> Step {
         Step::Return(newest)
     }
 }
 
-/// Whom a phase waits for.
+/// The processes that a phase waits for.
 enum Quorum {
     /// Some majority.
     Majority,
-    /// All that have not crashed, as far as P has told. They hold what was imposed: nobody needs to query.
+    /// All processes that P has not reported. They hold what was imposed: nobody needs to query.
     Correct(ProcessSet),
 }
 
-/// Registers that go by these rules, at one process: a replica of all, and the operations of its own.
+/// Registers under these rules, at one process: a replica of all registers, and the process's own operations.
 pub struct Phases<R> {
     rules: R,
     me: ProcessId,
     processes: Membership,
     quorum: Quorum,
-    /// Who alone writes; `None`: everybody.
+    /// The only process that writes; `None` if everybody writes.
     writer: Option<ProcessId>,
     replica: Replica,
     operations: Operations,
@@ -81,7 +81,7 @@ impl<R: Rules> Algorithm for Phases<R> {
 }
 
 impl<R: Rules> Phases<R> {
-    /// At `host`, where each phase waits for a majority, and everybody writes.
+    /// Phases at `host` that wait for a majority; everybody writes.
     pub(crate) fn of_majorities(host: &impl Host, rules: R) -> Self {
         Phases {
             rules,
@@ -94,7 +94,7 @@ impl<R: Rules> Phases<R> {
         }
     }
 
-    /// At `host`, where each phase waits for all that have not crashed, and everybody writes.
+    /// Phases at `host` that wait for all processes that have not crashed; everybody writes.
     pub(crate) fn of_all(host: &impl Host, rules: R) -> Self {
         Phases {
             quorum: Quorum::Correct(host.processes().set()),
@@ -102,7 +102,7 @@ impl<R: Rules> Phases<R> {
         }
     }
 
-    /// …where only this process writes.
+    /// The same, but only this process writes.
     pub(crate) fn written_by(mut self, writer: ProcessId) -> Self {
         self.writer = Some(writer);
         self
@@ -128,7 +128,7 @@ impl<R: Rules> Phases<R> {
         self.proceed(register, operation, step, ctx);
     }
 
-    /// Has an operation begin, or go on, by this step.
+    /// Makes an operation begin, or go on, with this step.
     pub(crate) fn proceed(
         &mut self,
         register: Bytes,
@@ -168,7 +168,8 @@ impl<R: Rules> Phases<R> {
         }
     }
 
-    /// Begins a phase: everybody is asked, oneself included, and what is asked is kept until the phase ends.
+    /// Begins a phase: everybody is asked, including this process, and the request is kept until the phase
+    /// ends.
     fn ask(
         &mut self,
         register: Bytes,
@@ -186,7 +187,7 @@ impl<R: Rules> Phases<R> {
         send(To::All, request, asks, ctx);
     }
 
-    /// What asks or answers a query is unknown where nobody queries.
+    /// If nobody queries, queries and their answers are unknown messages.
     fn upon_message(&mut self, from: ProcessId, message: Message, ctx: &mut Ctx<Self>) {
         let Message { request, content } = message;
         match (content, &self.quorum) {
@@ -206,7 +207,7 @@ impl<R: Rules> Phases<R> {
         }
     }
 
-    /// Everything that can have been written is acknowledged, also what is older than what is held.
+    /// Acknowledges every value that can have been written, even one that is older than the value held.
     fn upon_write(
         &mut self,
         from: ProcessId,
@@ -244,8 +245,9 @@ impl<R: Rules> Phases<R> {
         else {
             return ctx.count("answer of another kind");
         };
-        // Who is asked again may answer with something newer: of one writer's that is taken, but whether
-        // the first answers agree, which matters where many write, is not for the second to say.
+        // A process that is asked again may answer with something newer. With a single writer, the newer
+        // answer is taken. With many writers, it matters whether the first answers agree, which a second
+        // answer must not change.
         if !answered.insert(from) && self.writer.is_none() {
             return;
         }
@@ -288,7 +290,7 @@ impl<R: Rules> Phases<R> {
         self.return_if_stored(request, ctx);
     }
 
-    /// A crash concerns every operation, also those that begin later.
+    /// A crash affects every operation, including those that begin later.
     fn upon_crash(&mut self, p: ProcessId, ctx: &mut Ctx<Self>) {
         if let Quorum::Correct(correct) = &mut self.quorum {
             correct.remove(p);
@@ -298,7 +300,7 @@ impl<R: Rules> Phases<R> {
         }
     }
 
-    /// Upon enough acknowledgements the operation returns.
+    /// After enough acknowledgements the operation returns.
     fn return_if_stored(&mut self, request: u64, ctx: &mut Ctx<Self>) {
         if let Some(operation) = self.operations.of(request)
             && let Phase::Imposing { stored, outcome } = &operation.phase
@@ -310,14 +312,14 @@ impl<R: Rules> Phases<R> {
         }
     }
 
-    /// The operation returns.
+    /// The operation returns this outcome.
     pub(crate) fn end(&mut self, request: u64, outcome: RegisterResponse, ctx: &mut Ctx<Self>) {
         if let Some(operation) = self.operations.end(request) {
             ctx.trigger(Effect::Indication(operation.ends(outcome)));
         }
     }
 
-    /// Whether a phase need not wait for more than these.
+    /// Whether the phase need not wait for any other process than these.
     fn is_enough(&self, answered: ProcessSet) -> bool {
         match self.quorum {
             Quorum::Majority => answered.len() >= self.processes.majority(),
@@ -325,8 +327,8 @@ impl<R: Rules> Phases<R> {
         }
     }
 
-    /// Upon a stream that begins anew: its receiver is asked again whatever is still open, and is told to
-    /// ask again itself, since answers of this process may be lost, which it does not remember.
+    /// When a stream begins anew, asks its receiver again for all that is still open, and tells it to ask
+    /// again itself, because answers of this process, which this process does not remember, may be lost.
     fn upon_status(&mut self, status: &Status, ctx: &mut Ctx<Self>) {
         if let Status::Begun { peer } = *status {
             send(To::One(peer), 0, Content::Resumed, ctx);
@@ -334,8 +336,8 @@ impl<R: Rules> Phases<R> {
         }
     }
 
-    /// Asks a process again whatever is still open, under the same numbers and with the same tags. Whoever
-    /// is asked twice holds no more than before, and answers.
+    /// Asks a process again for all that is still open, under the same numbers and with the same tags. A
+    /// process that is asked twice holds no more than before, and answers.
     fn ask_again(&mut self, peer: ProcessId, ctx: &mut Ctx<Self>) {
         for (request, content) in self.operations.asked() {
             send(To::One(peer), request, content, ctx);
@@ -348,7 +350,7 @@ impl<R: Rules> Phases<R> {
 pub(crate) struct Timestamps(BTreeMap<Bytes, u64>);
 
 impl Timestamps {
-    /// The timestamp of the next write of the register, if there is a larger one.
+    /// The timestamp of the next write of the register; `None` if there is no larger one.
     pub(crate) fn next(&mut self, register: &Bytes) -> Option<u64> {
         let last = self.0.entry(register.clone()).or_default();
         *last = next_number(*last)?;
@@ -356,7 +358,7 @@ impl Timestamps {
     }
 }
 
-/// For tests of rules that are wrong.
+/// For tests of wrong rules.
 #[cfg(test)]
 impl<R: Rules> Phases<R> {
     pub(crate) fn rules(&mut self) -> &mut R {
@@ -379,7 +381,7 @@ impl<R: Rules> Phases<R> {
         &mut self.writer
     }
 
-    /// Who has not crashed, or whoever that is to be from now on.
+    /// The processes that have not crashed; tests may change the set.
     pub(crate) fn correct(&mut self) -> &mut ProcessSet {
         match &mut self.quorum {
             Quorum::Correct(correct) => correct,

@@ -1,5 +1,5 @@
-//! Atomic registers that one process writes, with the perfect failure detector: a read imposes what it
-//! returns on all that have not crashed.
+//! Atomic registers that one process writes, with the perfect failure detector: a read makes all processes
+//! that have not crashed hold the value that it returns.
 //!
 //! # Promises
 //! - ONAR1 termination (liveness): every operation of a correct process returns.
@@ -8,24 +8,24 @@
 //! - ONAR3 ordering (safety): no read returns an older value than a read that returned before it began.
 //!
 //! # Assumes
-//! Perfect links, and the perfect failure detector P; any number of crashes. One process, known to
-//! all, writes. Over a gap an operation goes on: its last request is asked again.
+//! Perfect links, and the perfect failure detector P; any number of crashes. One process, known to all,
+//! writes. A gap does not stop an operation: its last request is asked again.
 //!
 //! # Messages
 //! Those of [`read_impose_write_consult_all`](crate::read_impose_write_consult_all).
 //!
 //! # Cost
-//! 2(n−1) messages and 2 steps an operation; with one process dead 2n−3 messages, and max(2, D) steps.
-//! Memory: at each replica a tag and a value a register; O(n) an operation in flight.
+//! 2(n−1) messages and 2 steps per operation; with one process dead 2n−3 messages, and max(2, D) steps.
+//! Memory: at each replica a tag and a value per register; O(n) per operation in flight.
 //!
 //! # Why it holds
-//! It is [`read_impose_write_consult_all`](crate::read_impose_write_consult_all) where one process
-//! writes: that the own copy of the writer holds its last timestamp is all that is special here.
+//! It is [`read_impose_write_consult_all`](crate::read_impose_write_consult_all) with a single writer; the
+//! only difference is that the writer's own copy holds its last timestamp.
 //!
 //! # Source
 //! Guerraoui, Cachin, Rodrigues: *Introduction to Reliable and Secure Distributed Programming*, section
-//! 4.3, “Read-Impose Write-All”. Deviations: those of the other; that what comes from another writer is
-//! refused and dropped.
+//! 4.3, “Read-Impose Write-All”. Deviations: those of the other algorithm; a request to write at another
+//! process is refused, and a value from another writer is dropped.
 use crate::{exchange, message::Message, read_impose_write_consult_all::ReadImposeWriteConsultAll};
 use quorate_abstractions::{
     Subscribe, link, perfect,

@@ -1,38 +1,38 @@
-//! Atomic registers that every process writes and reads, with the perfect failure detector: what a read
-//! returns and what a write writes is imposed on all that have not crashed.
+//! Atomic registers that every process writes and reads, with the perfect failure detector: an operation
+//! makes all processes that have not crashed hold the value that it reads or writes.
 //!
 //! # Promises
 //! - NNAR1 termination (liveness): every operation of a correct process returns.
 //! - NNAR2 atomicity (safety): the operations are linearizable.
 //!
 //! # Assumes
-//! Perfect links, and the perfect failure detector P; any number of crashes. Over a gap an
-//! operation goes on: its last request is asked again.
+//! Perfect links, and the perfect failure detector P; any number of crashes. A gap does not stop an
+//! operation: its last request is asked again.
 //!
 //! # Messages
 //! | message | from → to | meaning |
 //! |---|---|---|
-//! | Write(request, register, tag, value) | who operates → all | hold this, unless you hold something newer |
-//! | Acknowledge(request) | a replica → who asked | done |
+//! | Write(request, register, tag, value) | the operating process → all | hold this, unless you hold something newer |
+//! | Acknowledge(request) | a replica → the process that asked | done |
 //!
 //! # Cost
-//! 2(n−1) messages and 2 steps an operation; with one process dead 2n−3 messages, and max(2, D) steps.
-//! Memory: at each replica a tag and a value a register; O(n) an operation in flight.
+//! 2(n−1) messages and 2 steps per operation; with one process dead 2n−3 messages, and max(2, D) steps.
+//! Memory: at each replica a tag and a value per register; O(n) per operation in flight.
 //!
 //! # Why it holds
-//! Before an operation returns, everybody that has not crashed holds its tag or a greater one, who
-//! operates next included: so the own copy has the tag that a write must exceed, and a read returns
-//! nothing older (NNAR2). P reports who never acknowledges, and nobody else (NNAR1). Where a stream
-//! ends, a request may be lost, or an answer: who sends on the next one asks its receiver again,
-//! under the same number and with the same tag, and has the receiver do so (`Resumed`). A replica
-//! that is asked twice holds no more than before, and answers; an answer counts once; and what was
-//! overwritten meanwhile stays so, since its tag is still the smaller one.
+//! Before an operation returns, every process that has not crashed holds its tag or a greater one, including
+//! the process that operates next. So a process's own copy has the tag that a write must exceed, and a read
+//! returns nothing older (NNAR2). P reports the processes that never acknowledge, and no others (NNAR1). When
+//! a stream ends, a request or an answer may be lost: the sender on the next stream asks its receiver again,
+//! under the same number and with the same tag, and tells it to ask again, too (`Resumed`). A replica that is
+//! asked twice holds no more than before, and answers; an answer counts once; and a value that was
+//! overwritten meanwhile stays overwritten, since its tag is still the smaller one.
 //!
 //! # Source
 //! Guerraoui, Cachin, Rodrigues: *Introduction to Reliable and Secure Distributed Programming*, section
 //! 4.4, “Read-Impose Write-Consult-All”. Deviations: requests have numbers, which their acknowledgements
-//! carry; reports count at operations that begin later; many registers by name; what nobody can have
-//! written is dropped.
+//! carry; reports also count for operations that begin later; many registers by name; a value that nobody can
+//! have written is dropped.
 use crate::{
     exchange,
     message::{Held, Message},
@@ -56,7 +56,7 @@ impl ReadImposeWriteConsultAll {
 }
 
 impl Rules for ReadImposeWriteConsultAll {
-    /// A read imposes what this process holds, a write what comes after it.
+    /// A read imposes the value that this process holds, a write its own value with the next tag.
     fn upon_request(&mut self, _: &Bytes, action: Action, own: Held) -> Step {
         match action {
             Action::Read => Step::Impose(own),

@@ -1,14 +1,14 @@
-//! Regular registers that one process writes, with the perfect failure detector: a read returns the own
-//! copy, a write changes the copies of all that have not crashed.
+//! Regular registers that one process writes, with the perfect failure detector: a read returns the process's
+//! own copy, a write changes the copies of all processes that have not crashed.
 //!
 //! # Promises
 //! - ONRR1 termination (liveness): every operation of a correct process returns.
-//! - ONRR2 validity (safety): a read returns the last value written before it, or one that is being
-//!   written. Not more: of two readers, the later may return the older of two such values.
+//! - ONRR2 validity (safety): a read returns the last value written before it, or one that is being written.
+//!   Nothing stronger: of two readers, the later may return the older of two such values.
 //!
 //! # Assumes
-//! Perfect links, and the perfect failure detector P; any number of crashes. One process, known to
-//! all, writes. Over a gap an operation goes on: its last request is asked again.
+//! Perfect links, and the perfect failure detector P; any number of crashes. One process, known to all,
+//! writes. A gap does not stop an operation: its last request is asked again.
 //!
 //! # Messages
 //! | message | from → to | meaning |
@@ -18,22 +18,21 @@
 //!
 //! # Cost
 //! A read nothing. A write 2(n−1) messages and 2 steps; with one reader dead 2n−3 messages, and max(2, D)
-//! steps. Memory: at each replica a tag and a value a register; O(n) a write in flight.
+//! steps. Memory: at each replica a tag and a value per register; O(n) per write in flight.
 //!
 //! # Why it holds
-//! Before a write returns, everybody that has not crashed has the value, so that a read that begins
-//! later returns it or a newer one (ONRR2). P reports who never acknowledges, and nobody else
-//! (ONRR1). Where a stream ends, a request may be lost, or an answer: who sends on the next one
-//! asks its receiver again, under the same number and with the same tag, and has the receiver do so
-//! (`Resumed`). A replica that is asked twice holds no more than before, and answers; an answer
-//! counts once; and what was overwritten meanwhile stays so, since its tag is still the smaller
-//! one.
+//! Before a write returns, every process that has not crashed has the value, so that a read that begins later
+//! returns it or a newer one (ONRR2). P reports the processes that never acknowledge, and no others (ONRR1).
+//! When a stream ends, a request or an answer may be lost: the sender on the next stream asks its receiver
+//! again, under the same number and with the same tag, and tells it to ask again, too (`Resumed`). A replica
+//! that is asked twice holds no more than before, and answers; an answer counts once; and a value that was
+//! overwritten meanwhile stays overwritten, since its tag is still the smaller one.
 //!
 //! # Source
 //! Guerraoui, Cachin, Rodrigues: *Introduction to Reliable and Secure Distributed Programming*, section
-//! 4.2, “Read-One Write-All”. Deviations: writes have tags and their requests numbers, which
-//! acknowledgements carry; the rule to return holds only while a write is in flight, and is looked at
-//! when a crash is reported, too; many registers by name; a write from anybody else is dropped.
+//! 4.2, “Read-One Write-All”. Deviations: writes have tags and their requests numbers, which acknowledgements
+//! carry; the rule to return applies only while a write is in flight, and is also checked when a crash is
+//! reported; many registers by name; a write from another process is dropped.
 use crate::{
     exchange,
     message::{Held, Message},
@@ -49,7 +48,7 @@ use quorate_core::{Addr, Host, Layer, ProcessId};
 /// Read-one write-all.
 #[derive(Default)]
 pub struct ReadOneWriteAll {
-    /// Of the last write of each register, at the writer.
+    /// At the writer: the timestamp of the last write of each register.
     written: Timestamps,
 }
 
@@ -63,7 +62,8 @@ impl ReadOneWriteAll {
 impl Rules for ReadOneWriteAll {
     const READERS_IMPOSE: bool = false;
 
-    /// A read returns what this process holds; a write has its value held, with the next timestamp.
+    /// A read returns the value that this process holds; a write makes the replicas hold its value, with the
+    /// next timestamp.
     fn upon_request(&mut self, register: &Bytes, action: Action, own: Held) -> Step {
         match action {
             Action::Read => Step::Return(own),

@@ -1,4 +1,4 @@
-//! What a replica holds of all registers.
+//! The values that a replica holds, for all registers.
 use crate::message::Held;
 use bytes::Bytes;
 use std::collections::BTreeMap;
@@ -8,13 +8,13 @@ use std::collections::BTreeMap;
 pub(crate) struct Replica(BTreeMap<Bytes, Held>);
 
 impl Replica {
-    /// What it holds of the register.
+    /// The value that the replica holds of the register.
     pub(crate) fn held(&self, register: &Bytes) -> Held {
         self.0.get(register).cloned().unwrap_or_default()
     }
 
-    /// Holds this from now on, if it is newer. What is kept has a buffer of its own: what it came in may
-    /// be large.
+    /// Holds this value from now on, if it is newer, in a buffer of its own: the buffer that it arrived in
+    /// may be large.
     pub(crate) fn adopt(&mut self, register: &Bytes, held: &Held) {
         let own = |bytes: &Bytes| Bytes::copy_from_slice(bytes);
         let newer = || Held {

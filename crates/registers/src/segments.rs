@@ -1,5 +1,5 @@
-//! The segments of a snapshot, as registers and replicas hold them: each with the scan that its update
-//! began with, for others to borrow.
+//! The segments of a snapshot, as registers and replicas hold them: each with the scan with which its update
+//! began, for others to borrow.
 use bytes::{BufMut, Bytes, BytesMut};
 use quorate_abstractions::{
     quorum_access::State,
@@ -11,16 +11,16 @@ use quorate_core::{
     wire::{Undecodable, Wire, put_batch, put_number, take_batch, take_number},
 };
 
-/// A segment, and what its last update had scanned.
+/// A segment, and the scan of its last update.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Held {
     pub segment: Segment,
-    /// All segments, as of a moment within the update; empty before any.
+    /// All segments at a moment within the update; empty before any update.
     pub view: View,
 }
 
 impl Held {
-    /// The same in buffers of its own: what it came in may be large.
+    /// A copy in buffers of its own: the buffer that it arrived in may be large.
     fn own(&self) -> Self {
         let own = |segment: &Segment| Segment {
             sequence: segment.sequence,
@@ -71,24 +71,24 @@ impl Wire for Held {
     }
 }
 
-/// What is known of all segments, in the order of the processes: of each, the last update.
+/// The last known update of each segment, in the order of the processes.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Vector(Vec<Held>);
 
 impl Vector {
-    /// Of these segments.
+    /// A vector of these segments.
     pub fn new(held: Vec<Held>) -> Self {
         Vector(held)
     }
 
-    /// One segment, and nothing of the others.
+    /// A vector of one segment, without the others.
     pub fn of(index: usize, held: Held) -> Self {
         let mut all = vec![Held::default(); index];
         all.push(held);
         Vector(all)
     }
 
-    /// Of each segment, the later update of the two.
+    /// Takes the later of the two updates of each segment.
     pub fn join(&mut self, other: &Vector) {
         if self.0.len() < other.0.len() {
             self.0.resize(other.0.len(), Held::default());
@@ -100,12 +100,12 @@ impl Vector {
         }
     }
 
-    /// How many updates this segment has had.
+    /// The number of updates of this segment.
     pub fn sequence(&self, index: usize) -> u64 {
         self.0.get(index).map_or(0, |held| held.segment.sequence)
     }
 
-    /// Whether no segment has had more updates here than there.
+    /// Whether no segment has more updates here than in `other`.
     pub fn is_at_most(&self, other: &Vector) -> bool {
         (0..self.0.len()).all(|index| self.sequence(index) <= other.sequence(index))
     }
@@ -115,9 +115,9 @@ impl Vector {
         sized(self.0.iter().map(|held| held.segment.clone()), n)
     }
 
-    /// What an operation may borrow that first saw `first`: what an update had scanned that is the second,
-    /// or a later one, since then. The first may have scanned before the operation began; the second began
-    /// when the first had ended.
+    /// The view that an operation whose first collect was `first` may borrow: the scan of an update that is
+    /// at least the second of its process since then. The first update may have scanned before the operation
+    /// began; the second began after the first had ended.
     pub fn borrowed(&self, first: &Vector, n: usize) -> Option<View> {
         let is_second =
             |index: &usize| self.sequence(*index) >= first.sequence(*index).saturating_add(2);

@@ -1,9 +1,9 @@
-//! Atomic snapshot by quorum access to all segments at once: have a write quorum know what was got, until
-//! a read quorum knows no more.
+//! Atomic snapshot by quorum access to all segments at once: an operation gets the segments and makes a write
+//! quorum hold them, until a read quorum returns nothing new.
 //!
 //! # Promises
 //! - SN2 atomicity (safety).
-//! - SN1 termination (liveness): where calls of the quorum access below return, however many updates are
+//! - SN1 termination (liveness): wherever calls of the quorum access below return, however many updates are
 //!   in flight.
 //!
 //! # Assumes
@@ -13,23 +13,22 @@
 //! None of its own.
 //!
 //! # Cost
-//! Where nobody else updates, a scan three calls of quorum access, an update four; 2n+1 and 2n+2 at most.
+//! If nobody else updates, a scan makes three calls of quorum access, an update four; at most 2n+1 and 2n+2.
 //! Over classical access 6(n−1) messages and 6 steps, and 8(n−1) and 8 (n = 1: none). Memory: at each
-//! replica, and while an operation is in flight here, all segments, each with n+1 values.
+//! replica, and at a process while its operation is in flight, all segments, each with n+1 values.
 //!
 //! # Why it holds
-//! A scan gets, and then sets what it got and gets again, until a get returns nothing that was not set
-//! before it. Of two scans that return so, with the last sets S1, S2 and the last gets G1, G2: if S1
-//! returned before G2 was requested, G2 returned what S1 set, and the first scan is at most the second
-//! (QAF2). If not, G2 was requested before S1 returned, hence before G1 was; and were G1 requested before
-//! S2 returned, it would be before G2: so S2 returned before G1 was requested, and the second scan is at
-//! most the first. Scans are thus ordered. The last get is requested after every update that the scan
-//! returns: it returns also all updates that had returned before those were requested; and those that had
-//! returned before the scan began (SN2). To get once, and set, does not do: two scans may each see one of
-//! two concurrent updates.
-//! An update that is the second of its process since the scan's first get began when the first of them had
-//! ended, which the first get did not see, hence within the scan: what it had scanned is as good as a scan
-//! of its own. Each further round sees the first update of some other process, or ends the scan (SN1).
+//! A scan gets, then sets what it got and gets again, until a get returns nothing that was not set before it.
+//! Take two scans that end so, with the last sets S1, S2 and the last gets G1, G2. If S1 returned before G2
+//! was requested, G2 returned what S1 set, and the first scan is at most the second (QAF2). If not, G2 was
+//! requested before S1 returned, hence before G1 was. If G1 were requested before S2 returned, it would be
+//! before G2; so S2 returned before G1 was requested, and the second scan is at most the first. So scans are
+//! ordered. The last get is requested after every update that the scan returns: it also returns all updates
+//! that had returned before those were requested, and those that had returned before the scan began (SN2). A
+//! single get and set does not suffice: two scans may each see one of two concurrent updates. Take an update
+//! that is the second of its process since the scan's first get. It began when the first of them had ended,
+//! which the first get did not see, hence within the scan: its own scan is as good as this one. Each further
+//! round sees the first update of some other process, or ends the scan (SN1).
 //!
 //! # Source
 //! The loop is that of Delporte-Gallet, Fauconnier, Rajsbaum, Raynal: *Implementing Snapshot Objects on
@@ -46,23 +45,23 @@ use quorate_core::{Algorithm, Ctx, Host, Membership, ProcessId, message::next_nu
 /// What the operation in flight waits for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Phase {
-    /// What a read quorum knows.
+    /// For the states of a read quorum.
     Gets,
-    /// That a write quorum knows what was got.
+    /// For a write quorum to hold what was got.
     Sets,
-    /// That a write quorum knows the update.
+    /// For a write quorum to hold the update.
     Updates,
 }
 
 /// The operation in flight.
 struct Pending {
     operation: u64,
-    /// What an update is to set; `None` of a scan, and of an update that sets.
+    /// The value that an update is to set; `None` in a scan, and in an update that is setting it.
     value: Option<Bytes>,
     phase: Phase,
-    /// What the first get returned.
+    /// The result of the first get.
     first: Option<Vector>,
-    /// What was set last.
+    /// The last vector that was set.
     set: Option<Vector>,
 }
 
@@ -72,7 +71,7 @@ pub struct SnapshotByQuorumAccess {
     processes: Membership,
     /// How many updates this process has begun to set.
     sequence: u64,
-    /// How many calls were made: the last of them is in flight, if one is.
+    /// The number of calls made so far; the last one may be in flight.
     calls: u64,
     pending: Option<Pending>,
 }
@@ -146,8 +145,8 @@ impl SnapshotByQuorumAccess {
         ctx.trigger(Effect::Access(quorum_access::Request { operation, call }));
     }
 
-    /// Upon a get: if it returns no more than was set before it, that is the view; else somebody may lend
-    /// one; else what it returns is set.
+    /// After a get: if it returns nothing beyond what was set before, that is the view; otherwise a view may
+    /// be borrowed; otherwise the result is set.
     fn upon_got(&mut self, states: &[Vector], ctx: &mut Ctx<Self>) {
         let n = self.processes.n();
         let Some(pending) = &mut self.pending else {
@@ -171,7 +170,7 @@ impl SnapshotByQuorumAccess {
         }
     }
 
-    /// A scan returns the view, and an update sets, with the view beside the value.
+    /// A scan returns the view, and an update sets its value, with the view beside it.
     fn upon_scanned(&mut self, view: View, ctx: &mut Ctx<Self>) {
         let Some(pending) = &mut self.pending else {
             return;
@@ -197,7 +196,7 @@ impl SnapshotByQuorumAccess {
         self.call(Phase::Updates, Call::Set(update), ctx);
     }
 
-    /// Upon a set: what was set is looked at again; an update returns.
+    /// After a set of what was got, gets again; after the set of an update, the update returns.
     fn upon_set(&mut self, ctx: &mut Ctx<Self>) {
         match self.pending.as_ref().map(|pending| pending.phase) {
             Some(Phase::Sets) => self.call(Phase::Gets, Call::Get, ctx),

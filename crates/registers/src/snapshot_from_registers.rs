@@ -1,37 +1,36 @@
-//! Atomic snapshot from atomic registers, one a process: read them all until nothing moves, or borrow what
-//! somebody who moves has scanned.
+//! Atomic snapshot from atomic registers, one per process: a scan reads them all until nothing changes, or
+//! borrows the scan of a process that has updated meanwhile.
 //!
 //! # Promises
 //! - SN2 atomicity (safety).
-//! - SN1 termination (liveness): every operation of a correct process returns, however many updates are
-//!   in flight: where operations on the registers return.
+//! - SN1 termination (liveness): wherever operations on the registers return, every operation of a correct
+//!   process returns, however many updates are in flight.
 //!
 //! # Assumes
-//! Atomic registers, of one writer each or of many; regular ones do not do. Nobody else writes the
-//! registers of the segments.
+//! Atomic registers, each with one writer or with many; regular registers do not suffice. Nobody else writes
+//! the registers of the segments.
 //!
 //! # Messages
 //! None of its own.
 //!
 //! # Cost
-//! A scan reads 2n registers where nobody updates, n(n+1) at most; the reads of n registers are in flight
-//! together. An update scans and writes. Over registers by majorities, where nobody else updates: a scan
-//! 4n(n−1) messages and 4 steps, an update 4(n+1)(n−1) and 8 (n = 1: none). Memory: two collects while an
-//! operation is in flight. A register holds n+1 values.
+//! A scan reads 2n registers if nobody updates, at most n(n+1); the reads of n registers are in flight
+//! together. An update scans and writes. Over registers by majorities, if nobody else updates: a scan 4n(n−1)
+//! messages and 4 steps, an update 4(n+1)(n−1) and 8 (n = 1: none). Memory: two collects while an operation
+//! is in flight. A register holds n+1 values.
 //!
 //! # Why it holds
-//! If two collects, one after the other, see the same updates, the segments were just so at the moment
-//! between them. If a segment has had two updates since the first collect, the second of them began when
-//! the first had ended, hence within the scan: so is the moment of what it had scanned itself. The first
-//! update may have scanned long before. So each scan returns the segments as of a moment within it; moments
-//! and the writes of updates are the linearization (SN2). Each further collect sees the first update of
-//! some other process, or ends the scan: there are n+1 at most (SN1).
+//! If two collects, one after the other, see the same updates, the segments had these values at the moment
+//! between them. If a segment has had two updates since the first collect, the second of them began when the
+//! first had ended, hence within the scan, and so is the moment of the scan within that second update. The
+//! first update may have scanned long before. So each scan returns the segments as of a moment within it;
+//! these moments and the writes of updates are the linearization (SN2). Each further collect sees the first
+//! update of some other process, or ends the scan: there are at most n+1 (SN1).
 //!
 //! # Source
 //! Afek, Attiya, Dolev, Gafni, Merritt, Shavit: *Atomic Snapshots of Shared Memory*, 1993, the unbounded
-//! algorithm of single writers. Deviations: the second collect of a pair is the first of the next; that a
-//! segment has moved twice is told by the numbers of its updates, which shows two moves also where one
-//! collect sees both.
+//! algorithm of single writers. Deviations: the second collect of a pair is the first of the next; the
+//! numbers of its updates show whether a segment has changed twice, even if one collect sees both changes.
 #[cfg(any(test, feature = "mutants"))]
 mod mutant;
 
@@ -55,13 +54,13 @@ use std::collections::BTreeMap;
 /// The operation in flight.
 struct Pending {
     operation: u64,
-    /// What an update is to write; `None` of a scan, and of an update that writes.
+    /// The value that an update is to write; `None` in a scan, and in an update that is writing it.
     value: Option<Bytes>,
-    /// What the first collect saw.
+    /// The result of the first collect.
     first: Option<Vector>,
-    /// What the last whole collect saw.
+    /// The result of the last complete collect.
     last: Option<Vector>,
-    /// What the collect in flight has seen so far.
+    /// The result of the collect in flight so far.
     collected: Vec<Held>,
 }
 
@@ -74,7 +73,7 @@ pub struct SnapshotFromRegisters {
     /// How many operations on registers were begun.
     begun: u64,
     pending: Option<Pending>,
-    /// The reads in flight, each with whose segment it reads.
+    /// The reads in flight, each with the process whose segment it reads.
     reads: BTreeMap<u64, ProcessId>,
     /// The write in flight.
     write: Option<u64>,
@@ -147,7 +146,7 @@ impl SnapshotFromRegisters {
         self.collect(ctx);
     }
 
-    /// Reads all segments: the registers are different ones, and need not wait for each other.
+    /// Reads all segments at once: they are different registers, and need not wait for each other.
     fn collect(&mut self, ctx: &mut Ctx<Self>) {
         if let Some(pending) = &mut self.pending {
             pending.collected = vec![Held::default(); self.processes.n()];
@@ -169,7 +168,7 @@ impl SnapshotFromRegisters {
         operation
     }
 
-    /// What does not decode was not written by the owner of the segment, and counts as nothing.
+    /// A value that does not decode was not written by the segment's owner, and counts as nothing.
     fn upon_read(&mut self, read: u64, value: Option<Bytes>, ctx: &mut Ctx<Self>) {
         let (Some(p), Some(pending)) = (self.reads.remove(&read), &mut self.pending) else {
             return ctx.count("unknown operation");
@@ -185,7 +184,8 @@ impl SnapshotFromRegisters {
         }
     }
 
-    /// Upon a whole collect: if it saw what the last one saw, that is the view; else somebody may lend one.
+    /// After a complete collect: if it saw the same as the last one, that is the view; otherwise a view may
+    /// be borrowed.
     fn upon_collected(&mut self, ctx: &mut Ctx<Self>) {
         let n = self.processes.n();
         let Some(pending) = &mut self.pending else {
@@ -206,7 +206,7 @@ impl SnapshotFromRegisters {
         }
     }
 
-    /// A scan returns the view, and an update writes, with the view beside the value.
+    /// A scan returns the view, and an update writes its value, with the view beside it.
     fn upon_scanned(&mut self, view: View, ctx: &mut Ctx<Self>) {
         let Some(pending) = &mut self.pending else {
             return;
@@ -244,8 +244,8 @@ impl SnapshotFromRegisters {
 }
 
 impl SnapshotFromRegisters {
-    /// A register that takes no more writes refuses the update. Any other refusal comes of somebody else who
-    /// uses the register, and the operation does not return.
+    /// A register that takes no more writes refuses the update. Any other refusal means that somebody else
+    /// uses the register, and then the operation does not return.
     fn upon_refused(&mut self, write: u64, ctx: &mut Ctx<Self>) {
         ctx.count("refused by a register");
         if self.write.take_if(|pending| *pending == write).is_some()

@@ -28,7 +28,7 @@ pub(crate) fn at(steps: u32) -> Time {
     Time::ZERO + UNIT * steps
 }
 
-/// So many steps, and a half, after the start: between two steps.
+/// The time this many steps and a half after the start: between two steps.
 pub(crate) fn after(steps: u32) -> Time {
     at(steps) + UNIT / 2
 }
@@ -49,7 +49,7 @@ impl<A: Algorithm<Event = Event, Effect = Effect>> Algorithm for Duplicating<A> 
     }
 }
 
-/// What the algorithm triggers, alone.
+/// The effects of an event at the algorithm without a world around it.
 pub(crate) fn reaction<A: Algorithm<Event = Event, Effect = Effect>>(
     algorithm: &mut A,
     event: Event,
@@ -61,7 +61,7 @@ pub(crate) fn reaction<A: Algorithm<Event = Event, Effect = Effect>>(
     effects
 }
 
-/// Why the operation was refused, if that is all that has happened.
+/// The reason of a refusal, if the operation was refused and nothing else has happened.
 pub(crate) fn refusal(effects: &[Effect]) -> Option<Refusal> {
     match effects {
         [
@@ -74,7 +74,7 @@ pub(crate) fn refusal(effects: &[Effect]) -> Option<Refusal> {
     }
 }
 
-/// What P tells at a process, if the algorithm asks.
+/// The detector P at a process, if the algorithm uses one.
 pub(crate) type Detect<'d> = &'d dyn Fn(&World, ProcessId) -> Option<Subscribe<perfect::Crash>>;
 
 /// No detector.
@@ -82,14 +82,14 @@ pub(crate) fn blind(_: &World, _: ProcessId) -> Option<Subscribe<perfect::Crash>
     None
 }
 
-/// P, which reports each crash after so many steps.
+/// P, which reports each crash after this many steps.
 pub(crate) fn reported_after(
     steps: u32,
 ) -> impl Fn(&World, ProcessId) -> Option<Subscribe<perfect::Crash>> {
     move |world, q| Some(world.perfect(q, UNIT * steps))
 }
 
-/// What poses as P and errs: these suspicions of p1's are taken for reports.
+/// A detector that poses as P and errs: these suspicions of p1 are taken for reports.
 pub(crate) fn mistaken(
     of: usize,
     from: Time,
@@ -107,10 +107,10 @@ pub(crate) fn mistaken(
     }
 }
 
-/// What becomes of the indications of a process, by its rank.
+/// Handles the indications of a process.
 pub(crate) type Told = Arc<dyn Fn(ProcessId, &Indication) + Send + Sync>;
 
-/// Wires the algorithm at every process, and has the properties watch.
+/// Wires the algorithm at every process, and lets the properties watch.
 pub(crate) fn wire_telling<A: Algorithm<Event = Event, Effect = Effect>>(
     world: &World,
     detect: Detect<'_>,
@@ -130,7 +130,7 @@ pub(crate) fn wire_telling<A: Algorithm<Event = Event, Effect = Effect>>(
     world.processes().map(wire).collect()
 }
 
-/// …whose indications are nobody's business but the properties'.
+/// The same, with indications that only the properties see.
 pub(crate) fn wire<A: Algorithm<Event = Event, Effect = Effect>>(
     world: &World,
     detect: Detect<'_>,
@@ -167,7 +167,7 @@ pub(crate) fn returned(world: &World, by: usize, label: &str) -> Option<u64> {
     Some(tally.first.as_nanos() / UNIT.as_nanos() as u64)
 }
 
-/// What one operation of p1 costs: messages, and the step at which it returns. One process may be dead.
+/// The cost of one operation of p1: messages, and the step at which it returns. One process may be dead.
 pub(crate) fn cost<A: Algorithm<Event = Event, Effect = Effect>>(
     n: usize,
     detect: Detect<'_>,
@@ -266,8 +266,8 @@ pub(crate) fn from(rank: usize, request: u64, content: Content) -> Event {
     Event::Link(Deliver { from, message })
 }
 
-/// Has every process operate on two registers: on each one operation after the other, half of them writes
-/// where it may write.
+/// Makes every process operate on two registers: on each, one operation after the other; half of them are
+/// writes, if the process may write.
 pub(crate) fn operate<A: Algorithm<Event = Event, Effect = Effect>>(
     world: &World,
     seed: u64,

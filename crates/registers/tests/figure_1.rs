@@ -1,5 +1,5 @@
-//! Snapshots and lattice agreement where channels fail in one direction: the paper's example on generalized
-//! quorum systems, with four processes and four patterns of failures.
+//! Snapshots and lattice agreement when channels fail in one direction: the example of the paper on
+//! generalized quorum systems, with four processes and four patterns of failures.
 #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 use bytes::Bytes;
 use quorate_abstractions::{
@@ -28,14 +28,14 @@ use std::{
 
 const PERIOD: Duration = Duration::from_millis(20);
 
-/// How many operations each process makes, one after the other.
+/// The number of operations that each process makes, one after the other.
 const OPERATIONS: u64 = 6;
 
 fn quorums() -> Quorums {
     example::figure_1().unwrap().quorums
 }
 
-/// What is run.
+/// What the test runs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum What {
     SnapshotFromRegisters,
@@ -79,7 +79,7 @@ fn snapshots(
     }
 }
 
-/// Has a process begin its next operation when one has returned.
+/// Makes a process begin its next operation when one has returned.
 fn one_after_the_other<R: Send + 'static, I: Observe + Send + 'static>(
     world: &World,
     q: ProcessId,
@@ -131,7 +131,8 @@ fn start(world: &World, what: What, q: ProcessId) {
     one_after_the_other(world, q, request, wire);
 }
 
-/// Has all fail that may under the pattern of this index; where operations return.
+/// Makes everything fail that may fail under the pattern of this index. Returns the processes at which
+/// operations return.
 fn befall(world: &World, index: usize, at: Time) -> ProcessSet {
     let example = example::figure_1().unwrap();
     let (pattern, returning) = example.pattern(index).unwrap();

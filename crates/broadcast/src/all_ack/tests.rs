@@ -7,12 +7,12 @@ use quorate_core::{Addr, Context, Counters, Time};
 use quorate_sim::{Crash, Exhaustive, Report, Timed, UNIT, World, properties};
 use std::time::Duration;
 
-/// All-ack at every process, over a detector that takes this long.
+/// All-ack at every process, over a detector that reports a crash after `delay`.
 fn wire(world: &World, delay: Duration) -> Vec<Addr<Broadcast>> {
     wire_as(world, |_| delay, AllAck::new)
 }
 
-/// This algorithm at every process, over detectors that take so long at each.
+/// This algorithm at every process; each detector has its own delay.
 fn wire_as<A: Algorithm<Event = Event, Effect = Effect>>(
     world: &World,
     delay: impl Fn(ProcessId) -> Duration,
@@ -39,7 +39,7 @@ fn request(world: &World, ports: &[Addr<Broadcast>], rank: usize, time: Time) {
     world.request(p(rank), time, &ports[rank - 1], Broadcast { payload });
 }
 
-/// When the slowest process that delivered anything did so last.
+/// The time of the last delivery at the process that was last to deliver.
 fn slowest(world: &World) -> Option<Time> {
     let tally = |q| world.tally(q, "urb", "Deliver");
     world.processes().filter_map(tally).map(|t| t.last).max()

@@ -15,7 +15,8 @@ impl Observe for Seen {
     }
 }
 
-/// One broadcast by p1 of `n`, which crashes before its `k`-th send; the messages that left.
+/// One broadcast by p1 of `n`, which crashes before its `k`-th send. Returns the number of messages that
+/// left.
 fn messages(n: usize, crash_before: Option<u64>) -> u64 {
     let mut world = World::new(n, 3, Timed::lock_step()).unwrap();
     world.check(properties::perfect_links(&Channel::Lane("beb".to_owned())));

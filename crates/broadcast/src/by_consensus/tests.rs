@@ -20,13 +20,13 @@ fn at(microseconds: u64) -> Time {
     Time::from_nanos(microseconds * 1000)
 }
 
-/// Which consensus total order stands on.
+/// The consensus below total order.
 #[derive(Clone, Copy, PartialEq)]
 enum Consensus {
     Uniform,
-    /// The uniform one, whose decisions are taken in the order in which they come (B7-E1).
+    /// Uniform consensus, whose decisions are applied in the order in which they arrive (B7-E1).
     Renumbered,
-    /// One that is not uniform (B7-E6).
+    /// A consensus that is not uniform (B7-E6).
     Regular,
 }
 
@@ -58,7 +58,7 @@ fn wire_with(
                     rotating_over(&host, &link, &detector, up.with(renumber))
                 }
                 Consensus::Regular => {
-                    // It poses as a uniform one: no adapter leads this way.
+                    // The regular consensus poses as a uniform one: no adapter allows this.
                     let decided =
                         |regular_consensus::Decide { instance, value }| Decide { instance, value };
                     let perfect = world.perfect(q, Duration::from_millis(3));
@@ -153,7 +153,7 @@ fn tob5_is_broken_by_a_consensus_that_is_not_uniform() {
     assert!(broken.is_some(), "the checker catches the mutant");
 }
 
-/// Eager broadcast, which is not uniform, poses as uniform: no adapter leads this way.
+/// Eager broadcast, which is not uniform, poses as uniform: no adapter allows this.
 fn eager_as_uniform<H: Host>(
     host: &H,
     links: &impl Links,
@@ -164,8 +164,8 @@ fn eager_as_uniform<H: Host>(
         .with(|uniform::Broadcast { payload }| reliable::Broadcast { payload })
 }
 
-/// p1 and p2 broadcast. The first copies that p1 sends are slow: p1 alone holds its message when it
-/// might be decided, and crashes with those copies.
+/// p1 and p2 broadcast. The first copies that p1 sends are slow: p1 alone holds its message when it might be
+/// decided, and crashes, losing those copies.
 fn held_by_one(is_uniform: bool) -> Report {
     let slow = Latencies::default().way(1, 2, &[100]).way(1, 3, &[100]);
     let mut world = World::new(3, 1, slow).unwrap();
@@ -195,8 +195,8 @@ fn held_by_one(is_uniform: bool) -> Report {
     world.run()
 }
 
-/// By this schedule only: three processes, two messages and all of the rotating coordinator's copies
-/// are too many to search (deepening finds nothing in 60,000 worlds, to a depth of seven).
+/// Shown by this schedule only: three processes, two messages and all of the rotating coordinator's copies
+/// are too many to search (iterative deepening finds nothing in 60,000 worlds, to a depth of seven).
 #[test]
 fn tob1_is_broken_over_a_broadcast_that_is_not_uniform() {
     let broken = held_by_one(false);
@@ -205,7 +205,7 @@ fn tob1_is_broken_over_a_broadcast_that_is_not_uniform() {
     held_by_one(true).assert_all_hold();
 }
 
-/// `count` messages of p1 at once, in lock step; the messages over the links.
+/// p1 broadcasts `count` messages at once, in lock step. Returns the number of messages over the links.
 fn burst(count: u64, settings: OrderSettings) -> Report {
     let mut world = World::new(4, 1, Timed::lock_step()).unwrap();
     world.check(properties::total_order(world.membership(), "tob"));
@@ -355,8 +355,8 @@ fn a_late_copy_of_an_ordered_batch_is_not_held() {
     assert!(stream.held.is_empty());
 }
 
-/// In which instances a process proposes when `batches` have come, each of which wants one, and these
-/// decisions, which wait for a batch of p3; at most two instances are in flight at a time.
+/// The instances in which a process proposes when `batches` have come, each of which needs an instance, and
+/// these decisions, which wait for a batch of p3. At most two instances are in flight at a time.
 fn proposed_in(batches: u64, decided: &[u64]) -> Vec<u64> {
     let world = World::new(3, 1, Timed::lock_step()).unwrap();
     let mut ctx = quorate_core::Context::new("tob".into(), 1, quorate_core::Counters::default());

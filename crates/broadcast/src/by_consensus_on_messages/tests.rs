@@ -21,7 +21,7 @@ use quorate_sim::{
 };
 use std::time::Duration;
 
-/// What the oracles take to report a crash.
+/// The time after which the oracles report a crash.
 const DETECTION: Duration = Duration::from_millis(3);
 
 fn request(text: &str) -> Broadcast {
@@ -30,13 +30,13 @@ fn request(text: &str) -> Broadcast {
     }
 }
 
-/// What total order stands on at one process, joined to the mailbox of whatever stands there.
+/// The layers below total order at one process, connected to the mailbox of the algorithm above them.
 struct Connected {
     reliable: Addr<reliable::Broadcast>,
     consensus: Addr<Propose>,
 }
 
-/// Starts the algorithm, or a mutant of it with a flaw, over what `below` joins to it.
+/// Starts the algorithm, or a mutant with a flaw, over the layers that `below` connects to it.
 fn start<H: Host>(
     host: &H,
     (flaw, settings): (Option<Flaw>, ProposalSettings),
@@ -85,7 +85,7 @@ enum Consensus {
     Hierarchical,
 }
 
-/// The algorithm at every process of `world`, over these two.
+/// The algorithm at every process of `world`, over this broadcast and this consensus.
 fn wire(
     world: &World,
     oracle: &Oracle,
@@ -95,8 +95,8 @@ fn wire(
     wire_with(world, (oracle, DETECTION), layers, settings)
 }
 
-/// The algorithm at every process of `world`, over these two, with ◇P as the oracle says and P that
-/// reports a crash after this delay.
+/// The algorithm at every process of `world`, over this broadcast and this consensus, with ◇P as the oracle
+/// says and a P that reports a crash after this delay.
 fn wire_with(
     world: &World,
     (oracle, delay): (&Oracle, Duration),
@@ -138,8 +138,8 @@ fn rotating_at<H: Host>(
     consensus::as_regular(|up| rotating_over(host, links, detector, up)).attach(up)
 }
 
-/// Everybody broadcasts a few messages, as many crash as consensus allows, and everybody suspects
-/// anybody for a while, if it allows that; every second seed takes steps in any order.
+/// Everybody broadcasts a few messages, as many crash as consensus allows, and, if consensus allows it,
+/// everybody suspects anybody for a while. Every second seed takes steps in any order.
 fn storm(
     seed: u64,
     layers: (Reliable, Consensus),
@@ -165,7 +165,7 @@ fn regular(world: &World) -> Properties {
     all
 }
 
-/// The property of this tag holds, for certain, in storms of every size.
+/// The property of this tag certainly holds, in storms of every size.
 fn holds_in_storms(tag: &str) {
     for seed in 0..200 {
         for reliable in [Reliable::Eager, Reliable::Lazy] {
@@ -239,7 +239,7 @@ impl Alone {
         }
     }
 
-    /// What one event leads to.
+    /// The effects of one event.
     fn upon(&mut self, event: Event) -> Vec<Effect> {
         self.algorithm.upon(event, &mut self.ctx);
         self.algorithm.upon_idle(&mut self.ctx);
@@ -275,7 +275,7 @@ fn batch_of(ids: &[MessageId]) -> Bytes {
     batch.freeze()
 }
 
-/// The messages that the effects propose, if they do.
+/// The messages that the effects propose, if they propose any.
 fn proposed(effects: &[Effect]) -> Option<Vec<MessageId>> {
     effects.iter().find_map(|effect| match effect {
         Effect::Propose(Propose { value, .. }) => {

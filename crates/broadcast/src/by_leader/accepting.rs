@@ -5,8 +5,8 @@ use quorate_consensus::ballots::{self, Acceptance};
 use quorate_core::{Ctx, ProcessId};
 
 impl ByLeader {
-    /// Upon proposals that waited for batches which are all here now: accept them, also where others
-    /// have decided. Upon a higher promise meanwhile: refuse them.
+    /// Accepts proposals whose batches have all come, even if others have decided them. Refuses those that a
+    /// higher promise has outdated meanwhile.
     pub(super) fn upon_held(&mut self, ctx: &mut Ctx<Self>) {
         let due = self.sequence.deferred().take_due(
             |acceptance| self.ballots.is_outdated(acceptance),
@@ -22,8 +22,8 @@ impl ByLeader {
         self.upon_ballots_heard(ctx);
     }
 
-    /// A proposal is accepted only once everything up to its cut is here. The sender of a proposal
-    /// or an acceptance holds all of that itself.
+    /// Accepts a proposal only once everything up to its cut is here. The sender of a proposal or an
+    /// acceptance holds all of that itself.
     pub(super) fn upon_ballots(
         &mut self,
         from: ProcessId,

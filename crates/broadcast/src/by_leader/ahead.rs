@@ -1,5 +1,5 @@
-//! What comes before its time: messages of epochs that have not begun here, and batches that have no place
-//! yet, of who is not known to hold its seat, or before there is a state.
+//! Messages that arrive before their time: messages of epochs that have not begun here, and batches that have
+//! no place yet, because their origin is not known to hold its seat or because this process has no state yet.
 use super::early::Early;
 use crate::ordering::Cut;
 use bytes::Bytes;
@@ -7,13 +7,13 @@ use quorate_consensus::ballots;
 use quorate_core::{MessageId, ProcessId};
 use std::collections::VecDeque;
 
-/// Of epochs that have not begun here, so many messages wait; beyond, the state is asked for.
+/// At most this many messages wait of epochs that have not begun here; beyond that, the state is asked for.
 const AHEAD: usize = 1 << 18;
 
-/// A message of an epoch, and of whom.
+/// A message of an epoch, and its sender.
 pub(super) type Message = (ProcessId, u64, ballots::Message<Cut>);
 
-/// What waits.
+/// Messages and batches that wait.
 #[derive(Debug, Default)]
 pub(super) struct Ahead {
     batches: Early,
@@ -23,12 +23,12 @@ pub(super) struct Ahead {
 }
 
 impl Ahead {
-    /// Takes a batch in, and says how many of the oldest had to go.
+    /// Keeps a batch, and returns how many of the oldest were dropped for it.
     pub(super) fn hold(&mut self, id: MessageId, batch: Bytes) -> u64 {
         self.batches.push(id, batch)
     }
 
-    /// Takes a message in; `false` if there are too many.
+    /// Keeps a message; returns `false` if there are too many.
     pub(super) fn hear(&mut self, message: Message) -> bool {
         self.messages.push_back(message);
         self.messages.len() <= AHEAD
@@ -39,7 +39,7 @@ impl Ahead {
         !self.messages.is_empty() || self.dropped > epoch
     }
 
-    /// Drops the messages: they have to be said again.
+    /// Drops the messages: they have to be sent again.
     pub(super) fn drop_messages(&mut self) {
         let latest = self.messages.iter().map(|(_, epoch, _)| *epoch).max();
         self.dropped = self.dropped.max(latest.unwrap_or(0));

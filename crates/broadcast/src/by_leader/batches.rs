@@ -1,4 +1,5 @@
-//! The batches of all origins: one's own that leave, those that have come, and who else holds them.
+//! The batches of all origins: this process's own that leave, those that have come, and which other processes
+//! hold them.
 mod stream;
 
 use super::{ByLeader, Effect, deferred::Lack};
@@ -9,53 +10,53 @@ use quorate_core::{Ctx, Membership, MessageId, ProcessId, message::Origin, wire}
 use std::collections::BTreeMap;
 use stream::Stream;
 
-/// Ordered batches of one origin that are kept for processes that may lack them,
+/// At most this many ordered batches of one origin are kept for processes that may lack them.
 const KEPT: usize = 1024;
-/// …and their bytes.
+/// At most this many bytes of them are kept.
 const KEPT_BYTES: usize = 16 << 20;
-/// …and while a state is on its way that does not stand for them.
+/// At most this many are kept while a state that does not cover them is being transferred.
 const KEPT_MEANWHILE: usize = 1 << 16;
-/// …and their bytes.
+/// At most this many bytes of them are kept meanwhile.
 const KEPT_BYTES_MEANWHILE: usize = 128 << 20;
-/// Batches of one origin in one answer,
+/// At most this many batches of one origin are in one answer.
 const ANSWER: usize = 64;
-/// …and bytes in one answer, beyond which no further batch is in it.
+/// An answer takes no further batch once it has this many bytes.
 const ANSWER_BYTES: usize = 1 << 20;
 
 /// What was sent to a process on the stream to it, so that it is not sent again.
 #[derive(Debug, Default)]
 struct Said {
-    /// One's own batches beyond this one.
+    /// Own batches with a higher number than this.
     own_beyond: u64,
-    /// In answers: the batches of each origin up to this one, as far as they were asked for.
+    /// Per origin, the last batch that was sent in answers.
     answered: BTreeMap<Origin, u64>,
     /// The number of the latest request that was answered.
     request: u64,
 }
 
-/// What is given to who lacks something.
+/// The answer to a process that lacks something.
 pub(super) struct Answer {
     pub(super) batches: Vec<(MessageId, Bytes)>,
-    /// Whether there is more here.
+    /// Whether more of what is wanted is here.
     pub(super) more: bool,
     /// Whether something that is wanted is not kept here.
     pub(super) short: bool,
 }
 
-/// What is here, and who else holds it.
+/// The batches that are here, and which other processes hold them.
 pub(super) struct Batches {
     me: Origin,
     processes: Membership,
     outgoing: Outgoing,
-    /// How many batches have left.
+    /// The number of own batches that have left.
     sent: u64,
-    /// Those that are not ordered yet, by their numbers.
+    /// Own batches that are not ordered yet, by number.
     own: BTreeMap<u64, Bytes>,
     said: BTreeMap<ProcessId, Said>,
-    /// Whether more is kept, while a state is on its way.
+    /// Whether more batches than usual are kept, because a state is being transferred.
     keeps_more: bool,
     streams: BTreeMap<Origin, Stream>,
-    /// Up to where each process is known to hold everything.
+    /// Per process, the cut up to which it is known to hold everything.
     holds: BTreeMap<ProcessId, Cut>,
 }
 
@@ -74,17 +75,17 @@ impl Batches {
         }
     }
 
-    /// A request from above: it waits until a batch has room for it.
+    /// A request from above waits until it fits into a batch.
     pub(super) fn request(&mut self, payload: Bytes) {
         self.outgoing.request(payload);
     }
 
-    /// Whether there are requests, and room for a batch.
+    /// Whether requests wait and a batch may leave.
     pub(super) fn is_next_due(&self) -> bool {
         self.outgoing.is_next_due()
     }
 
-    /// The next batch of one's own, upon requests and room for one.
+    /// The next own batch, if requests wait and a batch may leave.
     pub(super) fn next(&mut self) -> Option<(MessageId, Bytes)> {
         let batch = self.outgoing.next_batch()?;
         self.sent += 1;
@@ -96,20 +97,21 @@ impl Batches {
         Some((id, batch))
     }
 
-    /// Whether nobody can have sent a batch of this name.
+    /// Whether no process can have sent a batch with this identifier.
     pub(super) fn is_forged(&self, id: MessageId) -> bool {
         let MessageId { origin, sequence } = id;
         origin == self.me && sequence > self.sent || !self.processes.contains(origin.process)
     }
 
-    /// Takes a batch in; `false` if it lies too far ahead, or is one too many that is not `needed` yet.
+    /// Keeps a batch; returns `false` if it lies too far ahead, or if there are too many and it is not
+    /// `needed` yet.
     pub(super) fn hold(&mut self, id: MessageId, batch: Bytes, needed: u64) -> bool {
         let stream = self.streams.entry(id.origin).or_default();
         stream.hold(id.sequence, batch, needed)
     }
 
-    /// The stream to a process has begun anew: the batches of one's own that are not ordered are said again.
-    /// Others are given to it if it asks.
+    /// The stream to a process has begun anew: own batches that are not ordered are sent again. Other batches
+    /// are sent if the process asks for them.
     pub(super) fn begin_stream(&mut self, p: ProcessId) -> Vec<(MessageId, Bytes)> {
         let first = self.own.first_key_value().map(|(number, _)| *number);
         let own_beyond = first.map_or(self.sent, |first| first - 1);
@@ -123,7 +125,7 @@ impl Batches {
             .collect()
     }
 
-    /// Whoever is at this process now was sent nothing before.
+    /// Forgets what was sent to this process: the incarnation that is there now has received nothing.
     fn begin_anew_with(&mut self, p: ProcessId) {
         let said = Said {
             own_beyond: self.sent,
@@ -132,13 +134,13 @@ impl Batches {
         self.said.insert(p, said);
     }
 
-    /// The latest request of this process that was answered.
+    /// The number of this process's latest request that was answered.
     pub(super) fn answered(&self, p: ProcessId) -> Option<u64> {
         let said = self.said.get(&p).map(|said| said.request);
         said.filter(|request| *request > 0)
     }
 
-    /// More than usual is kept, while a state is on its way.
+    /// Whether to keep more batches than usual, while a state is being transferred.
     pub(super) fn keep_more(&mut self, more: bool) {
         self.keeps_more = more;
         if !more {
@@ -149,12 +151,12 @@ impl Batches {
         }
     }
 
-    /// Up to which batch all of an origin has come.
+    /// The last batch of an origin up to which all have come.
     pub(super) fn contiguous(&self, origin: &Origin) -> u64 {
         self.streams.get(origin).map_or(0, |s| s.contiguous)
     }
 
-    /// The first of what the cut stands for that is not here.
+    /// The first batch that the cut covers and that is not here.
     pub(super) fn lack(&self, cut: &Cut) -> Option<Lack> {
         let mut ups = cut.0.iter();
         let lack = ups.find(|(origin, up_to)| self.contiguous(origin) < **up_to);
@@ -166,7 +168,7 @@ impl Batches {
         self.lack(cut).is_none()
     }
 
-    /// Up to where everything is here.
+    /// The cut up to which everything is here.
     pub(super) fn held(&self) -> Cut {
         let held = self.streams.iter().map(|(o, s)| (*o, s.contiguous));
         Cut(held.collect())
@@ -184,14 +186,14 @@ impl Batches {
         self.holds.values_mut().for_each(|holds| holds.raise(cut));
     }
 
-    /// What is known of who holds what is void.
+    /// Forgets which processes hold what.
     pub(super) fn forget_holders(&mut self) {
         let all = self.processes.iter();
         self.holds = all.map(|p| (p, Cut::default())).collect();
     }
 
-    /// What has come without a gap and lies beyond what is ordered or proposed already, at most so many
-    /// batches an origin.
+    /// The batches that have come without a gap and lie beyond those ordered or proposed already, at most
+    /// `most` per origin.
     pub(super) fn unordered(&self, proposed: &Cut, most: u64) -> Cut {
         let next = |(origin, stream): (&Origin, &Stream)| {
             let known = proposed.up_to(*origin).max(stream.ordered);
@@ -215,7 +217,7 @@ impl Batches {
         Cut(held.collect())
     }
 
-    /// Each origin with how many of its batches, and how many messages, are ordered.
+    /// Each origin with the number of its ordered batches, and of the messages in them.
     pub(super) fn ordered(&self) -> Vec<(Origin, u64, u64)> {
         let open = self.streams.iter().filter(|(_, s)| !s.is_closed());
         let ordered = open.filter(|(_, s)| s.ordered > 0);
@@ -223,9 +225,9 @@ impl Batches {
         ordered.collect()
     }
 
-    /// A state stands for so many batches and messages of each origin. Those of other origins than may
-    /// hold their seats go. Gives back of which origins it stands for messages that were not delivered here:
-    /// before which one, and how many.
+    /// A state covers this many batches and messages of each origin. Origins that may not hold their seats
+    /// are dropped. Returns, for each origin of which the state covers messages that were not delivered here,
+    /// the number after the last of them, and how many they are.
     pub(super) fn advance(
         &mut self,
         ordered: &[(Origin, u64, u64)],
@@ -282,8 +284,8 @@ impl Batches {
         }
     }
 
-    /// Drops the ordered batches that everybody is known to hold, and the oldest beyond the limit: who lacks
-    /// those takes a state.
+    /// Drops the ordered batches that everybody is known to hold, and the oldest beyond the limit: a process
+    /// that lacks those needs a state.
     pub(super) fn forget(&mut self, origin: Origin) {
         let mut others = self.processes.others(self.me.process);
         others.remove(origin.process);
@@ -300,8 +302,9 @@ impl Batches {
         }
     }
 
-    /// Another incarnation is in the seat: what is not ordered of the ones before never will be. What is
-    /// ordered of the last one stays for those that may lack it: the newcomer's state has all of it.
+    /// Another incarnation is in the seat: batches of earlier incarnations that are not ordered will never
+    /// be. The last one's ordered batches stay for processes that may lack them: the newcomer's state covers
+    /// all of them.
     pub(super) fn replace(&mut self, seat: ProcessId, may_hold: impl Fn(Origin) -> bool) {
         let ordered = self.streams.iter().map(|(o, s)| (*o, s.ordered));
         let ordered = Cut(ordered.filter(|(_, up_to)| *up_to > 0).collect());
@@ -317,8 +320,8 @@ impl Batches {
         self.begin_anew_with(seat);
     }
 
-    /// What `p` lacks of what is here, and was not sent to it on this stream. `again`: it has dropped what
-    /// it was sent.
+    /// The batches that are here, that `p` lacks, and that were not sent to it on this stream. `again` says
+    /// that `p` has dropped what it was sent.
     pub(super) fn answer(
         &mut self,
         p: ProcessId,
@@ -364,13 +367,13 @@ impl Batches {
         answer
     }
 
-    /// Whether more is kept than usual.
+    /// Whether more batches than usual are kept.
     #[cfg(test)]
     pub(super) fn keeps_more(&self) -> bool {
         self.keeps_more
     }
 
-    /// How many batches of the origin are here.
+    /// The number of the origin's batches that are here.
     #[cfg(test)]
     pub(super) fn len(&self, origin: Origin) -> usize {
         self.streams.get(&origin).map_or(0, Stream::len)

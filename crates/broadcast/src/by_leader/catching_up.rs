@@ -1,10 +1,12 @@
-//! A member that lacks something asks for it: batches of a cut that has come; where it gets no further, though
-//! others have, decisions too; and in the end, if nobody keeps what it lacks, the state that stands for it.
+//! A member that lacks something asks for it. It asks for the batches of a cut that has come; for decisions,
+//! too, if it makes no progress although others do; and finally, if nobody keeps what it lacks, for the state
+//! that covers it.
 //!
-//! At most one request is open to each process. It is over once all of its answer has come, or once a stream
-//! between the two has begun anew, on which it, or the answer, may have been lost. So a process that is cut
-//! off finds at most one request of each other when it is back, and an answer is short, so that stale ones
-//! cost little. What the asked process has already sent on a stream that has not ended is in no answer.
+//! At most one request is open to each process. A request is over once all of its answer has come, or once a
+//! stream between the two processes has begun anew, because the request or the answer may have been lost. So
+//! a process that was cut off finds at most one request from each other process when it is back, and an
+//! answer is short, so that stale requests cost little. An answer contains nothing that the answering process
+//! has already sent on a stream that has not ended.
 use super::{ByLeader, Event, Message, send};
 use crate::ordering::Cut;
 use bytes::Bytes;
@@ -17,53 +19,53 @@ use std::{
     time::Duration,
 };
 
-/// What was accepted or decided, and is not here after this, is asked for,
+/// After this time, batches of an accepted or decided cut that are not here are asked for.
 const BATCHES: Duration = Duration::from_millis(50);
-/// …and again ever more slowly, up to this.
+/// The wait before asking again grows up to this.
 const MOST_BATCHES: Duration = Duration::from_secs(2);
-/// Who has applied nothing for so long, though others have, asks for more,
+/// A process that has applied nothing for this time, though others have, asks for more.
 const STUCK: Duration = Duration::from_secs(1);
-/// …and again ever more slowly, up to this.
+/// The wait before asking again grows up to this.
 const MOST_STUCK: Duration = Duration::from_secs(10);
-/// Whose user keeps states, and has got no further so often though nobody said that it does not keep what
-/// is missing, asks for a state all the same.
+/// After this many attempts without progress, a process whose user keeps states asks for a state, even if
+/// nobody has said that it no longer keeps what is missing.
 const UNANSWERED: u32 = 2;
-/// No answer has more parts.
+/// The highest number of parts of an answer.
 const PARTS: u64 = 1 << 16;
-/// Two states that came too late in a row are enough: before the next one the others are slowed.
+/// After this many states in a row that came too late, the others are slowed before the next one.
 const LATE: u32 = 2;
 
-/// A request, and which parts of its answer have come.
+/// A request, and the parts of its answer that have come.
 #[derive(Debug)]
 struct Request {
     number: u64,
     here: BTreeSet<u64>,
-    /// Up to which instance decisions were applied when it was sent.
+    /// The last instance whose decision was applied when the request was sent.
     applied: u64,
 }
 
-/// What is asked for.
+/// The requests for what is missing here.
 #[derive(Debug)]
 pub(super) struct Missing {
-    /// How many requests there were.
+    /// The number of requests so far.
     number: u64,
     open: BTreeMap<ProcessId, Request>,
-    /// Who has to send again what was dropped here.
+    /// Processes that have to send again what was dropped here.
     again: ProcessSet,
-    /// How many were asked for batches in turn, and how long the next wait is.
+    /// How many processes were asked for batches in turn.
     asked: usize,
     backoff: Duration,
-    /// The wait before asking, and when it is over.
+    /// The timer before asking, and when it fires.
     wait: Option<(TimerId, Time)>,
-    /// The wait for getting any further, if it is on, and in which epoch, and after which instance, it began.
+    /// The timer for progress, if it runs, and the epoch and the instance after which it began.
     since: Option<(TimerId, (u64, u64))>,
-    /// How often this process has got no further since.
+    /// How often in a row this process has made no progress.
     stuck: u32,
-    /// Whether somebody does not keep what is missing.
+    /// Whether some process no longer keeps what is missing.
     short: bool,
-    /// Whether a state may be on its way.
+    /// Whether a state was asked for and may still come.
     asks_for_state: bool,
-    /// How many states have come since this process was last where the others are.
+    /// How many states have come since this process last caught up with the others.
     states: u32,
 }
 
@@ -84,7 +86,7 @@ impl Missing {
         }
     }
 
-    /// Whether a state may be on its way.
+    /// Whether a state was asked for and may still come.
     pub(super) fn has_asked_for_state(&self) -> bool {
         self.asks_for_state
     }
@@ -95,8 +97,8 @@ impl Missing {
         self.short = false;
     }
 
-    /// A state has come. Gives back the wait for getting any further, which is over: with two of them, each
-    /// would void what is asked for upon the other.
+    /// A state has come. Returns the timer for progress, which is over: if there were two, each would void
+    /// what is asked for when the other fires.
     pub(super) fn upon_state(&mut self) -> Option<TimerId> {
         self.backoff = BATCHES;
         self.stuck = 0;
@@ -106,17 +108,17 @@ impl Missing {
         self.since.take().map(|(timer, _)| timer)
     }
 
-    /// Something that had come was dropped: it has to be sent again.
+    /// Something that had come was dropped: all processes have to send it again.
     pub(super) fn upon_dropped(&mut self, processes: &Membership) {
         self.again = processes.set();
     }
 
-    /// What was asked of this process may be lost, or its answer.
+    /// The request to this process may be lost, or its answer.
     pub(super) fn cancel(&mut self, p: ProcessId) {
         self.open.remove(&p);
     }
 
-    /// A request to a process, if none is open to it.
+    /// A request to a process, unless one is already open to it.
     fn request(
         &mut self,
         p: ProcessId,
@@ -142,8 +144,8 @@ impl Missing {
         })
     }
 
-    /// A part of an answer has come. If it is all here, gives back up to which instance decisions were
-    /// applied when it was asked for.
+    /// A part of an answer has come. If the answer is complete, returns the instance up to which decisions
+    /// were applied when it was asked for.
     fn upon_part(
         &mut self,
         from: ProcessId,
@@ -161,8 +163,8 @@ impl Missing {
 }
 
 impl ByLeader {
-    /// Upon batches that are missing: there is a wait for them. One that grew long while nobody answered is
-    /// cut short once something was applied.
+    /// When batches are missing, a timer runs. A wait that grew long while nobody answered is cut short once
+    /// something was applied.
     pub(super) fn upon_missing(&mut self, ctx: &mut Ctx<Self>) {
         let backoff = self.missing.backoff;
         let at = ctx.now() + backoff;
@@ -177,7 +179,7 @@ impl ByLeader {
         self.missing.backoff = backoff.saturating_mul(2).min(MOST_BATCHES);
     }
 
-    /// Batches were missing for a while: the next process is asked for them.
+    /// Batches have been missing for a while: asks the next process for them.
     pub(super) fn upon_ask(&mut self, ctx: &mut Ctx<Self>) {
         self.missing.wait = None;
         if self.is_waiting_for_batches() {
@@ -198,7 +200,7 @@ impl ByLeader {
         }
     }
 
-    /// Asks this process, if no request is open to it. Whether it did.
+    /// Asks this process, unless a request is open to it. Returns whether it asked.
     fn ask(&mut self, p: ProcessId, decided: Option<u64>, ctx: &mut Ctx<Self>) -> bool {
         let point = (self.sequence.applied(), decided);
         let request = self.missing.request(p, self.batches.held(), point);
@@ -209,7 +211,8 @@ impl ByLeader {
         true
     }
 
-    /// Asks everybody at once: what origins sent before they knew of this process will not come by itself.
+    /// Asks everybody at once: batches that origins sent before they knew this process will not come by
+    /// themselves.
     pub(super) fn ask_everybody(&mut self, ctx: &mut Ctx<Self>) {
         let decided = Some(self.ballots.low());
         for p in self.processes.others(self.me.process).iter() {
@@ -217,7 +220,7 @@ impl ByLeader {
         }
     }
 
-    /// Who asks is answered, whatever is here.
+    /// A process that asks always gets an answer, whatever is here.
     pub(super) fn upon_lacks(
         &mut self,
         from: ProcessId,
@@ -252,7 +255,7 @@ impl ByLeader {
         self.upon_ballots_said(ctx);
     }
 
-    /// A part of an answer.
+    /// A part of an answer has come.
     pub(super) fn upon_found(
         &mut self,
         from: ProcessId,
@@ -263,7 +266,7 @@ impl ByLeader {
         ctx: &mut Ctx<Self>,
     ) {
         if let Some((id, batch)) = found {
-            // Who is answered asks again as soon as at first.
+            // The process was answered: its next request waits no longer than the first.
             self.missing.backoff = BATCHES;
             self.hold(id, batch, ctx);
         }
@@ -283,7 +286,7 @@ impl ByLeader {
         self.sequence.defers() || wanted.any(|cut| !self.batches.holds_all(cut))
     }
 
-    /// Up to which batch of an origin something waits here.
+    /// The last batch of an origin that something here waits for.
     pub(super) fn needed(&self, origin: Origin) -> u64 {
         let wanted = self.sequence.next().into_iter();
         let wanted = wanted.chain(self.sequence.first_deferred());
@@ -298,7 +301,7 @@ impl ByLeader {
             || self.is_waiting_for_batches()
     }
 
-    /// Upon news of what others have applied and this process has not: there is a wait for it.
+    /// When others have applied what this process has not, a timer runs.
     pub(super) fn upon_behind(&mut self, ctx: &mut Ctx<Self>) {
         if !self.joining.takes_part() || self.missing.since.is_some() || !self.is_behind() {
             return;

@@ -1,29 +1,30 @@
-//! Proposals that wait for batches: each under the first batch that it lacks, so that what comes wakes those
-//! alone that have waited for it. Who is far behind has tens of thousands of them.
+//! Proposals that wait for batches. Each is filed under the first batch that it lacks, so that a batch wakes
+//! only the proposals that wait for it. A process that is far behind has tens of thousands of them.
 use crate::ordering::Cut;
 use quorate_consensus::ballots::{Acceptance, Ballot};
 use quorate_core::{ProcessId, message::Origin};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// A proposal that waits: of whom, and up to which instance that one has decided.
+/// A proposal that waits: its sender, the proposal, and the last instance that the sender has decided.
 pub(super) type Deferred = (ProcessId, Acceptance<Cut>, u64);
 
-/// Up to which batch of an origin something is missing.
+/// A missing batch: its origin and its number.
 pub(super) type Lack = (Origin, u64);
 
 /// The proposals that wait.
 #[derive(Debug, Default)]
 pub(super) struct Waiting {
-    /// By instance: those of the highest ballot, with what they wait for.
+    /// By instance: the proposal of the highest ballot, with the batch that it waits for.
     proposals: BTreeMap<u64, (Deferred, Lack)>,
-    /// Which instances wait for which batch, by origin.
+    /// By origin: the missing batches, each with an instance that waits for it.
     lacking: BTreeMap<Origin, BTreeSet<(u64, u64)>>,
     /// The instances by the ballots of their proposals.
     ballots: BTreeSet<(Ballot, u64)>,
 }
 
 impl Waiting {
-    /// A proposal waits for this, unless one of a higher ballot, or the same, waits for its instance.
+    /// The proposal waits for this batch, unless one of the same or a higher ballot waits for its instance
+    /// already.
     pub(super) fn insert(&mut self, deferred: Deferred, lack: Lack) {
         let Acceptance {
             instance, ballot, ..
@@ -52,8 +53,9 @@ impl Waiting {
         Some(deferred)
     }
 
-    /// The proposals that wait for no longer, in the order of their instances: those that are outdated, and
-    /// those that lack nothing any more. `held`: up to which batch all of an origin is here.
+    /// Takes the proposals that need not wait any more, in the order of their instances: those that are
+    /// outdated, and those that lack nothing. `held` gives the last batch of an origin up to which all are
+    /// here.
     pub(super) fn take_due(
         &mut self,
         is_outdated: impl Fn(&Acceptance<Cut>) -> bool,
@@ -85,18 +87,17 @@ impl Waiting {
         due
     }
 
-    /// Whether there is none.
     pub(super) fn is_empty(&self) -> bool {
         self.proposals.is_empty()
     }
 
-    /// The first of them.
+    /// The proposal of the lowest instance.
     pub(super) fn first(&self) -> Option<&Cut> {
         let first = self.proposals.first_key_value();
         first.map(|(_, ((_, acceptance, _), _))| &acceptance.value)
     }
 
-    /// Nobody waits for these instances any more: those up to this one.
+    /// Drops the proposals up to this instance: nobody waits for them any more.
     pub(super) fn skip_to(&mut self, instance: u64) {
         while let Some((first, _)) = self.proposals.first_key_value()
             && *first <= instance
@@ -106,7 +107,7 @@ impl Waiting {
         }
     }
 
-    /// Those that wait, by instance.
+    /// The proposals that wait, by instance.
     #[cfg(test)]
     pub(super) fn all(&self) -> BTreeMap<u64, Deferred> {
         let proposals = self.proposals.iter();
@@ -143,7 +144,8 @@ mod tests {
         (ProcessId::from_rank(1).unwrap(), acceptance, 0)
     }
 
-    /// What is held of the first and the second, and what that releases below a promise.
+    /// The instances and ballots that are released when this much of the first and the second origin is held,
+    /// and a promise outdates lower ballots.
     fn due(waiting: &mut Waiting, held: [u64; 2], promised: u64) -> Vec<(u64, u64)> {
         let held = |o: &Origin| held[o.process.index()];
         let due = waiting.take_due(

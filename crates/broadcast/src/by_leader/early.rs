@@ -1,14 +1,15 @@
-//! Batches that have no place yet: of who is not known to hold its seat, or before there is a state.
+//! Batches that have no place yet, because their origin is not known to hold its seat or because this process
+//! has no state yet.
 use bytes::Bytes;
 use quorate_core::MessageId;
 use std::collections::VecDeque;
 
-/// So many wait at most,
+/// At most this many batches wait.
 const BATCHES: usize = 1 << 16;
-/// …and so many bytes of them.
+/// At most this many bytes of them wait.
 const BYTES: usize = 64 << 20;
 
-/// The latest of them.
+/// The latest batches that have no place yet.
 #[derive(Debug, Default)]
 pub(super) struct Early {
     batches: VecDeque<(MessageId, Bytes)>,
@@ -16,7 +17,7 @@ pub(super) struct Early {
 }
 
 impl Early {
-    /// Takes one in, and says how many of the oldest had to go.
+    /// Keeps a batch, and returns how many of the oldest were dropped for it.
     pub(super) fn push(&mut self, id: MessageId, batch: Bytes) -> u64 {
         self.bytes += batch.len();
         self.batches.push_back((id, batch));
@@ -31,7 +32,7 @@ impl Early {
         dropped
     }
 
-    /// All of them, in the order in which they came.
+    /// Takes all batches, in the order in which they came.
     pub(super) fn take(&mut self) -> VecDeque<(MessageId, Bytes)> {
         self.bytes = 0;
         std::mem::take(&mut self.batches)

@@ -1,4 +1,4 @@
-//! The epoch: who holds the seats, who is to, and what a replacement ends.
+//! The epoch: who holds the seats, who is to hold them, and what a replacement ends.
 use super::{ByLeader, Effect};
 use crate::ordering::Cut;
 use quorate_abstractions::{
@@ -11,18 +11,18 @@ use std::collections::BTreeMap;
 /// Who holds the seats.
 #[derive(Debug, Default)]
 pub(super) struct Epoch {
-    /// How many replacements there were.
+    /// The number of replacements so far.
     number: u64,
-    /// Who has the first ballot of the epoch; nobody in particular in the first one.
+    /// The process that has the first ballot of the epoch; `None` in the first epoch.
     leader: Option<ProcessId>,
-    /// The newcomers that hold seats, each with how many incarnations held it before.
+    /// The newcomers that hold seats, each with the number of incarnations that held its seat before.
     holders: BTreeMap<ProcessId, (Incarnation, u64)>,
-    /// Of whom the links say that another incarnation is there: the one they know, and the new one.
+    /// Seats in which the links report another incarnation: the one they know, and the new one.
     replaced: BTreeMap<ProcessId, (Incarnation, Incarnation)>,
 }
 
 impl Epoch {
-    /// The epoch of a state.
+    /// Begins the epoch that a state belongs to.
     pub(super) fn begin(&mut self, number: u64, leader: ProcessId, newcomers: &[(Origin, u64)]) {
         self.number = number;
         self.leader = Some(leader);
@@ -31,17 +31,17 @@ impl Epoch {
         self.holders = holders.collect();
     }
 
-    /// How many replacements there were.
+    /// The number of replacements so far.
     pub(super) fn number(&self) -> u64 {
         self.number
     }
 
-    /// Who has the first ballot.
+    /// The process that has the first ballot.
     pub(super) fn leader(&self, processes: &Membership) -> ProcessId {
         self.leader.unwrap_or(processes.coordinator(1))
     }
 
-    /// The links say that another incarnation is there than the one they know.
+    /// The links report another incarnation in a seat than the one they know.
     pub(super) fn note_replaced(
         &mut self,
         seat: ProcessId,
@@ -51,7 +51,7 @@ impl Epoch {
         self.replaced.insert(seat, (known, newcomer));
     }
 
-    /// Whether the origin holds its seat, as far as that is known: of first incarnations it is not.
+    /// Whether the origin may hold its seat: while no newcomer holds a seat, its holder is not known here.
     pub(super) fn may_hold(&self, origin: Origin) -> bool {
         let holder = self.holders.get(&origin.process);
         holder.is_none_or(|(incarnation, _)| *incarnation == origin.incarnation)
@@ -62,7 +62,7 @@ impl Epoch {
         self.holders.contains_key(&seat)
     }
 
-    /// The newcomers that a leader has not proposed yet.
+    /// The newcomers that this leader has not proposed yet.
     pub(super) fn wanted(&self, proposed: &Cut) -> Vec<Origin> {
         let wanted = self
             .replaced
@@ -79,7 +79,7 @@ impl Epoch {
         wanted.collect()
     }
 
-    /// Those of them that do not hold their seats already.
+    /// The newcomers among these that do not hold their seats already.
     fn new_among(&self, newcomers: &[Origin]) -> Vec<Origin> {
         let is_new = |origin: &&Origin| {
             let holder = self.holders.get(&origin.process);
@@ -88,13 +88,13 @@ impl Epoch {
         newcomers.iter().filter(is_new).copied().collect()
     }
 
-    /// The next epoch begins, in which these seats have other holders than before.
+    /// Begins the next epoch, in which some seats have new holders.
     fn advance(&mut self, leader: ProcessId) {
         self.number += 1;
         self.leader = Some(leader);
     }
 
-    /// Puts it in its seat: what the links are to be told.
+    /// Puts the newcomer in its seat, and returns what the links are to be told.
     fn hold(&mut self, newcomer: Origin) -> Adopt {
         let Origin {
             process: seat,
@@ -114,7 +114,7 @@ impl Epoch {
         }
     }
 
-    /// The newcomers that hold seats, each with how many held it before.
+    /// The newcomers that hold seats, each with the number of incarnations that held its seat before.
     pub(super) fn newcomers(&self) -> Vec<(Origin, u64)> {
         let holders = self.holders.iter();
         let origin = |(process, (incarnation, number)): (&ProcessId, &(Incarnation, u64))| {
@@ -128,7 +128,7 @@ impl Epoch {
         holders.map(origin).collect()
     }
 
-    /// What the user is told of it.
+    /// The epoch as the user is told of it.
     pub(super) fn present(&self) -> reconfigurable::Epoch {
         reconfigurable::Epoch {
             number: self.number,
@@ -137,10 +137,10 @@ impl Epoch {
     }
 }
 
-/// What a replacement ends.
+/// The replacements.
 impl ByLeader {
-    /// A cut that puts newcomers in their seats is applied: the epoch is over, and with it what was
-    /// accepted or decided in later instances.
+    /// A cut that puts newcomers in their seats is applied: the epoch is over, and what was accepted or
+    /// decided in later instances is void.
     pub(super) fn upon_replacements(&mut self, newcomers: &[Origin], ctx: &mut Ctx<Self>) {
         let newcomers = self.epoch.new_among(newcomers);
         if newcomers.is_empty() {
@@ -162,7 +162,7 @@ impl ByLeader {
             self.batches
                 .replace(newcomer.process, |origin| self.epoch.may_hold(origin));
         }
-        // Who is put in its seat with its memory, as one that some process did not know, goes on.
+        // An incarnation that some process did not know, put in its seat with its memory, goes on.
         if !self.epoch.may_hold(self.me) {
             self.joining.leave();
         }
@@ -171,7 +171,7 @@ impl ByLeader {
     }
 }
 
-/// Who has the first ballot after these seats were given to newcomers, who have no state yet.
+/// The process that has the first ballot after these seats were given to newcomers, which have no state yet.
 fn first_leader(processes: &Membership, newcomers: ProcessSet) -> ProcessId {
     let mut old = processes.iter().filter(|p| !newcomers.contains(*p));
     old.next().unwrap_or(processes.coordinator(1))

@@ -1,5 +1,5 @@
-//! How this process gives its state to who wants it: one at a time, chunk by chunk, as fast as that one
-//! takes them.
+//! How this process gives its state to a process that needs it: to one at a time, chunk by chunk, as fast as
+//! the receiver takes them.
 use super::{
     ByLeader, Effect, Event,
     message::Start,
@@ -14,35 +14,35 @@ use quorate_consensus::ballots::KEPT;
 use quorate_core::{Ctx, Incarnation, ProcessId, ProcessSet, message::Origin, wire};
 use std::{collections::VecDeque, time::Duration};
 
-/// So many bytes of chunks are in flight: no further chunk leaves then.
+/// When this many bytes of chunks are in flight, no further chunk leaves.
 const WINDOW: usize = 1 << 20;
-/// Who takes nothing for so long is given nothing more.
+/// A receiver that has taken nothing for this time is given nothing more.
 const TIMEOUT: Duration = Duration::from_secs(5);
-/// So many decisions are kept while a state is on its way.
+/// At most this many decisions are kept during a state transfer.
 const KEPT_MEANWHILE: usize = 1 << 16;
 
-/// A chunk of the user's is longer than any may be: without it, the state would not be whole.
+/// A chunk of the user's is longer than allowed: without it, the state would be incomplete.
 struct TooLong;
 
-/// A state on its way.
+/// A state that is being transferred.
 #[derive(Debug)]
 struct Gift {
     to: ProcessId,
     transfer: Transfer,
     start: Start,
-    /// Nothing before the user has given it, and once it has been read.
+    /// The user's view: `None` before the user has given it, and once it has been read.
     view: Option<View>,
     /// The place of the next chunk.
     next: u64,
     digest: u64,
     /// The lengths of the chunks in flight.
     in_flight: VecDeque<usize>,
-    /// Whether something was taken since the timeout began anew.
+    /// Whether the receiver has taken something since the timeout began anew.
     moves: bool,
 }
 
 impl Gift {
-    /// The next chunk, if there is room for it.
+    /// The next chunk, if another one may be in flight.
     fn next_chunk(&mut self) -> Result<Option<Chunk>, TooLong> {
         if self.in_flight.iter().sum::<usize>() >= WINDOW {
             return Ok(None);
@@ -96,8 +96,8 @@ impl Gift {
 #[derive(Debug, Default)]
 pub(super) struct Giving {
     gift: Option<Gift>,
-    /// Who has got a state and may lack what comes after it, which is kept as long as it goes on asking; and
-    /// whether it has asked since the timeout began anew.
+    /// The process that has got a state and may lack what comes after it, and whether it has asked since the
+    /// timeout began anew. What comes after is kept as long as the process goes on asking.
     follows: Option<(ProcessId, bool)>,
     issued: u64,
     /// Whether the timeout runs.
@@ -105,18 +105,18 @@ pub(super) struct Giving {
 }
 
 impl Giving {
-    /// Whether a state is on its way.
+    /// Whether a state is being transferred.
     pub(super) fn is_busy(&self) -> bool {
         self.gift.is_some()
     }
 
-    /// These want no state of this process any more, nor what comes after it.
+    /// These processes no longer want a state from this process, nor what comes after it.
     fn stop(&mut self, gone: ProcessSet) {
         self.gift.take_if(|gift| gone.contains(gift.to));
         self.follows.take_if(|(p, _)| gone.contains(*p));
     }
 
-    /// A process asks for what it lacks.
+    /// A process has asked for what it lacks.
     pub(super) fn upon_asked(&mut self, p: ProcessId) {
         if let Some((follower, asked)) = &mut self.follows {
             *asked |= *follower == p;
@@ -125,8 +125,9 @@ impl Giving {
 }
 
 impl ByLeader {
-    /// A newcomer that the links have adopted, or one too far behind, wants the state. Before this process
-    /// has applied what put it in its seat, there is none for it; nor while another is given it.
+    /// A newcomer that the links have adopted, or a process that is too far behind, wants the state. It gets
+    /// none before this process has applied the cut that put it in its seat, nor while another process is
+    /// given the state.
     pub(super) fn upon_join(
         &mut self,
         from: ProcessId,
@@ -143,7 +144,7 @@ impl ByLeader {
         if !self.joining.takes_part() || !has_place || from == self.me.process {
             return ctx.count("no state for it");
         }
-        // Who asks again has given up what it asked for before.
+        // A process that asks again has given up its earlier request.
         self.stop_giving([from].into_iter().collect());
         if self.giving.is_busy() {
             return ctx.count("a state for one at a time");
@@ -179,7 +180,7 @@ impl ByLeader {
         }
     }
 
-    /// Where one begins whose state is that of this process now.
+    /// Where a process begins that gets the present state of this one.
     fn start(&self) -> Start {
         Start {
             epoch: self.epoch.number(),
@@ -190,7 +191,7 @@ impl ByLeader {
         }
     }
 
-    /// The user's state has come: it leaves, as far as there is room.
+    /// The user's state has come: its chunks leave as far as they may.
     pub(super) fn upon_state(&mut self, number: u64, view: View, ctx: &mut Ctx<Self>) {
         match &mut self.giving.gift {
             Some(gift) if gift.transfer.number == number && gift.next == 0 => {
@@ -201,8 +202,8 @@ impl ByLeader {
         }
     }
 
-    /// Upon room for chunks: they leave. Once all are taken, the decisions since follow, if they are not on
-    /// their way.
+    /// Sends chunks while more may be in flight. Once all are taken, sends the decisions since then, unless
+    /// they are already in flight.
     fn give(&mut self, ctx: &mut Ctx<Self>) {
         let Some(gift) = &mut self.giving.gift else {
             return;
@@ -251,8 +252,8 @@ impl ByLeader {
         }
     }
 
-    /// The timeout is over: who has taken nothing since is given nothing more, and what comes after the state
-    /// is kept no longer for who has asked for nothing.
+    /// The timeout is over: a receiver that has taken nothing is given nothing more, and a process that has
+    /// asked for nothing no longer has what comes after the state kept for it.
     pub(super) fn upon_give(&mut self, ctx: &mut Ctx<Self>) {
         self.giving.waits = false;
         let (to, moves) = match (&mut self.giving.gift, &mut self.giving.follows) {
@@ -268,7 +269,7 @@ impl ByLeader {
         }
     }
 
-    /// These want no state of this process any more.
+    /// These processes no longer want a state from this process.
     pub(super) fn stop_giving(&mut self, gone: ProcessSet) {
         self.giving.stop(gone);
         if !self.giving.is_busy() && self.giving.follows.is_none() {
@@ -276,7 +277,8 @@ impl ByLeader {
         }
     }
 
-    /// What comes after a state that is on its way, or has just come, is kept for who is given it.
+    /// Whether to keep what comes after a state for its receiver, while the state is being transferred or has
+    /// just come.
     fn keep_more(&mut self, more: bool) {
         self.batches.keep_more(more);
         self.ballots.keep(if more { KEPT_MEANWHILE } else { KEPT });

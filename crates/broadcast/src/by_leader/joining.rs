@@ -1,4 +1,4 @@
-//! How a process gets a state: a newcomer, or a member that nobody can tell any more what it lacks.
+//! How a process gets a state: a newcomer, or a member that lacks what nobody keeps any more.
 use super::{
     ByLeader, Effect, Event, Message,
     message::Start,
@@ -15,66 +15,66 @@ use quorate_consensus::ballots::Ballots;
 use quorate_core::{Ctx, MessageId, ProcessId, message::Origin, wire};
 use std::{collections::BTreeMap, time::Duration};
 
-/// No number that a state speaks of is higher.
+/// The highest number that a state may mention.
 const MOST: u64 = 1 << 48;
-/// The state is asked for again, from another process, after this,
+/// After this time, another process is asked for the state.
 const JOINING: Duration = Duration::from_millis(200);
-/// …and ever more slowly, up to this.
+/// The wait before asking another process grows up to this.
 const MOST_JOINING: Duration = Duration::from_secs(5);
-/// Chunks that overtake so many others are dropped: more are never in flight.
+/// Chunks that have overtaken this many others are dropped: there are never more in flight.
 const CHUNKS_AHEAD: u64 = 1 << 12;
 
-/// What this process is to the group.
+/// The role of this process in the group.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Role {
     /// It does not know yet whether another incarnation held its seat.
     Waits,
     /// It takes part.
     Member,
-    /// It lacks the state, which it asks for once the links have admitted it.
+    /// It lacks the state, and asks for it once the links have admitted it.
     Newcomer {
-        /// Whether they have.
+        /// Whether the links have admitted it.
         admitted: bool,
     },
     /// Another incarnation holds its seat.
     Gone,
 }
 
-/// A state that comes.
+/// A state that is being received.
 #[derive(Debug)]
 struct Receiving {
     from: ProcessId,
     transfer: Transfer,
-    /// Where it begins, once the first chunk is here.
+    /// Where the state begins, once its first chunk is here.
     start: Option<Start>,
     /// The place of the next chunk.
     next: u64,
-    /// The digest of those before it.
+    /// The digest of the chunks before the next one.
     digest: u64,
-    /// Those that have overtaken it, with what their digests should be, and whether they are the last.
+    /// Chunks that came too early, each with its expected digest, and whether it is the last.
     ahead: BTreeMap<u64, (Bytes, u64, bool)>,
 }
 
-/// How far this process has come on its way into the group, or back to where the others are.
+/// The progress of this process on its way into the group, or in catching up with the others.
 #[derive(Debug)]
 pub(super) struct Joining {
     role: Role,
     /// Whether this process came after another in its seat.
     came_later: bool,
-    /// Whom it has asked for the state last, if an answer is wanted.
+    /// The process that was last asked for the state, if an answer is wanted.
     asks: Option<ProcessId>,
     receiving: Option<Receiving>,
-    /// How many were asked.
+    /// The number of processes asked so far.
     asked: usize,
     backoff: Duration,
-    /// Whether the wait before asking again is on.
+    /// Whether the timer before asking again runs.
     waits: bool,
-    /// Whether something of an answer has come since it was asked for, or since this was looked at last.
+    /// Whether a part of an answer has come since the request, or since this was last checked.
     moves: bool,
 }
 
 impl Joining {
-    /// One that takes part.
+    /// A process that takes part.
     pub(super) fn member() -> Self {
         Joining {
             role: Role::Member,
@@ -88,7 +88,7 @@ impl Joining {
         }
     }
 
-    /// One that does not know yet whether it came after another.
+    /// A process that does not know yet whether another incarnation held its seat before.
     pub(super) fn unknown() -> Self {
         Joining {
             role: Role::Waits,
@@ -96,29 +96,29 @@ impl Joining {
         }
     }
 
-    /// Whether this process has its state, and its seat.
+    /// Whether this process has its state and holds its seat.
     pub(super) fn takes_part(&self) -> bool {
         self.role == Role::Member
     }
 
-    /// Whether another holds its seat.
+    /// Whether another incarnation holds the seat of this process.
     pub(super) fn is_gone(&self) -> bool {
         self.role == Role::Gone
     }
 
-    /// Another holds its seat.
+    /// Another incarnation holds the seat of this process.
     pub(super) fn leave(&mut self) {
         self.role = Role::Gone;
     }
 
-    /// A newcomer that has asked this process for its state.
+    /// Makes this a newcomer that has asked `p` for its state.
     #[cfg(test)]
     pub(super) fn note_newcomer_asking(&mut self, p: ProcessId) {
         self.role = Role::Newcomer { admitted: true };
         self.asks = Some(p);
     }
 
-    /// Something of an answer has come.
+    /// Part of an answer has come.
     #[cfg(test)]
     pub(super) fn note_move(&mut self) {
         self.moves = true;
@@ -128,14 +128,14 @@ impl Joining {
         self.role == Role::Newcomer { admitted: true }
     }
 
-    /// Whether something of an answer has come since this was asked last.
+    /// Whether a part of an answer has come since this was last called.
     pub(super) fn has_moved(&mut self) -> bool {
         std::mem::take(&mut self.moves)
     }
 }
 
 impl ByLeader {
-    /// Asks the next process for the state, and another one after a while.
+    /// Asks the next process for the state, and another one after a timeout.
     pub(super) fn upon_ask_to_join(&mut self, ctx: &mut Ctx<Self>) {
         self.joining.waits = false;
         self.ask_to_join(ctx);
@@ -149,13 +149,13 @@ impl ByLeader {
         joining.waits = true;
         ctx.after(joining.backoff, Event::AskToJoin);
         joining.backoff = joining.backoff.saturating_mul(2).min(MOST_JOINING);
-        // An answer on its way would only be begun again.
+        // If an answer is coming, asking again would only start it over.
         if !joining.has_moved() {
             self.ask_for_state(ctx);
         }
     }
 
-    /// Asks the next process for the state. What has come of another one is void.
+    /// Asks the next process for the state. What has come from another process is void.
     pub(super) fn ask_for_state(&mut self, ctx: &mut Ctx<Self>) {
         self.abandon(ctx);
         let others: Vec<_> = self.processes.others(self.me.process).iter().collect();
@@ -171,7 +171,7 @@ impl ByLeader {
         send(ctx, To::One(*p), message);
     }
 
-    /// No state is wanted, or not the one that comes.
+    /// No state is wanted, or not the one that is coming.
     pub(super) fn abandon(&mut self, ctx: &mut Ctx<Self>) {
         self.joining.asks = None;
         self.joining.moves = false;
@@ -186,8 +186,8 @@ impl ByLeader {
         }
     }
 
-    /// More waits than is bearable: what has come of later epochs is dropped, and said again once there is a
-    /// later state. A member remains one, with all that it has promised.
+    /// Too much waits here: what has come of later epochs is dropped, and sent again once this process has a
+    /// later state. A member remains a member, with all that it has promised.
     pub(super) fn upon_too_far_behind(&mut self, ctx: &mut Ctx<Self>) {
         ctx.count("too far behind");
         self.ahead.drop_messages();
@@ -195,7 +195,7 @@ impl ByLeader {
         self.ask_to_join(ctx);
     }
 
-    /// A chunk of a state. One state comes at a time, of the process that was asked last.
+    /// A chunk of a state has come. One state is received at a time, from the process that was asked last.
     pub(super) fn upon_chunk(
         &mut self,
         from: ProcessId,
@@ -238,7 +238,7 @@ impl ByLeader {
         }
     }
 
-    /// Upon the next chunks of the state: the user gets them, and they are acknowledged.
+    /// When the next chunks of the state are here, the user gets them, and they are acknowledged.
     fn upon_next_chunks(&mut self, ctx: &mut Ctx<Self>) {
         while let Some(receiving) = &mut self.joining.receiving
             && let Some((bytes, digest, last)) = receiving.ahead.remove(&receiving.next)
@@ -270,7 +270,7 @@ impl ByLeader {
         }
     }
 
-    /// The first chunk is here: where the state begins. Whether this process may begin there.
+    /// The first chunk says where the state begins. Returns whether this process may begin there.
     fn upon_start(&mut self, mut bytes: Bytes) -> bool {
         let Ok(start) = wire::take_head::<Start>(&mut bytes) else {
             return false;
@@ -297,13 +297,13 @@ impl ByLeader {
             && numbers.all(|number| *number <= MOST)
     }
 
-    /// Whether the state is of a later point of the order than this process's own.
+    /// Whether the state covers more of the order than this process has applied.
     fn is_news(&self, start: &Start) -> bool {
         let own = (self.epoch.number(), self.sequence.applied());
         !self.joining.takes_part() || (start.epoch, start.applied) > own
     }
 
-    /// The state is here: this process takes part from there on, if it has not come further meanwhile.
+    /// The state is complete: this process takes part from there on, unless it has come further meanwhile.
     fn upon_whole(&mut self, ctx: &mut Ctx<Self>) {
         let start = self.joining.receiving.as_mut().and_then(|r| r.start.take());
         let Some(start) = start.filter(|start| self.is_news(start)) else {
@@ -331,8 +331,8 @@ impl ByLeader {
         self.upon_beginning(ctx);
     }
 
-    /// Goes on from there, and says what the state stands for that has not come here. Within its epoch a
-    /// member is bound by all that it has promised and accepted.
+    /// Goes on from the state, and returns the messages that it covers and that have not come here. Within
+    /// its epoch a member is bound by all that it has promised and accepted.
     fn begin(&mut self, start: &Start) -> Vec<(MessageId, u64)> {
         let goes_on = self.joining.takes_part() && start.epoch == self.epoch.number();
         self.joining.role = Role::Member;
@@ -364,8 +364,8 @@ impl ByLeader {
         self.sequence.begin_anew();
     }
 
-    /// The links say how they stand: which streams have begun anew, and, where processes come back, who has
-    /// come back without its memory, this process maybe.
+    /// The links report which streams have begun anew, and, if processes may come back, which process has
+    /// come back without its memory (perhaps this one).
     pub(super) fn upon_status(&mut self, status: Status, ctx: &mut Ctx<Self>) {
         match (status, self.joining.role) {
             (Status::Begun { peer }, _) => self.upon_begun(peer, ctx),
@@ -403,12 +403,13 @@ impl ByLeader {
         }
     }
 
-    /// The stream to `peer` has begun anew: of what was sent to it before, some may be lost.
+    /// The stream to `peer` has begun anew: messages sent to it before may be lost.
     fn upon_begun(&mut self, peer: ProcessId, ctx: &mut Ctx<Self>) {
         for (id, batch) in self.batches.begin_stream(peer) {
             send(ctx, To::One(peer), Message::Data { id, batch });
         }
-        // What it has asked since it heard of the gap may have been answered before this stream began.
+        // A request that the peer sent after it heard of the gap may have been answered before this stream
+        // began.
         if let Some(request) = self.batches.answered(peer) {
             let message = Message::Found {
                 request,
@@ -427,7 +428,7 @@ impl ByLeader {
         self.upon_ballots_said(ctx);
     }
 
-    /// The stream from `peer` has begun anew: of what it sent before, some is lost.
+    /// The stream from `peer` has begun anew: some of what it sent before is lost.
     fn upon_gap(&mut self, peer: ProcessId, ctx: &mut Ctx<Self>) {
         self.stop_giving([peer].into_iter().collect());
         self.ask_anew(peer, ctx);
@@ -437,7 +438,7 @@ impl ByLeader {
         self.upon_ballots_said(ctx);
     }
 
-    /// What was asked of the other is asked anew, when its time comes.
+    /// What was asked of `peer` is asked again in due course.
     fn ask_anew(&mut self, peer: ProcessId, ctx: &mut Ctx<Self>) {
         self.missing.cancel(peer);
         let receiving = self.joining.receiving.as_ref().map(|r| r.from);
@@ -463,7 +464,7 @@ impl ByLeader {
     }
 }
 
-/// Nobody keeps these messages, nor a state that stands for them: the user learns where each origin goes on.
+/// Nobody keeps these messages, nor a state that covers them: the user learns where each origin goes on.
 fn tell_skipped(skipped: Vec<(MessageId, u64)>, ctx: &mut Ctx<ByLeader>) {
     for (next, messages) in skipped {
         ctx.count_many("messages skipped, since nobody keeps them", messages);

@@ -4,7 +4,8 @@ use crate::ordering::{Acceptances, Cut};
 use quorate_abstractions::link::To;
 use quorate_core::Ctx;
 
-/// After so many instances the leader says what everybody holds, where the others do not hear it.
+/// After this many instances the leader tells what everybody holds, if the others do not hear it from each
+/// other.
 const STABLE: u64 = 16;
 
 impl ByLeader {
@@ -21,7 +22,7 @@ impl ByLeader {
         self.upon_stable(ctx);
     }
 
-    /// Upon batches that no proposal orders: a leader proposes that they come next.
+    /// A leader proposes to order next the batches that no proposal orders.
     pub(super) fn upon_unordered(&mut self, ctx: &mut Ctx<Self>) {
         while let Some(instance) = self.ballots.next_instance() {
             let proposed = self.sequence.proposed();
@@ -41,14 +42,14 @@ impl ByLeader {
         self.upon_outgoing(ctx);
     }
 
-    /// Whether acceptances go to the leader alone, who then has to say what everybody holds.
+    /// Whether acceptances go to the leader alone, who then has to tell what everybody holds.
     pub(super) fn is_sparing(&self) -> bool {
         let wanted = self.settings.acceptances == Acceptances::WhoNeedsThem;
         wanted && (2..=3).contains(&self.processes.n())
     }
 
-    /// Upon enough instances that everybody has decided since it was said last: the others forget what
-    /// only the leader knows to be held by all.
+    /// Once everybody has decided enough instances since the leader last told it, the leader tells the others
+    /// what all hold, so that they can forget it.
     pub(super) fn upon_stable(&mut self, ctx: &mut Ctx<Self>) {
         if !self.is_more_stable() {
             return;

@@ -12,22 +12,22 @@ use serde::{Deserialize, Serialize};
 /// A message.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Message {
-    /// A batch of requests, from its origin, or from who was asked for it.
+    /// A batch of requests, from its origin, or from a process that was asked for it.
     Data {
-        /// Whose batch it is, and its sequence number.
+        /// The batch's origin, and its sequence number.
         id: MessageId,
         batch: Bytes,
     },
-    /// Of the batches up to a decided or proposed cut some are missing beyond these. Answered with
-    /// [`Found`](Message::Found), always.
+    /// The sender lacks batches of a decided or proposed cut, beyond those that it holds. Always answered
+    /// with [`Found`](Message::Found).
     Lacks {
         /// The number of the request.
         request: u64,
-        /// Up to where the sender holds everything.
+        /// The cut up to which the sender holds everything.
         held: Cut,
-        /// Where the sender gets no further: the instance up to which it has decided.
+        /// Set if the sender makes no progress: the last instance that it has decided.
         decided: Option<u64>,
-        /// Whether the sender has dropped what it was sent, so that it wants that again.
+        /// Whether the sender has dropped what it was sent, and wants it again.
         again: bool,
     },
     /// A part of the answer to a request.
@@ -35,62 +35,63 @@ pub enum Message {
         request: u64,
         /// The place of the part, counted from 0, and how many there are.
         part: (u64, u64),
-        /// Whether there is more of it here than one answer holds.
+        /// Whether more of what is wanted is here than one answer may contain.
         more: bool,
-        /// Whether something of it is not kept here any more.
+        /// Whether some of what is wanted is no longer kept here.
         short: bool,
         /// A batch.
         found: Option<(MessageId, Bytes)>,
     },
-    /// Between leaders and acceptors.
+    /// A message between leaders and acceptors.
     Ballots {
         epoch: u64,
-        /// What they say.
         message: ballots::Message<Cut>,
     },
-    /// From the leader: everybody holds this, and has decided so far.
+    /// From the leader: everybody holds this, and has decided up to this instance.
     Stable {
         epoch: u64,
-        /// For each origin, up to which batch.
+        /// For each origin, the last batch that everybody holds.
         held: Cut,
-        /// Up to which instance.
+        /// The last instance that everybody has decided.
         decided: u64,
     },
-    /// From one who lacks the state: it is wanted.
+    /// The sender lacks the state and asks for it.
     Join {
         /// The incarnation that wants it.
         incarnation: Incarnation,
-        /// Whether it came after another, so that it has a place only where it was put in its seat.
+        /// Whether another incarnation held its seat before, so that it takes part only once it is put in the
+        /// seat.
         is_newcomer: bool,
     },
-    /// From one that every state reaches too late: broadcast less for a while.
+    /// From a process that every state reaches too late: broadcast less for a while.
     Slower,
 }
 
-/// Where one begins that is given a state: what comes before the chunks of the user's.
+/// The first chunk of a state, which precedes the user's chunks: where its receiver begins.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Start {
-    /// How many replacements there were.
+    /// The number of replacements so far.
     pub(super) epoch: u64,
-    /// Who has the first ballot.
+    /// The process that has the first ballot.
     pub(super) leader: ProcessId,
-    /// Up to this instance, decisions are applied.
+    /// Decisions up to this instance are applied.
     pub(super) applied: u64,
-    /// The newcomers that hold seats, each with how many held it before.
+    /// The newcomers that hold seats, each with the number of incarnations that held its seat before.
     pub(super) newcomers: Vec<(Origin, u64)>,
-    /// Each origin with how many of its batches, and how many messages, are ordered.
+    /// Each origin with the number of its ordered batches, and of the messages in them.
     pub(super) streams: Vec<(Origin, u64, u64)>,
 }
 
 impl Message {
-    /// The highest epoch, or number of a batch, in it that is believed before it is reached here.
+    /// The highest epoch or batch number in the message that its receiver relies on before it gets there
+    /// itself; 0 if there is none.
     pub(super) fn highest(&self) -> u64 {
         match self {
             Message::Ballots { epoch, message } => {
                 message.value().map_or(0, Cut::highest).max(*epoch)
             }
             Message::Stable { epoch, held, .. } => held.highest().max(*epoch),
-            // A batch is looked at when it gets its place, of the others nothing is kept.
+            // A batch is checked when it gets its place; nothing is kept of the other messages.
             Message::Data { .. }
             | Message::Found { .. }
             | Message::Lacks { .. }

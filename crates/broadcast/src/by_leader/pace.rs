@@ -1,25 +1,26 @@
-//! How fast batches leave while somebody is given a state that would come too late otherwise.
+//! How fast batches leave while a process is given a state that would otherwise come too late.
 use quorate_core::Time;
 use std::time::Duration;
 
-/// So long after it was asked for last, nobody is slowed any more.
+/// Origins are slowed for this long after the last request to be slower.
 const LASTS: Duration = Duration::from_secs(20);
-/// Meanwhile so much time lies between two batches of one origin,
+/// Meanwhile at least this much time lies between two batches of one origin.
 const BETWEEN: Duration = Duration::from_millis(20);
-/// …and a second for so many bytes: what leaves in half a minute is kept by whoever gives the state.
+/// After a batch of this many bytes the next one waits for a second, after others in proportion: the process
+/// that gives the state can keep what leaves in half a minute.
 const BYTES: u32 = 2 << 20;
 
-/// When batches may leave.
+/// The time at which batches may leave.
 #[derive(Debug, Default)]
 pub(super) struct Pace {
     slow_until: Time,
     next: Time,
-    /// Whether the wait for the next batch is on.
+    /// Whether the timer for the next batch runs.
     waits: bool,
 }
 
 impl Pace {
-    /// Somebody asks for less.
+    /// A process asks for fewer batches.
     pub(super) fn slow(&mut self, now: Time) {
         self.slow_until = now + LASTS;
     }
@@ -29,20 +30,20 @@ impl Pace {
         now >= self.slow_until || now >= self.next
     }
 
-    /// A batch of so many bytes leaves now.
+    /// A batch of this many bytes leaves now.
     pub(super) fn upon_batch(&mut self, bytes: usize, now: Time) {
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
         let share = Duration::from_secs(1).saturating_mul(bytes) / BYTES;
         self.next = now + share.max(BETWEEN);
     }
 
-    /// How long to wait for the next batch, if a wait is to begin.
+    /// How long to wait for the next batch, if a timer is to be started.
     pub(super) fn wait(&mut self, now: Time) -> Option<Duration> {
         let until = self.next.min(self.slow_until);
         (!std::mem::replace(&mut self.waits, true)).then_some(until - now)
     }
 
-    /// The wait is over.
+    /// The timer has fired.
     pub(super) fn upon_waited(&mut self) {
         self.waits = false;
     }

@@ -1,4 +1,4 @@
-//! The wiring where processes are given states.
+//! The wiring for processes that are given states.
 use super::{ByLeader, OrderSettings, User, joining::Joining, spawn_as};
 use quorate_abstractions::{
     Subscribe,
@@ -8,9 +8,9 @@ use quorate_abstractions::{
 };
 use quorate_core::{Addr, Host};
 
-/// Starts it where processes that come back without their memory are put in their seats again. The links'
-/// [`rejoin`](quorate_abstractions::link::Status::Newcomer) lanes must be those of `links`, and `adopt`
-/// theirs, too: where an incarnation takes the place of another.
+/// Starts total order in which processes that come back without their memory are put in their seats again.
+/// The links' [`rejoin`](quorate_abstractions::link::Status::Newcomer) lanes must be those of `links`, and
+/// `adopt` must belong to the same links: it tells them that an incarnation takes the place of another.
 pub fn spawn_reconfigurable<H: Host>(
     host: &H,
     settings: OrderSettings,
@@ -27,8 +27,8 @@ pub fn spawn_reconfigurable<H: Host>(
     start(host, algorithm, links, detector, adopt, up)
 }
 
-/// Starts it where nobody comes back, with a user that gives and takes states: who lacks what nobody keeps
-/// any more, after a stream to it has ended, goes on with a state that stands for it.
+/// Starts total order in which nobody comes back, with a user that gives and takes states: a process that
+/// lacks what nobody keeps any more, after a stream to it has ended, goes on with a state that covers it.
 pub fn spawn_with_state<H: Host>(
     host: &H,
     settings: OrderSettings,

@@ -1,31 +1,32 @@
-//! The sequence of cuts: what is proposed, what waits for its batches, what is decided and what is applied.
+//! The sequence of cuts: those that are proposed, wait for their batches, are decided, and are applied.
 use super::deferred::{Lack, Waiting};
 use crate::ordering::Cut;
 use quorate_consensus::ballots::Acceptance;
 use quorate_core::ProcessId;
 use std::collections::BTreeMap;
 
-/// Instances so far above the applied ones are not waited for.
+/// Instances that are this far above the applied ones are not waited for.
 pub(super) const INSTANCES_AHEAD: u64 = 1 << 16;
 
-/// So many decisions wait to be applied: beyond, the first ones go, and a state has to stand for them.
+/// At most this many decisions wait to be applied: beyond that, the first ones are dropped, and a state has
+/// to cover them.
 const DECISIONS: usize = 1 << 16;
 
 /// How far the instances have come.
 #[derive(Debug, Default)]
 pub(super) struct Sequence {
-    /// What this leader has proposed in its ballot, or found proposed.
+    /// The cut that this leader has proposed in its ballot, or found proposed.
     proposed: Cut,
     /// Proposals that wait for batches.
     deferred: Waiting,
-    /// Up to this instance, decisions are applied.
+    /// Decisions up to this instance are applied.
     applied: u64,
     /// Decisions that are not applied yet.
     decisions: BTreeMap<u64, Cut>,
 }
 
 impl Sequence {
-    /// What this leader has proposed.
+    /// The cut that this leader has proposed.
     pub(super) fn proposed(&self) -> &Cut {
         &self.proposed
     }
@@ -35,7 +36,7 @@ impl Sequence {
         self.proposed.raise(cut);
     }
 
-    /// This process leads, and is obliged to these proposals.
+    /// This process leads, and is obliged to propose these cuts again.
     pub(super) fn lead<'a>(&mut self, obliged: impl Iterator<Item = &'a Cut>) {
         self.proposed = Cut::default();
         for cut in obliged {
@@ -46,7 +47,7 @@ impl Sequence {
         }
     }
 
-    /// A proposal has to wait; `false` if it lies too far ahead.
+    /// A proposal has to wait. Returns `false` if it lies too far ahead.
     pub(super) fn defer(
         &mut self,
         from: ProcessId,
@@ -80,41 +81,41 @@ impl Sequence {
         }
     }
 
-    /// Whether later decisions are here than the one that is to be applied next, and that one is not.
+    /// Whether later decisions are here, but not the one to be applied next.
     pub(super) fn has_gap(&self) -> bool {
         !self.decisions.is_empty() && self.next().is_none()
     }
 
-    /// The first proposal that waits.
+    /// The waiting proposal of the lowest instance.
     pub(super) fn first_deferred(&self) -> Option<&Cut> {
         self.deferred.first()
     }
 
-    /// Up to this instance, decisions are applied.
+    /// Decisions up to this instance are applied.
     pub(super) fn applied(&self) -> u64 {
         self.applied
     }
 
-    /// The cut that is to be applied next.
+    /// The cut to be applied next.
     pub(super) fn next(&self) -> Option<&Cut> {
         self.decisions.get(&(self.applied + 1))
     }
 
-    /// The next cut is applied.
+    /// Applies the next cut.
     pub(super) fn apply(&mut self) -> Option<Cut> {
         let cut = self.decisions.remove(&(self.applied + 1))?;
         self.applied += 1;
         Some(cut)
     }
 
-    /// What was said in later instances is void.
+    /// What was proposed or decided in later instances is void.
     pub(super) fn begin_anew(&mut self) {
         self.decisions.clear();
         self.deferred = Waiting::default();
         self.proposed = Cut::default();
     }
 
-    /// A state stands for the instances up to this one.
+    /// A state covers the instances up to this one.
     pub(super) fn skip_to(&mut self, applied: u64) {
         self.applied = applied;
         self.decisions = self.decisions.split_off(&(applied + 1));

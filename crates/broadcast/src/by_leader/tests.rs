@@ -8,7 +8,7 @@ use quorate_sim::{
     testing::{LOSSES, losing, p},
 };
 
-/// The steps after which the oracle knows of a crash.
+/// The steps after which the oracle reports a crash.
 const DETECTION: u32 = 3;
 
 fn step(steps: u32) -> Time {
@@ -193,7 +193,7 @@ fn every_property_holds_through_storms_of_false_suspicions() {
     }
 }
 
-/// What p3 says and does, driven by hand.
+/// p3, driven by hand.
 struct Alone {
     algorithm: ByLeader,
     ctx: quorate_core::Context<Event, Effect>,
@@ -244,7 +244,7 @@ fn data(rank: usize, sequence: u64) -> Message {
     Message::Data { id, batch }
 }
 
-/// Said in the first epoch.
+/// The message, sent in the first epoch.
 fn of_first(message: ballots::Message<Cut>) -> Message {
     Message::Ballots { epoch: 0, message }
 }
@@ -350,7 +350,7 @@ fn proposals_wait_only_so_far_ahead() {
     assert_eq!(waiting, [sequence::INSTANCES_AHEAD]);
 }
 
-/// A request for what lies beyond these batches of p2.
+/// A request for the batches of p2 after this one.
 fn lacks(request: u64, up_to: u64) -> Message {
     let held = Cut([(origin(2), up_to)].into());
     Message::Lacks {
@@ -379,7 +379,7 @@ fn of_data(message: Message) -> (MessageId, Bytes) {
     (id, batch)
 }
 
-/// What is sent, and to whom.
+/// The messages sent, and their receivers.
 fn sent(effects: Vec<Effect>) -> Vec<(To, Message)> {
     let sent = effects.into_iter().filter_map(|effect| match effect {
         Effect::Link(link::SendRequest { to, message }) => Some((to, message)),
@@ -447,7 +447,7 @@ fn what_is_missing_is_asked_for_and_answered() {
     assert_eq!(beyond, answer(None, 11, false));
 }
 
-/// Of whom it was asked, p1 and p2 answer nothing, until a stream between them begins anew.
+/// p1 and p2 do not answer what they were asked until a stream to or from them begins anew.
 #[test]
 fn one_request_is_open_to_a_process() {
     let mut p3 = Alone::new();
@@ -533,7 +533,8 @@ fn an_answer_is_short_and_what_is_left_is_asked_for_at_once() {
     );
 }
 
-/// What lies too far ahead is dropped, and asked for later, also of who has sent it already.
+/// Batches that lie too far ahead are dropped, and asked for later, also from processes that have sent them
+/// already.
 #[test]
 fn what_was_dropped_is_sent_again() {
     let mut p3 = Alone::new();
@@ -604,7 +605,7 @@ fn impossible_identifiers_are_dropped() {
     assert_eq!(held.sum::<usize>(), 0);
 }
 
-/// Of an epoch, or up to a batch, that nobody gets to: to wait for it would be to ask for it for ever.
+/// Epochs and batches that nobody ever reaches: a process that waited for them would ask for them for ever.
 #[test]
 fn numbers_that_are_too_high_are_neither_kept_nor_waited_for() {
     for high in [MOST + 1, u64::MAX] {
@@ -716,7 +717,7 @@ fn accepts(effects: &[Effect]) -> bool {
     })
 }
 
-/// p1 and p2 crash, and nobody else has the batch that p2 accepted: p3 to p5 are a majority that can do
+/// p1 and p2 crash, and nobody else has the batch that p2 accepted: p3 to p5 are a majority that can go on
 /// without it.
 #[test]
 fn tob1_validity_though_a_batch_was_lost_with_who_promised_to_have_accepted_it() {
@@ -741,7 +742,7 @@ fn tob1_validity_though_a_batch_was_lost_with_who_promised_to_have_accepted_it()
     assert!(p3.upon(Event::Ask).is_empty(), "nobody waits for the batch");
 }
 
-/// Whoever says that it accepted is taken to hold the batches, which the others then forget.
+/// A process that says that it accepted is taken to hold the batches, which the others then forget.
 #[test]
 fn tob4_uniform_agreement_nothing_decided_is_accepted_before_it_is_held() {
     let mut p3 = Alone::of(5);
@@ -753,7 +754,8 @@ fn tob4_uniform_agreement_nothing_decided_is_accepted_before_it_is_held() {
     assert!(accepts(&p3.hears(2, data(2, 1))));
 }
 
-/// Those whose acceptances decided here may have crashed, and the others need this one.
+/// The processes whose acceptances led to the decision here may have crashed, and the others need this
+/// acceptance.
 #[test]
 fn tob4_uniform_agreement_a_proposal_that_waited_is_accepted_though_it_is_decided() {
     let mut p3 = Alone::of(5);

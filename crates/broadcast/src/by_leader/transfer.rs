@@ -1,5 +1,5 @@
 //! How a state is carried: chunks one way, acknowledgements the other, on a lane of their own, so that
-//! messages of the protocol do not wait behind them.
+//! protocol messages do not wait behind them.
 use bytes::Bytes;
 use quorate_core::{
     message::{digest, fold},
@@ -7,11 +7,11 @@ use quorate_core::{
 };
 use serde::{Deserialize, Serialize};
 
-/// Which state it is: as of which point of the order, and its number at the sender.
+/// Identifies a state: the point of the order that it reaches, and its number at the sender.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Transfer {
     pub(super) epoch: u64,
-    /// Up to this instance, decisions are applied.
+    /// Decisions up to this instance are applied.
     pub(super) applied: u64,
     /// The sender's number.
     pub(super) number: u64,
@@ -23,7 +23,7 @@ messages! {
     pub enum Chunk {
         /// A chunk of a state. The first is the protocol's own part of it, the last is empty.
         Chunk {
-            /// Of which state.
+            /// The state that the chunk belongs to.
             transfer: Transfer,
             /// Its place, counted from 0.
             number: u64,
@@ -35,12 +35,12 @@ messages! {
         } => instance(*number).digest(*digest),
         /// The chunks up to this one have been taken.
         Took {
-            /// Of which state.
+            /// The state that the chunks belong to.
             transfer: Transfer,
             /// The place of the last one.
             up_to: u64
         } => instance(*up_to),
-        /// The state is not wanted any more.
+        /// The receiver does not want the state any more.
         Enough {
             transfer: Transfer
         },

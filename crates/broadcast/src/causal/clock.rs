@@ -1,35 +1,35 @@
-//! A counter a process.
+//! A counter per process.
 use quorate_core::{Membership, ProcessId};
 use serde::{Deserialize, Serialize};
 
-/// How many messages of each process: as causal order leaves no gaps, that is also which.
+/// A number of messages of each process: as causal order leaves no gaps, the number also says which messages.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(crate) struct Clock(Vec<u64>);
 
 impl Clock {
-    /// None of anybody's.
+    /// No message of any process.
     pub(crate) fn zero(processes: &Membership) -> Self {
         Clock(vec![0; processes.n()])
     }
 
-    /// Whether it has an entry a process, neither more nor fewer.
+    /// Whether it has exactly one entry per process.
     pub(crate) fn is_of(&self, processes: &Membership) -> bool {
         self.0.len() == processes.n()
     }
 
-    /// How many of `p`'s.
+    /// The number of `p`'s messages.
     pub(crate) fn of(&self, p: ProcessId) -> u64 {
         self.0.get(p.index()).copied().unwrap_or(0)
     }
 
-    /// Says how many of `p`'s.
+    /// Sets the number of `p`'s messages.
     pub(crate) fn set(&mut self, p: ProcessId, count: u64) {
         if let Some(entry) = self.0.get_mut(p.index()) {
             *entry = count;
         }
     }
 
-    /// One more of `p`'s.
+    /// Counts one more message of `p`.
     pub(crate) fn advance(&mut self, p: ProcessId) {
         self.set(p, self.of(p).saturating_add(1));
     }

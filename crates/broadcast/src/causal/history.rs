@@ -17,7 +17,7 @@ pub(crate) fn put_messages(messages: &[Data], out: &mut BytesMut) {
     }
 }
 
-/// Takes messages off the front of `bytes`. What is allocated follows what is there, not the number
+/// Takes messages off the front of `bytes`. Allocates for the messages that are there, not for the number
 /// that is claimed.
 ///
 /// # Errors
@@ -47,7 +47,7 @@ pub(crate) struct History {
 }
 
 impl History {
-    /// Of the process at `host`, at its start.
+    /// The history of the process at `host`, at its start.
     pub(crate) fn new(host: &impl Host) -> Self {
         History {
             numbering: Numbering::new(host),
@@ -76,7 +76,7 @@ impl History {
         data.id
     }
 
-    /// Whether these messages can come one after the other: each was delivered before, or is the next
+    /// Whether these messages can be delivered one after the other: each was delivered before, or is the next
     /// of its origin.
     pub(crate) fn admits(&self, messages: &[Data]) -> bool {
         let mut delivered = self.delivered.clone();
@@ -89,21 +89,22 @@ impl History {
         })
     }
 
-    /// Notes that the message comes next. `false`: it came before, and is not to be delivered again.
+    /// Notes that the message is delivered next. Returns `false` if it was delivered before, and must not be
+    /// delivered again.
     pub(crate) fn deliver(&mut self, data: &Data) -> bool {
         let origin = data.id.origin.process;
         if data.id.sequence <= self.delivered.of(origin) {
             return false;
         }
         self.delivered.advance(origin);
-        // An own message is in the past since it was broadcast.
+        // An own message has been in the past since it was broadcast.
         if !self.numbering.is_mine(data.id) {
             self.append(data);
         }
         true
     }
 
-    /// Removes from the past what lies within these counts. Says which messages.
+    /// Removes the messages within these counts from the past, and returns their identifiers.
     pub(crate) fn collect(&mut self, counts: &Clock) -> Vec<MessageId> {
         let mut collected = Vec::new();
         self.past.retain(|Data { id, .. }| {

@@ -1,5 +1,5 @@
-//! What the tests of the causal broadcasts share: layers below, applications that answer, a process
-//! by itself.
+//! What the tests of the causal broadcasts share: layers below, applications that answer, and a process
+//! driven by hand.
 mod mutant;
 
 pub(crate) use mutant::{Flaw, Held, Mutant};
@@ -20,10 +20,10 @@ use std::{
     time::Duration,
 };
 
-/// How long after a crash it is reported.
+/// The time after which a crash is reported.
 pub(crate) const DETECTION: Duration = Duration::from_millis(5);
 
-/// The reliable broadcast of one process, not yet joined to what stands on it.
+/// The reliable broadcast of one process, not yet connected to the layer above.
 pub(crate) type StartReliable =
     Box<dyn FnOnce(Addr<reliable::Deliver>) -> Addr<reliable::Broadcast>>;
 
@@ -62,8 +62,8 @@ fn below(world: &World, q: ProcessId, form: Form) -> StartReliable {
     }
 }
 
-/// A causal broadcast at every process, whose application broadcasts whatever `answer` says to what
-/// it delivers.
+/// A causal broadcast at every process, whose application answers each delivery with the broadcasts that
+/// `answer` returns.
 pub(crate) fn wire_with<A>(
     world: &World,
     form: Form,
@@ -92,13 +92,13 @@ where
     world.processes().map(start_at).collect()
 }
 
-/// …which answers nothing.
+/// The same with an application that answers nothing.
 pub(crate) fn wire(world: &World, form: Form, start: Start<'_>) -> Vec<Addr<Broadcast>> {
     wire_with(world, form, start, |_| |_: &Deliver| None)
 }
 
-/// A run full of faults in which everybody broadcasts, and answers half of what it delivers up to
-/// three times; `seed` says the rest.
+/// A run full of faults in which everybody broadcasts, and answers half of what it delivers up to three
+/// times; `seed` determines the rest.
 pub(crate) fn turbulent(form: Form, start: Start<'_>, seed: u64) -> Report {
     let maximum = match form {
         Form::Regular | Form::Lazy => all_but_one,
@@ -201,13 +201,13 @@ impl<A: Algorithm> Alone<A> {
         }
     }
 
-    /// What the algorithm does upon this event.
+    /// The effects of this event.
     pub(crate) fn upon(&mut self, event: A::Event) -> Vec<A::Effect> {
         self.algorithm.upon(event, &mut self.context);
         self.effects()
     }
 
-    /// What it does at the end of a batch.
+    /// The effects of the end of a batch of events.
     pub(crate) fn idle(&mut self) -> Vec<A::Effect> {
         self.algorithm.upon_idle(&mut self.context);
         self.effects()
@@ -235,8 +235,8 @@ where
     addr
 }
 
-/// A small world: how many processes, which of them broadcast (once each time that they are named, and
-/// p2 answers the first of p1), and how many may crash.
+/// A small world: the number of processes, the ranks that broadcast (once each time that they are named; p2
+/// also answers the first message of p1), and how many may crash.
 pub(crate) type Small<'a> = (usize, &'a [usize], usize);
 
 pub(crate) fn small_world(n: usize, form: Form, start: Start<'_>, requests: &[usize]) -> World {
@@ -252,7 +252,7 @@ pub(crate) fn small_world(n: usize, form: Form, start: Start<'_>, requests: &[us
     world
 }
 
-/// Every schedule is followed, nothing is violated, and there are so many classes of schedules.
+/// Follows every schedule: none violates a property, and there are this many classes of schedules.
 #[track_caller]
 pub(crate) fn assert_holds_in_every_schedule(
     form: Form,

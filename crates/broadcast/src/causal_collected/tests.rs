@@ -42,7 +42,7 @@ fn mutant(flaw: Flaw, held: &Held) -> StartMutant {
     })
 }
 
-/// The flaw breaks this property in that run, in which neither the algorithm without it nor ours
+/// The flaw breaks this property in that run; neither the published algorithm without the flaw nor ours
 /// breaks any.
 fn assert_breaks(flaw: Flaw, tag: &str, run: impl Fn(Start<'_>) -> Report) {
     let held = Held::default();
@@ -105,7 +105,7 @@ fn costs_are_what_the_header_says() {
     }
 }
 
-/// One broadcast by p1 of three, kept as a trace.
+/// The collections in a traced run with one broadcast by p1 of three.
 fn collections(crash: Option<(usize, Crash)>) -> Vec<(ProcessId, Time)> {
     let mut world = World::new(3, 1, Timed::lock_step()).unwrap().keep_trace();
     let ports = wire(&world, Form::Regular, START);
@@ -169,8 +169,8 @@ impl Property for Longest {
     }
 }
 
-/// Each of three processes broadcasts so many messages, the next when it has delivered the last: over
-/// uniform broadcast, which takes a while. Says how long a past became.
+/// Each of three processes broadcasts this many messages over a slow uniform broadcast, each message after it
+/// has delivered the last. Returns the length of the longest past.
 fn longest_past(messages: u64) -> u64 {
     let latency = Timed::uniform(UNIT / 2, UNIT * 2);
     let mut world = World::new(3, 1, latency).unwrap();
@@ -204,7 +204,7 @@ fn b4_e2_an_own_message_that_is_appended_twice_stays_once() {
 #[test]
 fn b4_e3_an_own_message_that_is_delivered_inside_its_broadcast_is_appended_twice() {
     assert_breaks(Flaw::DeliveredInside, "GC2", plain);
-    // And what is delivered before it has left may never leave: the uniform form is lost.
+    // A message that is delivered before it has left may never leave: the uniform form is broken.
     assert_breaks(Flaw::DeliveredInside, "CRB4", |start| {
         let mut world = World::new(3, 1, Timed::lock_step()).unwrap();
         let ports = wire(&world, Form::Uniform, start);
@@ -271,7 +271,7 @@ fn b5_e4_what_is_collected_stays_delivered() {
     });
 }
 
-/// What a detector that errs reports, as if it did not.
+/// Reports the suspicions of a detector that errs as if they were crashes.
 fn taken_at_its_word(
     detector: &Subscribe<eventually_perfect::Indication>,
 ) -> Subscribe<perfect::Crash> {
@@ -306,7 +306,7 @@ fn b5_e5_with_a_detector_that_errs_crb5_is_lost() {
     run(false).assert_all_hold();
 }
 
-/// The algorithm at p1, with the messages that it hands down and takes back.
+/// The algorithm at p1, with the messages that it sends to the layer below and gets back from it.
 struct Process(Alone<CausalCollected>, u64);
 
 impl Process {
@@ -430,14 +430,15 @@ fn crb1_to_crb5_hold_in_every_schedule() {
     };
     search(2, &[2], 0, 15);
     search(2, &[2], 1, 337);
-    // With three, acknowledgements make too many: the first five steps of each.
+    // With three processes, acknowledgements make too many schedules: only the first five steps of each are
+    // searched.
     let all = Exhaustive::new().crashes(1).depth(5);
     let all = all.explore(|| small_world(3, Form::Regular, START, &[3]));
     assert!(all.found.is_none(), "{all}");
     assert_eq!((all.executions, all.truncated), (4, 6359), "{all}");
 }
 
-/// But for `LateKept`, which breaks no property: it keeps a set too many, which a test above counts.
+/// All but `LateKept`, which breaks no property: it keeps a set too many, which a test above counts.
 #[test]
 fn the_search_finds_the_mutants() {
     let search = |flaw, form, small, tag| {

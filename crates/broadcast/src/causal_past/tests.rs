@@ -7,7 +7,7 @@ use quorate_sim::{Exhaustive, Report, SimHost, Timed, UNIT, World};
 
 const START: Start<'_> = &|_, host, below, up| spawn(host, below, up);
 
-/// The published algorithm with this flaw; its collection is another file's matter.
+/// The published algorithm with this flaw; its collection is tested in another file.
 fn mutant(
     flaw: Flaw,
 ) -> impl Fn(&World, &SimHost, StartReliable, Addr<Deliver>) -> Addr<Broadcast> {
@@ -64,8 +64,8 @@ fn delivery_takes_one_step() {
     }
 }
 
-/// p1 broadcasts twice, and p2 answers the second; p1's own copies to p3 are late, and so are those
-/// that p2 relays. So p3 gets the answer first, and what it answers within it.
+/// p1 broadcasts twice, and p2 answers the second message; p1's own copies to p3 are late, and so are those
+/// that p2 relays. So p3 gets the answer first, and the two messages of p1 within it.
 fn answer_first(form: Form, start: Start<'_>) -> (Report, Vec<Option<Time>>) {
     let script = Latencies::default()
         .way(1, 3, &[20, 20])
@@ -114,7 +114,7 @@ fn b4_e4_content_as_identity_breaks_crb1() {
 fn b4_e5_delivering_out_of_a_past_is_uniform_too() {
     let (report, last) = answer_first(Form::Uniform, START);
     report.assert_all_hold();
-    // At p3 all three are there when the answer is, long before uniform broadcast has the first two.
+    // p3 has all three when the answer arrives, long before uniform broadcast delivers the first two.
     assert_eq!(last[2], Some(at(2)));
 }
 

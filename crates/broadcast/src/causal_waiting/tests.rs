@@ -12,7 +12,7 @@ enum Flaw {
     None,
     /// Every message is delivered as if this process had broadcast it.
     SelfAsSender,
-    /// The vectors are empty at first, and are compared as far as they go.
+    /// The vectors are empty at first, and only their common entries are compared.
     EmptyVector,
     /// An own message is delivered when it is broadcast.
     DeliveredInside,
@@ -112,7 +112,7 @@ fn mutant(
     }
 }
 
-/// The flaw breaks this property in that run, in which neither the algorithm without it nor ours
+/// The flaw breaks this property in that run; neither the published algorithm without the flaw nor ours
 /// breaks any.
 fn assert_breaks(flaw: Flaw, tag: &str, run: impl Fn(Start<'_>) -> Report) {
     assert_violates(&run(&mutant(flaw)), tag);
@@ -150,7 +150,7 @@ fn costs_are_what_the_header_says() {
     assert_costs_what_is_below_costs(START);
 }
 
-/// p1 broadcasts, and p2 answers; the question is slow to reach p3. Says when each has both.
+/// p1 broadcasts, and p2 answers; the question is slow to reach p3. Returns when each process has both.
 fn answer_first() -> Vec<Option<Time>> {
     let script = Latencies::default().way(1, 3, &[20]).way(2, 3, &[10]);
     let mut world = World::new(3, 1, script).unwrap();
@@ -171,11 +171,11 @@ fn answer_first() -> Vec<Option<Time>> {
 
 #[test]
 fn an_answer_waits_for_what_it_answers() {
-    // p2 relays the question at once, which takes ten; the answer, sent after it, takes one.
+    // p2 relays the question at once, which takes ten units; the answer, sent after it, takes one.
     assert_eq!(answer_first(), [Some(at(2)), Some(at(1)), Some(at(11))]);
 }
 
-/// One broadcast by p1 of three, and one by p2 when it is over.
+/// One broadcast by p1 of three, and one by p2 after that.
 fn one_each(start: Start<'_>) -> Report {
     let mut world = World::new(3, 1, Timed::lock_step()).unwrap();
     let ports = wire(&world, Form::Regular, start);
@@ -219,8 +219,8 @@ fn b6_e4_immediate_self_delivery_breaks_the_uniform_form_alone() {
     run(Form::Regular, &mutant(Flaw::DeliveredInside)).assert_all_hold();
 }
 
-/// p1's message reaches p2 alone, which answers; the answer reaches p3, and nothing else does, as p1
-/// and p2 crash. Says what p3 delivers.
+/// p1's message reaches p2 alone, which answers; the answer reaches p3, and nothing else does, as p1 and p2
+/// crash. Returns the number of messages that p3 delivers.
 fn cause_lost(form: Form, start: Start<'_>) -> u64 {
     let script = Latencies::default().way(1, 3, &[20]).way(2, 3, &[20]);
     let mut world = World::new(3, 1, script).unwrap();
@@ -261,7 +261,7 @@ fn message(counts: &[(usize, u64)], n: usize) -> Bytes {
     })
 }
 
-/// The algorithm as p1 of three, and what it delivers upon such a message from below.
+/// The algorithm as p1 of three receives such a message from below. Returns what it delivers.
 fn receive(process: &mut Alone<CausalWaiting>, id: MessageId, payload: Bytes) -> Vec<MessageId> {
     let effects = process.upon(Event::Reliable(reliable::Deliver { id, payload }));
     let delivered = effects.into_iter().map(|effect| match effect {

@@ -26,7 +26,7 @@ fn request(world: &World, ports: &[Addr<Broadcast>], rank: usize) {
     world.request(p(rank), Time::ZERO, &ports[rank - 1], Broadcast { payload });
 }
 
-/// One broadcast by p1 in a world of `n` in which this befalls one process.
+/// One broadcast by p1 in a world of `n` in which one process crashes as given.
 fn run(n: usize, crash: Option<(usize, Crash)>) -> Report {
     let mut world = World::new(n, 5, Timed::lock_step()).unwrap();
     let ports = wire(&world, Eager::new);
@@ -74,8 +74,8 @@ impl Algorithm for ByContent {
 
 #[test]
 fn rb1_is_broken_by_deliveries_known_by_content() {
-    // Somebody takes the second of two equal payloads for the first: two processes broadcast it, or
-    // one does so twice.
+    // A process takes the second of two equal payloads for the first: two processes broadcast it, or one does
+    // so twice.
     for senders in [[1, 2], [1, 1]] {
         let mut world = World::new(3, 1, Timed::lock_step()).unwrap();
         let ports = wire(&world, |host| ByContent {

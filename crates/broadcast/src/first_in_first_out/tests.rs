@@ -4,7 +4,7 @@ use quorate_abstractions::{link::Links, uniform};
 use quorate_core::{Addr, Context, Counters, Host, Incarnation, Layer, ProcessId, Time};
 use quorate_sim::{Crash, Exhaustive, Report, SimHost, Timed, World, properties};
 
-/// What holds the messages back, and over what.
+/// The form of the algorithm, and the layer below it.
 #[derive(Clone, Copy, PartialEq, Debug)]
 enum Which {
     Regular,

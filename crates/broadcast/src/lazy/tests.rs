@@ -25,7 +25,7 @@ const FRUGAL: Limits = Limits {
 
 type Detector = Subscribe<eventually_perfect::Indication>;
 
-/// P, which takes this long, in the place of ◇P.
+/// P in place of ◇P, with a detection time of `delay`.
 fn accurate(world: &World, q: ProcessId, delay: Duration) -> Detector {
     perfect::as_eventually_perfect(&world.perfect(q, delay))
 }
@@ -103,7 +103,7 @@ fn run(n: usize, delay: u32, crash: Option<(usize, Crash)>) -> (Report, World) {
     (report, world)
 }
 
-/// When the slowest process that delivered anything did so last.
+/// The time of the last delivery at the process that was last to deliver.
 fn slowest(world: &World) -> Option<Time> {
     let tally = |q| world.tally(q, "rb", "Deliver");
     world.processes().filter_map(tally).map(|t| t.last).max()
@@ -163,7 +163,7 @@ fn costs_with_the_sender_crashing_are_what_the_header_says() {
     }
 }
 
-/// `count` broadcasts by p1, a unit apart, with limits of 10 and 20.
+/// `count` broadcasts by p1, one unit apart, with limits of 10 and 20.
 fn stream(n: usize, count: u32, crash: Option<(usize, Crash)>) -> Report {
     let mut world = World::new(n, 1, Timed::lock_step()).unwrap();
     let limits = Limits {
@@ -206,12 +206,12 @@ fn costs_of_a_long_run_with_a_dead_process_add_its_copies() {
 
 #[test]
 fn what_everybody_holds_is_not_relayed_when_its_relayer_crashes() {
-    // The last reports are of the first 1,000 messages: nothing is kept when p1 crashes.
+    // The last reports cover the first 1,000 messages: nothing is kept when p1 crashes.
     let n = 4;
     let calm = stream(n, 1000, None).counts.messages;
     let crash = Some((1, Crash::at(at(1500))));
     assert_eq!(stream(n, 1000, crash).counts.messages, calm);
-    // Of nine more, each of the others keeps all.
+    // Each of the others keeps all of the nine further messages.
     let calm = stream(n, 1009, None).counts.messages;
     let relays = (n * n - 2 * n + 1) as u64 * 9;
     assert_eq!(stream(n, 1009, crash).counts.messages, calm + relays);
@@ -299,8 +299,8 @@ fn what_is_kept_does_not_keep_what_it_arrived_with() {
 
 #[test]
 fn a_suspicion_costs_messages_until_it_is_revoked() {
-    // Of three broadcasts of p1, p2 has kept one when the suspicion comes, gets one while it lasts,
-    // and one afterwards.
+    // Of three broadcasts by p1, p2 has kept one when the suspicion begins, gets one during it, and one
+    // afterwards.
     let mut world = World::new(3, 1, Timed::lock_step()).unwrap();
     let lies = Oracle::accurate(UNIT).suspecting(p(2), p(1), at(2), at(5));
     let detector = |world: &World, q| world.eventually_perfect(q, &lies);
@@ -328,7 +328,7 @@ fn messages_survive_the_wire() {
     assert!(Message::decode(long.freeze()).is_err());
 }
 
-/// How many executions there are of the algorithm with these limits, where one process may crash.
+/// The number of executions of the algorithm with these limits, when one process may crash.
 fn every_schedule(n: usize, senders: &[usize], limits: Limits, oracle: &Oracle) -> u64 {
     let detector = |world: &World, q| world.eventually_perfect(q, oracle);
     let wire = |world: &World| wire(world, detector, |host| Lazy::with_limits(host, limits));

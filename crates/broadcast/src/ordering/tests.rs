@@ -8,7 +8,7 @@ fn origin(rank: usize) -> Origin {
     }
 }
 
-/// At most two batches, of at most ten bytes each, while fewer than twelve are in flight.
+/// At most two batches of at most ten bytes each; no further one while twelve bytes are in flight.
 fn outgoing() -> Outgoing {
     Outgoing::new(&OrderSettings {
         batches: 2,

@@ -15,12 +15,13 @@ fn path(source: ProcessId) -> String {
     format!("trb/{source}/consensus")
 }
 
-/// Terminating broadcast at every process over uniform hierarchical consensus, P taking this long.
+/// Terminating broadcast at every process over uniform hierarchical consensus; P reports a crash after
+/// `delay`.
 fn wire(world: &World, delay: Duration) -> Vec<Addr<Broadcast>> {
     wire_as(world, |_| delay, Terminating::new)
 }
 
-/// This algorithm at every process, over detectors that take so long at each.
+/// This algorithm at every process; each detector has its own delay.
 fn wire_as<A: Algorithm<Event = Event, Effect = Effect>>(
     world: &World,
     delay: impl Fn(ProcessId) -> Duration,
@@ -72,7 +73,7 @@ fn run(n: usize, source: usize, delay: u32, crash: Option<(usize, Crash)>) -> (R
     (report, world)
 }
 
-/// The step at which a process delivered a message, or that a source is faulty.
+/// The step at which a process delivered an event with this label: a message, or that a source is faulty.
 fn step_of(world: &World, rank: usize, label: &str) -> u64 {
     let tally = world.tally(p(rank), "trb", label).unwrap();
     assert_eq!(tally.count, 1);
@@ -174,7 +175,7 @@ fn a_source_broadcasts_its_next_message_when_it_has_delivered_the_last() {
 
 #[test]
 fn who_is_several_instances_behind_catches_up() {
-    // What p3 says to p2 about p1's first message is slow. All goes on without p2, which adopts what
+    // What p3 says to p2 about p1's first message is slow. The others go on without p2, which adopts what
     // others impose and holds several decisions when its turn comes.
     let script = Latencies::default().way(3, 2, &[40]);
     let mut world = World::new(3, 1, script).unwrap();
@@ -189,7 +190,7 @@ fn who_is_several_instances_behind_catches_up() {
     assert_eq!((tally.count, tally.first >= at(40)), (5, true));
 }
 
-/// Over regular hierarchical consensus at every process, P taking this long.
+/// Over regular hierarchical consensus at every process; P reports a crash after `delay`.
 fn wire_regular(world: &World, delay: Duration) -> Vec<Addr<Broadcast>> {
     world.check(properties::regular_terminating(world.membership(), "trb"));
     let spawn_at = |q| {
@@ -215,7 +216,7 @@ fn trb1_to_4_hold_over_regular_consensus_for_correct_processes() {
     }
 }
 
-/// Over a consensus of another kind, which decides with a majority: decisions overtake proposals.
+/// Over a different consensus, which decides with a majority: decisions overtake proposals.
 #[test]
 fn trb1_to_4_hold_over_the_rotating_coordinator() {
     for seed in 0..200 {
@@ -270,7 +271,7 @@ fn costs_over_regular_consensus_are_what_the_header_says() {
     }
 }
 
-/// p3 is dead from the start and p2 says nothing: neither leaves a hole in anything.
+/// p3 is dead from the start and p2 broadcasts nothing: neither leaves a hole anywhere.
 #[test]
 fn thousands_of_messages_after_a_source_has_died_leave_nothing_behind() {
     let messages = 23_000_u64; // times n: more than consensus allows between two of its instances.
@@ -426,7 +427,7 @@ fn wire_somewhere(world: &World, q: ProcessId) -> Addr<Broadcast> {
 
 #[test]
 fn whoever_is_delivered_as_faulty_broadcasts_nothing_more() {
-    // Only a detector that errs brings a live process there.
+    // Only a detector that errs brings a live process into this state.
     let mut alone = Alone::new();
     let request = |payload: &'static [u8]| {
         let payload = Bytes::from_static(payload);

@@ -44,7 +44,7 @@ fn costs_are_what_the_header_says() {
     SUBJECT.assert_costs_with_a_crash();
 }
 
-/// What nobody may say is counted, and makes nobody remember anything.
+/// A message that cannot exist is counted, and uses no memory.
 #[test]
 fn what_cannot_be_is_refused_and_what_is_over_is_forgotten() {
     let world = World::new(3, 1, Timed::lock_step()).unwrap();

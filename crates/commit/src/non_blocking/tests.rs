@@ -93,7 +93,7 @@ fn every_property_holds_wherever_processes_crash() {
     }
 }
 
-/// Every schedule of `n` processes that vote, of which as many as said may crash.
+/// Every schedule of `n` processes that vote, of which at most `crashes` may crash.
 fn explore(n: usize, votes: &[Vote], crashes: usize, depth: Option<usize>) -> Exploration {
     let build = || {
         let world = World::new(n, 1, Timed::lock_step()).unwrap();

@@ -14,7 +14,7 @@ use quorate_sim::{
     properties::{self, Properties},
 };
 
-/// Everything that it promises.
+/// All promises of the algorithm.
 fn promises(world: &World) -> Properties {
     properties::blocking_commit(world.membership(), "commit")
 }
@@ -27,7 +27,7 @@ fn wire(world: &World) -> Vec<Addr<Propose>> {
     world.processes().map(wire).collect()
 }
 
-/// Non-blocking commit in its place.
+/// Non-blocking commit in place of two-phase commit.
 fn wire_non_blocking(world: &World) -> Vec<Addr<Propose>> {
     let wire = |q| {
         let (host, links) = (world.host(q).at("commit"), world.links(q).at("commit"));
@@ -130,8 +130,8 @@ fn every_schedule_of_two_and_of_three_processes_is_right() {
     }
 }
 
-/// All of three vote yes. Half a step after the last vote has reached p1, which decides and tells the
-/// outcome, it crashes, and what it sent last is lost.
+/// All of three processes vote yes. Half a step after the last vote has reached p1, which then decides and
+/// sends the outcome, p1 crashes, and its last messages are lost.
 fn coordinator_dies_after_the_votes(
     wire: impl Fn(&World) -> Vec<Addr<Propose>>,
 ) -> (World, Report) {
@@ -191,7 +191,7 @@ fn what_only_the_coordinator_may_say_or_hear_is_dropped_from_and_by_others() {
     assert!(upon(from(3, told(1, Outcome::Commit))).is_empty());
     assert!(upon(from(1, voted(1, Vote::Yes))).is_empty());
     assert!(upon(from(1, prepare(1 << 40))).is_empty());
-    // It votes no, is over with it, and still answers; a second vote changes nothing.
+    // p2 votes no, is done with the instance, and still answers; a second vote changes nothing.
     let decided = upon(propose(1, Vote::No));
     assert!(matches!(decided[..], [Effect::Decide(_)]), "{decided:?}");
     assert!(upon(propose(1, Vote::Yes)).is_empty());

@@ -1,9 +1,9 @@
-//! One who lacks decisions, and gets by another way what they stand for.
+//! A process that lacks decisions, and gets their effect in another way.
 use super::{Ballots, Part};
 use quorate_core::watermark::Watermark;
 
 impl<V: Clone + PartialEq> Ballots<V> {
-    /// Whether somebody has decided an instance that is not decided here, or one above it.
+    /// Whether another process has decided an instance that is not decided here, or one above it.
     pub fn is_behind(&self) -> bool {
         let low = self.known.low();
         let reached = self.reached.iter().map(|(_, reached)| *reached).max();
@@ -11,8 +11,8 @@ impl<V: Clone + PartialEq> Ballots<V> {
         reached.max(self.known.high()) > low
     }
 
-    /// Decisions beyond the limit are dropped, and sent to nobody: who lacks them gets by another way what
-    /// they stand for.
+    /// Decisions beyond the limit are dropped, and not sent to anybody: a process that lacks them gets their
+    /// effect in another way.
     #[must_use]
     pub fn dropping(self) -> Self {
         Ballots {
@@ -21,20 +21,20 @@ impl<V: Clone + PartialEq> Ballots<V> {
         }
     }
 
-    /// Keeps so many decided values from now on.
+    /// Keeps at most this many decided values from now on.
     pub fn keep(&mut self, kept: usize) {
         self.kept = kept;
         self.forget();
     }
 
-    /// Whether what this process has decided beyond this instance is still here, all of it.
+    /// Whether all decisions of this process after this instance are still here.
     pub fn keeps_beyond(&self, decided: u64) -> bool {
         let next = decided.saturating_add(1);
         next > self.known.low() || self.decided.contains_key(&next)
     }
 
-    /// What was decided up to this instance is known to the owner, though not from here. Whatever was
-    /// promised, and accepted above, stays.
+    /// The owner has learned the effect of the decisions up to this instance in another way. What was
+    /// promised, and what was accepted above, stays.
     pub fn skip_to(&mut self, decided: u64) {
         if decided <= self.known.low() {
             return;

@@ -3,15 +3,15 @@ use super::Ballots;
 use quorate_core::ProcessId;
 use std::time::Duration;
 
-/// A process that trusts itself and lost to another asks again after this, ever more slowly,
+/// A process that trusts itself and lost to another asks again after this time.
 const FIRST_BACKOFF: Duration = Duration::from_millis(10);
-/// …up to this.
+/// The wait before asking again grows up to this.
 const LONGEST_BACKOFF: Duration = Duration::from_secs(1);
 
-/// Whom Ω trusts here, and what follows for this process: it campaigns whenever it trusts itself and
-/// neither leads nor campaigns. A campaign that is on is left alone, however long it takes: it ends by
-/// promises or by a refusal. After a refusal there is a wait, so that two processes that both trust
-/// themselves do not depose each other at the speed of the network.
+/// The process that Ω trusts here, and its consequences for this process: it campaigns whenever it trusts
+/// itself and neither leads nor campaigns. An open campaign is left alone, however long it takes: it ends by
+/// promises or by a nack. After a nack there is a wait, so that two processes that both trust themselves do
+/// not depose each other at the speed of the network.
 #[derive(Debug)]
 pub struct Candidacy {
     me: ProcessId,
@@ -21,7 +21,7 @@ pub struct Candidacy {
 }
 
 impl Candidacy {
-    /// Nobody is trusted yet.
+    /// A candidacy that trusts nobody yet.
     pub fn new(me: ProcessId) -> Self {
         Candidacy {
             me,
@@ -31,7 +31,7 @@ impl Candidacy {
         }
     }
 
-    /// Whom Ω trusts, if it is another process.
+    /// The process that Ω trusts, if it is not this one.
     pub fn other(&self) -> Option<ProcessId> {
         self.trusted.filter(|p| *p != self.me)
     }
@@ -42,12 +42,12 @@ impl Candidacy {
         self.campaign_if_idle(ballots);
     }
 
-    /// Whom Ω trusts from now on, said while there is nothing to lead yet.
+    /// Notes the process that Ω trusts, while there is nothing to lead yet.
     pub fn note_trust(&mut self, p: ProcessId) {
         self.trusted = Some(p);
     }
 
-    /// There is something to lead, or it has begun anew.
+    /// There is something to lead now, or it has begun anew.
     pub fn upon_beginning<V: Clone + PartialEq>(&mut self, ballots: &mut Ballots<V>) {
         self.campaign_if_idle(ballots);
     }

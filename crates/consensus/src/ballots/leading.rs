@@ -1,11 +1,11 @@
-//! The part of the leader: to campaign, to find out what it is obliged to, to propose.
+//! The leader's part: it campaigns, learns its obligations, and proposes.
 use super::{Acceptance, Ballot, Ballots, Message, Part, Promise};
 use quorate_abstractions::link::To;
 use std::collections::BTreeMap;
 
 impl<V: Clone + PartialEq> Ballots<V> {
-    /// Asks everybody for the promise of a ballot above all heard of, and gives its own at once: its
-    /// own request may be slower than the answers of the others.
+    /// Asks everybody for the promise of a ballot higher than all known ones, and gives its own promise at
+    /// once: its own request may be slower than the answers of the others.
     pub fn campaign(&mut self) {
         let ballot = Ballot {
             round: self.seen.round.saturating_add(1),
@@ -21,15 +21,15 @@ impl<V: Clone + PartialEq> Ballots<V> {
         self.send(To::All, Message::Prepare { ballot, from });
     }
 
-    /// What the promises of a majority, whose decisions are known here, oblige this leader to propose,
-    /// by instance; nothing before there are as many. Any majority will do: a promise with a value
-    /// that the owner cannot vouch for is left out, as its sender may have crashed with what it stands
-    /// for.
+    /// The values that this leader is obliged to propose, by instance, according to the promises of a
+    /// majority whose decisions are known here; `None` until a majority has promised. Any majority will do: a
+    /// promise with a value that the owner cannot vouch for is left out, because its sender may have crashed
+    /// with the payloads that the value stands for.
     pub fn elected(&self, vouches: impl Fn(&V) -> bool) -> Option<BTreeMap<u64, V>> {
         let Part::Campaigns { promises, .. } = &self.part else {
             return None;
         };
-        // What a promise leaves out because its sender has decided it, the leader must know.
+        // The leader must know the decisions that a promise leaves out because its sender has decided them.
         let is_known = |promise: &&Promise<V>| {
             let accepted = promise.accepted();
             let mut open = accepted.filter(|a| !self.is_decided(a.instance));
@@ -63,8 +63,8 @@ impl<V: Clone + PartialEq> Ballots<V> {
         open.map(|acceptance| &acceptance.value)
     }
 
-    /// Leads from now on: proposes what it is obliged to as [`elected`](Ballots::elected), and `filler`
-    /// in the gaps between, if there is one.
+    /// Leads from now on: proposes the values that [`elected`](Ballots::elected) obliges it to, and `filler`,
+    /// if there is one, in the gaps between them.
     pub fn lead(&mut self, obliged: &BTreeMap<u64, V>, filler: Option<&V>) {
         let Part::Campaigns { ballot, promises } = &self.part else {
             return;
@@ -98,8 +98,8 @@ impl<V: Clone + PartialEq> Ballots<V> {
         }
     }
 
-    /// Has a value accepted, if this process leads. At most one a ballot and instance: the owner sees
-    /// to it.
+    /// Has a value accepted, if this process leads. The owner must propose at most one per ballot and
+    /// instance.
     pub fn propose(&mut self, instance: u64, value: V) {
         let Part::Leads { ballot, next, .. } = &mut self.part else {
             return;

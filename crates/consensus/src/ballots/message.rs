@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 pub struct Ballot {
     /// The round, counted from 1.
     pub round: u64,
-    /// Whose attempt it is.
+    /// The process that attempts to lead.
     pub leader: ProcessId,
 }
 
@@ -25,25 +25,25 @@ pub struct Acceptance<V> {
 /// The messages.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Message<V> {
-    /// From a leader to all: promise this ballot, and say what you accepted from this instance on.
+    /// From a leader to all: promise this ballot, and report what you accepted from this instance on.
     Prepare {
         ballot: Ballot,
         /// The first instance that the leader has not decided.
         from: u64,
     },
-    /// To the leader: promised. One message for each value accepted, at least one. All of them are said at
-    /// once, and again, as of then, when a stream to the leader has begun.
+    /// To the leader: promised. One message for each accepted value, at least one. They are all sent at once,
+    /// and all again, with the contents of that time, when a stream to the leader has begun.
     Promise {
         ballot: Ballot,
-        /// Which of the sender's sayings it is: parts of one alone make a promise.
+        /// The number of the sender's saying: only parts of the same saying make a promise.
         saying: u64,
-        /// Up to this instance the sender has decided.
+        /// The sender has decided the instances up to this one.
         decided: u64,
         /// The place of this message among those of the promise, counted from 0.
         part: u64,
         /// How many messages the promise consists of.
         parts: u64,
-        /// One of the values that it accepted beyond.
+        /// One of the values that the sender accepted in later instances.
         accepted: Option<Acceptance<V>>,
     },
     /// To a leader: this higher ballot was promised.
@@ -51,16 +51,16 @@ pub enum Message<V> {
     /// From a leader, which has accepted it already, to all others: accept this.
     Accept {
         acceptance: Acceptance<V>,
-        /// Up to this instance the sender has decided.
+        /// The sender has decided the instances up to this one.
         decided: u64,
     },
     /// To all others: accepted.
     Accepted {
         acceptance: Acceptance<V>,
-        /// Up to this instance the sender has decided.
+        /// The sender has decided the instances up to this one.
         decided: u64,
     },
-    /// To one who may not know: this was decided.
+    /// To a process that may not know: this was decided.
     Decided { instance: u64, value: V },
 }
 
@@ -75,7 +75,7 @@ impl<V> Acceptance<V> {
 }
 
 impl<V> Message<V> {
-    /// The highest number in it.
+    /// The highest number in the message.
     pub(super) fn highest(&self) -> u64 {
         let of = |a: &Acceptance<V>| a.instance.max(a.ballot.round);
         match self {
@@ -105,7 +105,7 @@ impl<V> Message<V> {
         }
     }
 
-    /// The value that it carries, if it carries one.
+    /// The value that the message carries, if any.
     pub fn value(&self) -> Option<&V> {
         match self {
             Message::Promise { accepted, .. } => accepted.as_ref().map(|a| &a.value),
@@ -117,7 +117,7 @@ impl<V> Message<V> {
         }
     }
 
-    /// The same message with another value in place of the one that it carries, if it carries one.
+    /// The same message with a changed value, if it carries one.
     pub fn map<U>(self, change: impl FnOnce(V) -> U) -> Message<U> {
         match self {
             Message::Prepare { ballot, from } => Message::Prepare { ballot, from },
@@ -159,7 +159,7 @@ impl<V> Message<V> {
     }
 }
 
-/// The value stands behind the rest, as it is.
+/// The value stands unencoded after the rest.
 impl Wire for Message<Bytes> {
     fn encode(&self, out: &mut BytesMut) {
         let mut tail = Bytes::new();

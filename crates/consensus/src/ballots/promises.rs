@@ -1,18 +1,18 @@
-//! Promises: how an acceptor says what it accepted, and how a candidate puts together what it hears.
+//! Promises: how an acceptor states what it accepted, and how a candidate assembles the parts it receives.
 use super::{Acceptance, Ballot, Ballots, INSTANCES_AHEAD, Message, Part};
 use quorate_abstractions::link::To;
 use quorate_core::ProcessId;
 use std::collections::BTreeMap;
 
-/// A promise, as far as it has come.
+/// A promise whose parts are being received.
 #[derive(Debug)]
 pub(super) struct Promise<V> {
-    /// Which saying of its sender's it is.
+    /// The number of the sender's saying that the parts belong to.
     pub(super) saying: u64,
     pub(super) decided: u64,
-    /// How many messages it consists of.
+    /// The number of messages it consists of.
     pub(super) parts: u64,
-    /// Those that are here, by their place: what they report.
+    /// The parts that are here, by their place, each with the acceptance that it reports.
     pub(super) here: BTreeMap<u64, Option<Acceptance<V>>>,
 }
 
@@ -27,7 +27,7 @@ impl<V> Promise<V> {
 }
 
 impl<V: Clone + PartialEq> Ballots<V> {
-    /// All that was accepted, as of now.
+    /// Sends the promise, with all that is accepted at present.
     pub(super) fn say_promise(&mut self, to: ProcessId, ballot: Ballot) {
         self.sayings += 1;
         let saying = self.sayings;
@@ -48,8 +48,8 @@ impl<V: Clone + PartialEq> Ballots<V> {
         }
     }
 
-    /// What was accepted in instances above the decided ones. What was decided among them counts as
-    /// accepted in the ballot that is being promised: nothing else may be proposed there.
+    /// The acceptances in instances above the decided ones. A decided instance among them counts as accepted
+    /// in the ballot that is being promised: nothing else may be proposed there.
     fn report(&self, ballot: Ballot) -> Vec<Acceptance<V>> {
         let above = self.known.low() + 1;
         let decided = self.decided.range(above..);
@@ -92,7 +92,7 @@ impl<V: Clone + PartialEq> Ballots<V> {
                 if promise.is_whole() {
                     return Some("promise said again");
                 }
-                // A later one replaces what has come of an earlier one: they never mix.
+                // A later saying replaces the parts of an earlier one: they never mix.
                 if promise.saying < saying {
                     *promise = nothing();
                 }

@@ -1,11 +1,11 @@
-//! What is said again when a stream between two processes has ended and another begins.
+//! What is sent again when a stream between two processes has ended and another begins.
 use super::{Acceptance, Ballots, Message, Part, Promise};
 use quorate_abstractions::link::To;
 use quorate_core::ProcessId;
 
 impl<V: Clone + PartialEq> Ballots<V> {
-    /// Upon a stream to `p` that has begun anew. Between the news of it at `p` and this, more may have been
-    /// lost: a promise given meanwhile is said again, under a number of its own, though it may have been given on
+    /// A stream to `p` has begun anew. Between the time at which `p` learned of it and this, more may have
+    /// been lost: a promise given meanwhile is sent again under a new number, though it may have been sent on
     /// this stream.
     pub fn begin_stream(&mut self, p: ProcessId) {
         let promised = self.promised;
@@ -15,8 +15,8 @@ impl<V: Clone + PartialEq> Ballots<V> {
         self.resume(p);
     }
 
-    /// Upon a stream from `p` that has begun anew: what was said on the one before may be lost, in
-    /// either direction, so that all that is open between the two is said again.
+    /// A stream from `p` has begun anew: messages on the earlier one may be lost, in either direction, so
+    /// that all that is open between the two is sent again.
     pub fn resume(&mut self, p: ProcessId) {
         if p == self.me {
             return;
@@ -28,7 +28,7 @@ impl<V: Clone + PartialEq> Ballots<V> {
             {
                 self.campaign();
             }
-            // Its promise is not counted any more, but lower ballots have to end there, too.
+            // The peer's promise is not counted any more, but the peer must refuse lower ballots, too.
             Part::Leads { told, ballot, .. } => {
                 told.remove(p);
                 let (ballot, from) = (*ballot, self.known.low() + 1);

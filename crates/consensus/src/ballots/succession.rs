@@ -1,12 +1,12 @@
-//! One group of acceptors after the other, and what a leader alone knows of all.
+//! One group of acceptors succeeds another, and the leader alone knows what all have decided.
 use super::{Ballots, Message};
 use quorate_abstractions::link::To;
 use quorate_core::{ProcessId, ProcessSet};
 
 impl<V: Clone + PartialEq> Ballots<V> {
-    /// …whose acceptances go to the leader alone. For groups of at most three, where the leader's
-    /// acceptance and one's own are a majority: in larger ones only leaders would decide. What is
-    /// decided is then forgotten when [`reach_all`](Ballots::reach_all) says so.
+    /// Makes acceptances go to the leader alone. For groups of at most three processes, in which a process
+    /// and the leader are a majority: in larger groups only leaders would decide. Decisions are then
+    /// forgotten when [`reach_all`](Ballots::reach_all) says so.
     #[must_use]
     pub fn to_leader_alone(self) -> Self {
         Ballots {
@@ -15,13 +15,13 @@ impl<V: Clone + PartialEq> Ballots<V> {
         }
     }
 
-    /// Up to which instance every process is known to have decided.
+    /// The instance up to which every process is known to have decided.
     pub fn reached_by_all(&self) -> u64 {
         let reached = self.reached.iter().map(|(_, reached)| *reached);
         reached.min().unwrap_or(0)
     }
 
-    /// Every process has decided up to this instance, as the leader knows.
+    /// The leader knows that every process has decided up to this instance.
     pub fn reach_all(&mut self, decided: u64) {
         let decided = decided.min(self.known.low());
         for (_, reached) in &mut self.reached {
@@ -30,10 +30,10 @@ impl<V: Clone + PartialEq> Ballots<V> {
         self.forget();
     }
 
-    /// Begins anew after the instance `last`, which is the last of these acceptors, though more may be
-    /// decided: from now on nobody has promised or accepted anything, and `leader` has the first ballot.
-    /// These `newcomers` need nothing up to there; the others are sent what they may lack, and that is
-    /// to leave before anything of the new beginning. Gives it back.
+    /// Begins anew after the instance `last`, the last of the present acceptors, even if more are decided:
+    /// from now on nobody has promised or accepted anything, and `leader` has the first ballot. The
+    /// `newcomers` need nothing up to there. The others are sent the decisions that they may lack: these
+    /// messages are returned, and must leave before any message of the new beginning.
     pub fn succeed(
         &mut self,
         last: u64,
@@ -61,7 +61,7 @@ impl<V: Clone + PartialEq> Ballots<V> {
         owed
     }
 
-    /// Sends what is decided here from this instance on to one who has just come.
+    /// Sends the decisions from this instance on to a process that has just come.
     pub fn inform(&mut self, p: ProcessId, from: u64) {
         self.tell_decided(p, from);
     }

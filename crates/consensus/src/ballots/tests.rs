@@ -36,7 +36,7 @@ fn promise(ballot: Ballot, decided: u64, accepted: Option<Acceptance<u64>>) -> M
     }
 }
 
-/// What it sends, without the receivers.
+/// The messages that it sends, without the receivers.
 fn said(ballots: &mut Ballots<u64>) -> Vec<Message<u64>> {
     let outgoing = ballots.take_outgoing().into_iter();
     outgoing.map(|(_, message)| message).collect()
@@ -181,7 +181,7 @@ fn nobody_speaks_in_another_s_name_and_nothing_lies_too_far_ahead() {
     assert!(said(&mut p3).is_empty());
 }
 
-/// Decides so many instances with p2, while p3 is silent.
+/// Decides this many instances with p2, while p3 is silent.
 fn decide_without_p3(p1: &mut Ballots<u64>, instances: u64) {
     for instance in 1..=instances {
         p1.propose(instance, instance);
@@ -244,8 +244,8 @@ fn a_promise_that_nobody_can_vouch_for_is_left_out_of_the_majority() {
     assert_eq!(p3.elected(|_| true), Some([(1, 7)].into()));
 }
 
-/// Otherwise it might accept in a lower ballot what then hides what it has accepted in its own: the
-/// others elect it before its own request arrives.
+/// Otherwise it might accept in a lower ballot, and so hide what it has accepted in its own: the others elect
+/// it before its own request arrives.
 #[test]
 fn a_candidate_refuses_lower_ballots_before_its_own_request_arrives() {
     let mut p2 = at(2, 5);

@@ -1,4 +1,4 @@
-//! What processes tell each other.
+//! The messages of consensus by quorums.
 use bytes::{Bytes, BytesMut};
 use quorate_core::{
     message::digest,
@@ -6,7 +6,7 @@ use quorate_core::{
     wire::{Undecodable, Wire, put_batch, put_head, take_batch, take_head},
 };
 
-/// What a process accepted last in an instance.
+/// The last value that a process accepted in an instance.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Acceptance {
     pub instance: u64,
@@ -30,11 +30,11 @@ impl Wire for Acceptance {
     }
 }
 
-/// What a process accepted last in each of these instances.
+/// The last values that a process accepted in several instances.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Acceptances(pub Vec<Acceptance>);
 
-/// Instance and view of each, then the values.
+/// The instance and view of each, then the values.
 impl Wire for Acceptances {
     fn encode(&self, out: &mut BytesMut) {
         let places: Vec<(u64, u64)> = self.0.iter().map(|a| (a.instance, a.view)).collect();
@@ -65,11 +65,11 @@ messages! {
         /// To the leader of a view, which the sender has entered (1B).
         State {
             view: u64,
-            /// In the instances up to this one the sender has decided.
+            /// The sender has decided the instances up to this one.
             decided: u64,
-            /// In these, too: first and last, ascending.
+            /// Ranges of further decided instances: first and last, ascending.
             decided_above: Vec<(u64, u64)>;
-            /// What it accepted in others; in the rest, nothing.
+            /// What the sender accepted in other instances; in the rest, it accepted nothing.
             accepted: Acceptances
         } => instance(*view),
         /// To all, from the leader of the view: accept this (2A).

@@ -8,7 +8,7 @@ use quorate_abstractions::{
 use quorate_core::{Addr, Host, Layer};
 use quorate_quorums::Quorums;
 
-/// Starts it. Only tests and demonstrations run it.
+/// Starts the mutant. Only for tests and demonstrations.
 pub fn spawn_mutant<H: Host>(
     host: &H,
     quorums: Quorums,

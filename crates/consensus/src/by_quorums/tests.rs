@@ -16,12 +16,12 @@ use quorate_sim::{
 };
 use std::time::Duration;
 
-/// Views of 8 steps, 16, 24 …
+/// Views of 8 steps, 16 steps, 24 steps, and so on.
 const VIEWS: view_synchronizer::ViewSettings = view_synchronizer::ViewSettings {
     unit: Duration::from_nanos(UNIT.as_nanos() as u64 * 8),
 };
 
-/// How a process starts consensus, in these views and over this.
+/// Starts consensus at a process, in these views and over these quorums, with or without flooding.
 type Start = fn(&World, ProcessId, &Quorums, &Views, bool) -> Addr<Propose>;
 
 fn layer(world: &World, q: ProcessId, floods: bool) -> impl Layer<flooding::Port<Message>> + use<> {
@@ -168,7 +168,7 @@ fn safety_holds_under_any_schedule() {
     for seed in 0..200 {
         let n = 2 + seed as usize % 4;
         let (report, _) = run(n, seed, Random::new(), 3, &[]);
-        // Where messages take as long as they like, no view may ever be long enough.
+        // If messages take as long as they like, no view may ever be long enough.
         let broken = report.violation().map(|v| &v.tag[..]);
         assert!([None, Some("UC4")].contains(&broken), "n = {n}, {report}");
     }
@@ -254,7 +254,7 @@ fn messages_are_decoded_to_what_was_encoded_and_nothing_else_is() {
         assert_eq!(bytes, expected, "{message:?}");
         assert_eq!(Message::decode(bytes.clone()), Ok(message));
         for length in 0..bytes.len() {
-            // Of a value that is the rest of the message, any part is one.
+            // The value is the rest of the message, so that any part of it decodes, too.
             let _ = Message::decode(bytes.slice(..length));
         }
     }
@@ -300,8 +300,8 @@ fn what_nobody_sends_is_survived() {
     assert_eq!(watermark(3, vec![(5, u64::MAX)]).high(), 3);
 }
 
-/// The algorithm at p1, by itself: what it posts to all or to itself it is delivered.
-/// A proposal of a view that nobody reaches would keep those of all views before it from being accepted.
+/// The algorithm at p1, by itself: what it posts to all or to itself is delivered to it. A proposal of a view
+/// that nobody reaches would keep those of all earlier views from being accepted.
 #[test]
 fn what_is_of_a_view_that_nobody_reaches_is_dropped() {
     let quorums = Quorums::majorities(&Membership::of_size(3).unwrap());
@@ -347,7 +347,7 @@ mod context {
     pub(super) struct Alone {
         pub(super) algorithm: ByQuorums,
         ctx: Ctx<ByQuorums>,
-        /// The slots in which something stands.
+        /// The slots in which a message is retained.
         pub(super) stands: BTreeSet<Slot>,
         pub(super) decided: u64,
         pub(super) posted: Vec<Message>,

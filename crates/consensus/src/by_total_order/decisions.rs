@@ -1,4 +1,4 @@
-//! What is decided: the state that stands for the order up to some point of it.
+//! The decisions: the state that covers the order up to some point.
 use super::{INSTANCES_AHEAD, Instance};
 use crate::said::{BYTES, INSTANCES};
 use bytes::{Buf, Bytes, BytesMut};
@@ -10,12 +10,12 @@ use quorate_core::{
 };
 use std::collections::VecDeque;
 
-/// Which instances are decided, and the values of the latest, in their order.
+/// The decided instances, and the values of the latest, in their order.
 #[derive(Debug)]
 pub(super) struct Decisions {
     instances: Instances<Instance>,
     latest: VecDeque<Decide>,
-    /// How many bytes the latest values have.
+    /// The bytes of the latest values.
     bytes: usize,
 }
 
@@ -35,7 +35,7 @@ impl Decisions {
         self.instances.at(number, Instance::default)
     }
 
-    /// The instance is decided. Its value is kept as long as it is among the latest.
+    /// Marks the instance as decided. Its value is kept while it is among the latest.
     pub(super) fn decide(&mut self, decision: Decide) {
         self.instances.retire(decision.instance);
         self.keep(decision);
@@ -57,7 +57,7 @@ impl Decisions {
         self.instances.is_empty()
     }
 
-    /// All of it.
+    /// Encodes all decisions as a state.
     pub(super) fn encode(&self) -> Bytes {
         let (mut out, retired) = (BytesMut::new(), self.instances.retired());
         wire::put_number(retired.low(), &mut out);
@@ -73,8 +73,8 @@ impl Decisions {
         out.freeze()
     }
 
-    /// Goes on from what another process encoded at a later point of the order. The decisions that are news
-    /// here.
+    /// Goes on from the state that another process encoded at a later point of the order. Returns the
+    /// decisions that are new here.
     pub(super) fn restore(&mut self, state: Bytes) -> Result<Vec<Decide>, Undecodable> {
         let (retired, latest) = decode(state)?;
         let is_news = |decision: &&Decide| !self.instances.is_retired(decision.instance);
@@ -167,7 +167,7 @@ mod tests {
         let mut taker = Decisions::default();
         for length in 0..whole.len() {
             let cut = taker.restore(whole.slice(..length));
-            // What ends behind a decision is a state that knows fewer values.
+            // A state that is cut after a decision is a valid state with fewer values.
             if let Ok(news) = cut {
                 assert!(news.len() < 3, "{length}");
                 taker = Decisions::default();

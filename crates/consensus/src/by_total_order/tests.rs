@@ -122,7 +122,7 @@ fn storm(seed: u64, properties: impl Fn(&World) -> Properties) -> Report {
     world.run()
 }
 
-/// The property of this tag holds, for certain, in every storm.
+/// The property of this tag certainly holds in every storm.
 fn holds_in_storms(tag: &str) {
     for seed in 0..300 {
         let report = storm(seed, |world| {
@@ -165,8 +165,8 @@ fn uc4_termination_if_one_correct_process_proposes() {
     assert!(each_steps(&world).iter().all(Option::is_some));
 }
 
-/// Three processes propose at once, over one total order or the other. The first message to be
-/// ordered differs with whom one asks; p1 decides at step 1, and crashes then with all its copies.
+/// Three processes propose at once, over one total order or the other. The processes order different messages
+/// first; p1 decides at step 1, and then crashes and loses all its copies.
 fn crash_after_the_first_decision(is_uniform: bool) -> Report {
     let mut world = World::new(3, 1, Timed::lock_step()).unwrap();
     world.check(properties::consensus(world.membership(), "consensus"));
@@ -269,7 +269,7 @@ impl Alone {
         decided.map(|d| (d.instance, d.value)).collect()
     }
 
-    /// What one event leads to: broadcasts, and decisions.
+    /// The effects of one event: the number of broadcasts, and the decisions.
     fn upon(&mut self, event: Event) -> (usize, Vec<Decide>) {
         self.algorithm.upon(event, &mut self.ctx);
         let mut effects = Vec::new();

@@ -68,7 +68,7 @@ fn d1_e1_a_stale_value_that_counts_for_the_present_round_breaks_agreement() {
 
 #[test]
 fn c2_binds_correct_processes_only() {
-    // p1 decides its own value and takes it along.
+    // p1 decides its own value and crashes before anybody gets it.
     let world = SUBJECT.world(3, 1, Timed::lock_step(), Rule::Corrected, reported_after(2));
     world.check(properties::consensus(world.membership(), "consensus"));
     let crash = Crash::at(Time::ZERO + UNIT / 2).losing(Lose::Everything);

@@ -8,7 +8,7 @@ use quorate_sim::{
     testing::{LOSSES, losing},
 };
 
-/// The steps after which the oracle knows of a crash.
+/// The steps after which the oracle reports a crash.
 const DETECTION: u32 = 3;
 
 /// Everybody proposes in instances 1 … `instances`, at times that `when` gives.

@@ -21,11 +21,11 @@ enum Rule {
     Correct,
     /// A bit that one process proposes is decided.
     OneIsEnough,
-    /// A bit that fewer than f + 1 propose is not adopted: the coin is tossed.
+    /// A bit that fewer than f + 1 propose is not adopted: a coin is tossed.
     OwnCoin,
 }
 
-/// The algorithm under a rule, and the last round that anybody enters.
+/// The algorithm under a rule, with the last round that any process may enter.
 struct Ruled {
     rule: Rule,
     algorithm: Randomised,
@@ -33,7 +33,7 @@ struct Ruled {
 }
 
 impl Ruled {
-    /// What the rule makes of the proposals that end the round of this process, `proposed` among them.
+    /// Changes the proposals that end the round of this process as the rule requires, `proposed` among them.
     fn spoil(&mut self, number: u64, round: u64, proposed: Option<bool>) -> Option<bool> {
         let processes = &self.algorithm.processes;
         let (enough, faulty) = (enough(processes), processes.minority());
@@ -79,7 +79,7 @@ fn split(q: ProcessId) -> u8 {
     q.rank() as u8 & 1
 }
 
-/// Everybody proposes in instance 1 at the beginning; and the last round that anybody enters.
+/// Everybody proposes in instance 1 at the beginning; `last` is the last round that any process may enter.
 fn world(
     n: usize,
     seed: u64,
@@ -167,7 +167,7 @@ fn uc2_uniform_agreement_wherever_processes_crash() {
     }
 }
 
-/// Runs split proposals under a seed, which chooses adversary and crashes, too: how many rounds it took.
+/// Runs split proposals under a seed, which also chooses adversary and crashes. Returns the number of rounds.
 fn rounds(n: usize, seed: u64) -> u64 {
     let (mut world, last) = match seed % 3 {
         0 => world(n, seed, Random::new(), Rule::Correct, split),
@@ -217,7 +217,7 @@ fn everything_holds_in_every_schedule_of_two_and_as_deep_as_is_looked_of_three()
     let world = |n, seed, bit: fn(ProcessId) -> u8| {
         move || world(n, seed, Timed::lock_step(), Rule::Correct, bit).0
     };
-    // Two that agree, and two whose coins agree at once: all of it.
+    // Two processes that propose the same, and two whose coins agree at once: the search covers everything.
     for (seed, bit) in [(1, (|_| 1) as fn(ProcessId) -> u8), (2, split)] {
         let found = Exhaustive::new().explore(world(2, seed, bit));
         println!("n = 2, seed {seed}: {found}");
@@ -278,7 +278,7 @@ fn uc2_is_broken_where_the_coin_is_tossed_instead_of_adopting_what_one_proposed(
 
 #[test]
 fn random_schedules_find_the_mutants_too() {
-    // p1, which may have decided, takes along what it has said.
+    // p1, which may have decided, crashes, and its messages are lost with it.
     let breaks = |rule, seed| {
         let adversary = Timed::uniform(UNIT / 2, UNIT * 6);
         let (mut world, _) = world(3, seed, adversary, rule, split);
@@ -314,7 +314,7 @@ impl Alone {
         }
     }
 
-    /// What it says in answer, and what it decides.
+    /// The messages that it sends in answer, and its decision.
     fn upon(&mut self, event: Event) -> (Vec<Content>, Option<Bytes>) {
         self.algorithm.upon(event, &mut self.ctx);
         let mut effects = Vec::new();

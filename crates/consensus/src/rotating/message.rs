@@ -27,9 +27,9 @@ messages! {
         Nack,
         /// From the coordinator: the round has failed.
         Abort,
-        /// After a gap: the sender has left every earlier round than this one.
+        /// After a gap: the sender has left every round before this one.
         Left,
-        /// After a gap: the instance is decided, whatever the round.
+        /// After a gap: the instance is decided, in any round.
         Decided {;
             /// The decision.
             value: Bytes
@@ -64,7 +64,7 @@ impl Wire for Message {
     }
 }
 
-/// Where no value tells them apart, the round does.
+/// Messages without a value are told apart by their round.
 impl Observe for Message {
     fn observe(&self) -> Observation {
         let observation = self.content.observe().instance(self.instance);

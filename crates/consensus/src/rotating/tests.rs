@@ -19,7 +19,7 @@ use std::sync::{
 /// The steps after which the oracle reports a crash.
 const DETECTION: u32 = 5;
 
-/// Everybody proposes in instance 1, in lock step; the report, and when each decided.
+/// Everybody proposes in instance 1, in lock step. Returns the report, and when each process decided.
 fn run(n: usize, oracle: &Oracle, crash: Option<(usize, Crash)>) -> (Report, Vec<Option<u64>>) {
     let mut world = World::new(n, 11, Timed::lock_step()).unwrap();
     world.check(properties::consensus(world.membership(), "consensus"));
@@ -90,8 +90,8 @@ fn uc2_uniform_agreement_wherever_the_coordinator_crashes() {
 
 #[test]
 fn uc4_termination_a_refusal_releases_those_that_have_adopted() {
-    // p3 alone suspects p1 and refuses; p2, which has adopted p1's value and waits for its outcome,
-    // has no reason of its own to leave the round (D3-E1).
+    // p3 alone suspects p1 and sends a nack; p2, which has adopted p1's value and waits for its outcome, has
+    // no reason of its own to leave the round (D3-E1).
     for from in 0..4 {
         let oracle = accurate().suspecting(p(3), p(1), step(from), step(40));
         run(3, &oracle, None).0.assert_all_hold();
@@ -109,8 +109,8 @@ fn uc4_termination_after_everybody_suspected_everybody() {
     }
 }
 
-/// Three processes propose, p1 last; where `early_is_dropped`, messages that come to a process before it
-/// has proposed are dropped (B7-E3).
+/// Three processes propose, p1 last; if `early_is_dropped`, messages that reach a process before it has
+/// proposed are dropped (B7-E3).
 fn propose_late(early_is_dropped: bool) -> Report {
     let mut world = World::new(3, 11, Timed::lock_step()).unwrap();
     world.check(properties::consensus(world.membership(), "consensus"));
@@ -176,7 +176,7 @@ impl Alone {
         }
     }
 
-    /// What one event leads to.
+    /// The effects of one event.
     fn upon(&mut self, event: Event) -> Vec<Effect> {
         self.algorithm.upon(event, &mut self.ctx);
         let mut effects = Vec::new();
@@ -210,7 +210,7 @@ impl Alone {
     }
 }
 
-/// What the effects say over the links, and to whom.
+/// The messages that the effects send over the links, and their receivers.
 fn said(effects: &[Effect]) -> Vec<(To, u64, &'static str)> {
     let said = effects.iter().filter_map(|effect| match effect {
         Effect::Link(send) => Some((send.to, send.message.round, send.message.observe().label)),

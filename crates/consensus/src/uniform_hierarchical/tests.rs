@@ -58,7 +58,7 @@ fn uc2_agreement_wherever_processes_crash() {
     SUBJECT.assert_holds_wherever_processes_crash();
 }
 
-/// p4, which has p1's value late, imposes what it then holds on p2, not on p3, decides, and crashes.
+/// p4, which gets p1's value late, imposes what it then holds on p2, not on p3, decides, and crashes.
 fn stale_value(rule: Rule) -> Report {
     let mut world = SUBJECT.stale_value(rule);
     let lost = [p(3)].into_iter().collect();

@@ -5,8 +5,8 @@ use quorate_sim::{Report, Timed, UNIT, World, properties};
 
 const GROWING: ViewSettings = ViewSettings { unit: UNIT };
 
-/// Three processes that start so many steps apart, for 400 steps, and until there is no new view for
-/// `rest` steps: the report, with the overlap that is asked for.
+/// Three processes that start this many steps apart run for 400 steps, and until there is no new view for
+/// `rest` steps. Returns the report on the required overlap.
 fn run(
     settings: ViewSettings,
     apart: u32,
@@ -94,7 +94,7 @@ fn who_hears_of_a_later_view_enters_it_and_stays_for_as_long_as_that_one_lasts()
         told.lock().unwrap().push((view, time));
     });
     views.entered.send(up);
-    // In view 3, which would last until step 6.
+    // In view 3, which would otherwise last until step 6.
     for (at, view) in [(4, 7), (5, 2)] {
         let catch_up = views.catch_up.clone();
         world.call(p(1), step(at), move || catch_up.send(CatchUp { view }));

@@ -2,9 +2,9 @@
 //! nobody crashes, and every message arrives within a bound; but whenever a coordinator proposes,
 //! everybody else comes to suspect it just before the proposal arrives, refuses, and moves on.
 //!
-//! Why it works: while a round's coordinator is suspected, nobody acknowledges but itself; it stays so
-//! until the coordinator of a later round proposes. By then a majority has left the round, each by
-//! refusing it or with its coordinator: what the others can still acknowledge is no majority.
+//! Why it works: while a round's coordinator is suspected, nobody acknowledges but itself; it stays suspected
+//! until the coordinator of a later round proposes. By then a majority has left the round, by a nack to it or
+//! together with its coordinator: those that can still acknowledge are no majority.
 use bytes::Bytes;
 use quorate_abstractions::{
     consensus::Propose,
@@ -20,16 +20,16 @@ use quorate_core::{Addr, Host, Layer, ProcessId, Time};
 use quorate_sim::{Director, Report, Timed, UNIT, World, properties};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// What an adversary knows and wants.
+/// What an adversary knows, and what it plans.
 #[derive(Default)]
 struct Plan {
     directors: Vec<Director>,
     /// The coordinator that all others suspect.
     suspected: Option<ProcessId>,
-    /// How many coordinators it has had suspected, and how many it still wants to.
+    /// How many coordinators it has made suspected, and how many it still plans to.
     foiled: u64,
     left: u64,
-    /// The last round in which somebody proposed.
+    /// The last round in which a coordinator proposed.
     round: u64,
     over: bool,
 }
@@ -59,20 +59,20 @@ fn locked(plan: &Mutex<Plan>) -> MutexGuard<'_, Plan> {
     plan.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What came of a run.
+/// The result of a run.
 pub struct RunResult {
     /// How many coordinators were suspected just in time.
     pub foiled: u64,
-    /// The last round in which somebody proposed.
+    /// The last round in which a coordinator proposed.
     pub round: u64,
-    /// What the properties said when the adversary stopped, and at the end.
+    /// The reports on the properties when the adversary stopped, and at the end.
     pub reports: [Report; 2],
-    /// Who had decided when it stopped, and when each process decided in the end.
+    /// When each process had decided: at the time when the adversary stopped, and in the end.
     pub decided: [Vec<Option<Time>>; 2],
 }
 
-/// n processes propose different values to the rotating coordinator; the adversary foils so many
-/// rounds, then stops. Every message takes 1 … `bound` steps.
+/// n processes propose different values to the rotating coordinator; the adversary foils `rounds` rounds,
+/// then stops. Every message takes 1 … `bound` steps.
 pub fn hold_undecided(n: usize, seed: u64, bound: u32, rounds: u64) -> RunResult {
     let mut world = World::new(n, seed, Timed::uniform(UNIT, UNIT * bound)).unwrap();
     world.check(properties::consensus(world.membership(), "consensus"));

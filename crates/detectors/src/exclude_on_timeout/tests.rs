@@ -18,8 +18,8 @@ fn bounds() -> SynchronyBounds {
     SynchronyBounds::new(INTERVAL, DELAY).unwrap()
 }
 
-/// A world of which PFD1–2 are checked. Heartbeats keep no run open: a detector is given time after
-/// the last thing that happened.
+/// A world in which PFD1–2 are checked. Heartbeats do not keep a run open: a detector gets extra time after
+/// the last event.
 fn world(n: usize, seed: u64, adversary: impl Adversary + 'static) -> World {
     let world = World::new(n, seed, adversary).unwrap();
     let world = world.settle(Duration::from_secs(5));
@@ -77,7 +77,7 @@ fn pfd1_strong_completeness_the_bounds_on_detection_are_tight() {
         times(&logs[0])[0].since(crash)
     };
     let timeout = INTERVAL + DELAY;
-    // A crash comes before what else happens at its time: the heartbeat is not sent.
+    // A crash comes before other events of the same time: the heartbeat is not sent.
     assert_eq!(
         detection(Duration::ZERO, Duration::ZERO) + INTERVAL,
         timeout + INSTANT
@@ -117,7 +117,7 @@ fn pfd2_strong_accuracy_no_live_process_is_reported_while_the_bounds_hold() {
     }
 }
 
-/// Every other heartbeat takes no time at all, and the one after it as long as any may.
+/// Heartbeats take no time and the longest time in turn.
 struct Alternating;
 
 impl Adversary for Alternating {
@@ -155,7 +155,7 @@ fn pfd2_strong_accuracy_needs_synchrony() {
     paused(&synchronous);
     assert!(violated(&synchronous.run(), "PFD2"), "it only slept");
 
-    // The same schedule does not hurt the detector that promises less.
+    // The same schedule does no harm to the detector with weaker promises.
     let mut noisy = World::new(3, 1, Timed::uniform(Duration::ZERO, DELAY)).unwrap();
     noisy = noisy.settle(Duration::from_secs(5));
     noisy.check(properties::eventually_perfect("detector"));
@@ -171,7 +171,7 @@ fn pfd2_strong_accuracy_needs_synchrony() {
     noisy.run().assert_all_hold();
 }
 
-/// The losses in a row are bounded by three, and half of the heartbeats are lost.
+/// The losses in a row are limited to three, and half of the heartbeats are lost.
 fn over_lossy_links(seed: u64, bounds: SynchronyBounds) -> Report {
     let adversary = Timed::uniform(Duration::ZERO, DELAY).loss(0.5);
     let mut world = world(3, seed, adversary).fair_loss_bounds(3, 1);
@@ -299,7 +299,7 @@ fn started_again(rule: Rule) -> (Report, [Vec<Crash>; 3]) {
                 newcomer,
             }
         };
-        // The links may say so more than once: of another start yet, say.
+        // The links may report this more than once, for example about a further start.
         world.request(p(rank), at(1060), links, status.clone());
         world.request(p(rank), at(2000), links, status);
     }

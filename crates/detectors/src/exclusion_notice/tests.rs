@@ -46,7 +46,7 @@ fn a_live_process_learns_from_each_that_reports_it_once_it_can_be_reached() {
     assert_eq!(told(&by_two, None, later), [2, 0, 0]);
 }
 
-/// What is lost with a stream, or was said to nobody, is said again once there is somebody.
+/// A notice that is lost with a stream, or was sent to nobody, is sent again once a process is there.
 #[test]
 fn who_was_reported_is_told_again_when_it_is_connected_or_its_stream_begins_anew() {
     let mut ctx = Context::new("notices".into(), 1, Counters::default());

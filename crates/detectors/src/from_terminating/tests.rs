@@ -62,7 +62,7 @@ fn pfd1_and_pfd2_hold_whoever_crashes() {
         let mut world = World::new(n as usize, seed, latency).unwrap();
         detectors(&world, milliseconds(seed % 50));
         crash_some(&world, n, seed);
-        // Broadcasts keep no run open: this does.
+        // Broadcasts do not keep a run open: this call does.
         world.call(p(n as usize), at(1500), || {});
         world.run().assert_all_hold();
         let delivered = |q| world.tally(q, "terminating", "Deliver");
@@ -72,8 +72,8 @@ fn pfd1_and_pfd2_hold_whoever_crashes() {
     assert!(rounds >= 10, "they broadcast again and again: {rounds}");
 }
 
-/// Where copies take arbitrarily long, there is always somebody in the midst of a broadcast: such a run
-/// has no end, and only safety is judged.
+/// If copies take arbitrarily long, some process is always in the middle of a broadcast: such a run has no
+/// end, and only safety is judged.
 #[test]
 fn pfd2_strong_accuracy_holds_in_any_order_of_steps() {
     for seed in 0..200 {
@@ -108,7 +108,7 @@ fn run(
 fn pfd1_a_crash_between_two_broadcasts_is_reported_by_the_next_instance() {
     for n in 2..=6 {
         for rank in 2..=n {
-            // All rest from about 500 to about 600 milliseconds: instances take a few.
+            // All are idle from about 500 to about 600 milliseconds: instances take a few milliseconds.
             let (report, _, logs) = run(n, milliseconds(5), Some((rank, at(570))));
             report.assert_all_hold();
             let survivors = logs.iter().zip(1..).filter(|(_, q)| *q != rank);
@@ -165,8 +165,8 @@ fn pfd1_a_subscriber_that_comes_late_is_told_of_all_crashes() {
 
 #[test]
 fn pfd2_is_about_correct_processes_over_a_broadcast_that_knows_the_future() {
-    // p2 is called faulty, which it will be: no broadcast over P does that, but the textbook's
-    // specification allows it.
+    // p2 is called faulty, which it will be: no broadcast over P does that, but the textbook's specification
+    // allows it.
     let mut world = World::new(2, 1, Timed::lock_step()).unwrap();
     world.check(properties::perfect("detector"));
     let foresees = |up: Addr<Deliver>| {

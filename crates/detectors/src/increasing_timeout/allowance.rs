@@ -1,14 +1,14 @@
-//! What silence a peer is allowed: what mistakes have taught for good, and what health takes back.
+//! The silence that a peer is allowed: mistakes raise it for good, good conduct reduces a part of it.
 use quorate_abstractions::eventually_perfect::Timeout;
 use quorate_core::Time;
 use std::time::Duration;
 
 /// A mistake raises the floor by the first timeout divided by this.
 const STEPS: u32 = 20;
-/// Good conduct for so many first timeouts halves the excess.
+/// Good conduct for this many first timeouts halves the excess.
 const CALM: u32 = 10;
 
-/// The timeout of a peer, and since when the peer has kept to the lower part of it.
+/// The timeout of a peer, and the time since which the peer has kept to the lower part of it.
 #[derive(Debug)]
 pub struct Allowance {
     first: Duration,
@@ -17,7 +17,7 @@ pub struct Allowance {
 }
 
 impl Allowance {
-    /// The allowance of a peer of which nothing is known: this timeout.
+    /// The allowance of a peer about which nothing is known: the first timeout.
     pub fn new(first: Duration, now: Time) -> Self {
         Allowance {
             first,
@@ -42,7 +42,7 @@ impl Allowance {
     /// A peer that was suspected is heard after all: the floor rises by a step, and the timeout doubles.
     pub fn upon_mistake(&mut self, now: Time) {
         let Timeout { floor, excess } = self.timeout;
-        // The least step is one that is taken at all.
+        // The step must not be 0.
         let step = (self.first / STEPS).max(Duration::from_nanos(1));
         let floor = floor.saturating_add(step);
         let doubled = floor.saturating_add(excess).saturating_mul(2);
@@ -53,8 +53,8 @@ impl Allowance {
         self.calm_since = now;
     }
 
-    /// A peer that is not suspected is heard after this silence. One above the floor has used the excess,
-    /// so that good conduct begins anew; after enough of it the excess halves.
+    /// A peer that is not suspected is heard after this silence. A silence above the floor has used the
+    /// excess, so that good conduct begins anew; after enough good conduct the excess halves.
     pub fn upon_sign_of_life(&mut self, silence: Duration, now: Time) {
         if silence > self.timeout.floor || self.timeout.excess.is_zero() {
             self.calm_since = now;
@@ -70,7 +70,7 @@ impl Allowance {
 
 #[cfg(test)]
 impl Allowance {
-    /// Sets the timeout, all of it floor: for mutants.
+    /// Sets the timeout, all of it as floor: for mutants.
     pub fn set(&mut self, floor: Duration) {
         self.timeout = Timeout {
             floor,
@@ -87,7 +87,7 @@ mod tests {
     const EPSILON: Duration = Duration::from_millis(25);
     const INTERVAL: Duration = Duration::from_millis(100);
 
-    /// The two rules, or what a mutant makes of them.
+    /// The two rules, or a mutant's versions of them.
     #[derive(Clone, Copy)]
     struct Rules {
         mistake: fn(&mut Allowance, Time),
@@ -114,8 +114,8 @@ mod tests {
         ..CORRECT
     };
 
-    /// A peer that is heard each interval until `end`, but for these silences, each with the time at which
-    /// it begins. Gives the mistakes that were made, and the timeout that they left.
+    /// A peer that is heard each interval until `end`, except for these silences, each given with the time at
+    /// which it begins. Returns the number of mistakes, and the timeout that they left.
     fn live(
         silences: impl IntoIterator<Item = (Duration, Duration)>,
         end: Duration,
@@ -151,7 +151,7 @@ mod tests {
         Duration::from_secs(count)
     }
 
-    /// Silences of this length, one a minute, until they are mistakes no more.
+    /// Silences of this length, one a minute, until they cause no more mistakes.
     fn every_minute(silence: Duration, rules: Rules) -> (usize, Timeout) {
         let silences = (1..400).map(|i| (seconds(60 * i), silence));
         live(silences, seconds(60 * 400), rules)
@@ -190,7 +190,7 @@ mod tests {
         assert_eq!(mistakes, 399);
     }
 
-    /// Ten pauses of 1 to 10 s, one each 15 s, and a minute of health.
+    /// Ten pauses of 1 to 10 s, one every 15 s, and a minute of health.
     fn ten_pauses(rules: Rules) -> (usize, Timeout) {
         let pauses = (1..=10).map(|i| (seconds(15 * i), seconds(i)));
         live(pauses, seconds(150 + 10 + 60), rules)

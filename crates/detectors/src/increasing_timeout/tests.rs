@@ -6,7 +6,7 @@ use quorate_sim::{Adversary, Crash, Latency, Report, Timed, UNIT, World, propert
 
 type Rule = crate::harness::Rule<IncreasingTimeout>;
 
-/// The rule as it should be.
+/// The correct rule.
 const CORRECT: Rule = IncreasingTimeout::upon;
 
 /// The silence that a peer is allowed.
@@ -14,7 +14,7 @@ fn total(peer: &Peer) -> Duration {
     peer.allowance.timeout().total()
 }
 
-/// A world of `n` detectors that follow this rule, and what each tells.
+/// A world of `n` detectors that follow this rule, and their indications.
 struct Cluster {
     world: World,
     logs: Vec<Log<Indication>>,
@@ -47,8 +47,8 @@ impl Cluster {
     }
 }
 
-/// A world in which EPFD1–2 are checked. Heartbeats keep no run open: a detector is given time after
-/// the last thing that happened.
+/// A world in which EPFD1–2 are checked. Heartbeats do not keep a run open: a detector gets extra time after
+/// the last event.
 fn checked(n: usize, seed: u64, adversary: impl Adversary + 'static) -> World {
     let world = World::new(n, seed, adversary).unwrap();
     world.check(properties::eventually_perfect("detector"));
@@ -89,7 +89,7 @@ fn epfd1_strong_completeness_a_crash_is_noticed_at_the_first_tick_after_the_time
             let mut cluster = Cluster::new(world, DetectorSettings::default(), CORRECT);
             cluster.world.crash(p(2), Crash::at(at(1000 + phase)));
             cluster.world.run().assert_all_hold();
-            // The crash comes before what else happens at its time.
+            // The crash comes before other events of the same time.
             let last_heartbeat = if phase == 0 { 900 } else { 1000 };
             let too_long = last_heartbeat + latency + 500;
             let tick = (too_long / 100 + 1) * 100;
@@ -174,7 +174,8 @@ fn a_timeout_grows_to_the_end_of_time_and_no_further() {
     assert_eq!(told(&log), [Suspect(p(2)), Restore(p(2))]);
 }
 
-/// When p1 of eight notices the crash of p8 at 20 s, some time after it heard nobody for a while.
+/// The time that p1 of eight takes to notice the crash of p8 at 20 s, some time after it heard nobody for a
+/// while.
 fn detection_after_a_storm(rule: Rule) -> Duration {
     let world = checked(8, 7, Timed::uniform(UNIT, UNIT * 20));
     let world = world.settle(Duration::from_secs(100));
@@ -208,8 +209,8 @@ fn peers_that_are_late_together_do_not_lengthen_each_others_timeouts() {
     );
 }
 
-/// What p1 tells of p2, which crashes at this time, and which it heard at these times: it is given
-/// heartbeats by hand. Half of that time on, there are to be no mistakes any more.
+/// p1's indications about p2, which crashes at this time and which p1 heard at these times: the test gives it
+/// the heartbeats. From half of that time on, there must be no mistakes any more.
 fn heard_at(rule: Rule, heartbeats: &[u64], crash: u64) -> (Report, Log<Indication>) {
     let mut world = World::new(2, 0, Timed::lock_step()).unwrap();
     world = world
@@ -235,8 +236,7 @@ fn heard_at(rule: Rule, heartbeats: &[u64], crash: u64) -> (Report, Log<Indicati
     (world.run(), log)
 }
 
-/// The bound that the network comes to keep is 5 s, and a timeout that may not follow is too short
-/// for ever.
+/// The network finally keeps a bound of 5 s; a timeout that may not grow so far is too short for ever.
 #[test]
 fn epfd2_eventual_strong_accuracy_nothing_caps_the_timeout_below_the_bound() {
     let heartbeats: Vec<u64> = (0..40).map(|i| 5000 * i).collect();
@@ -305,7 +305,8 @@ fn epfd1_strong_completeness_although_late_heartbeats_restore_a_crashed_process(
     let mistake = [Suspect(p(2)), Restore(p(2))];
     let stands = [Suspect(p(2))];
     assert_eq!(told(&log), [&mistake[..], &mistake, &stands].concat());
-    // Trusting for good whom one has suspected by mistake is complete only without such heartbeats.
+    // A process that trusts for good whom it has suspected by mistake is complete only without such
+    // heartbeats.
     let trusting: Rule = |detector, event, ctx| {
         if let Event::Heard(Heard { from, .. }) = event
             && detector.silent.contains(from)
@@ -369,7 +370,8 @@ fn epfd2_eventual_strong_accuracy_who_is_heard_is_restored() {
     assert!(violated(&stubborn, "EPFD2"), "{stubborn}");
 }
 
-/// The first detector of `n` hears none of these from 1 s to 5 s; what it and the second tell.
+/// The first detector of `n` does not hear these processes from 1 s to 5 s. Returns its indications and those
+/// of the second.
 fn one_way_cut(n: usize, unheard: &[usize], rule: Rule) -> [Log<Indication>; 2] {
     let world = checked(n, 7, Timed::uniform(UNIT, UNIT * 20));
     let mut cluster = Cluster::new(world, DetectorSettings::default(), rule);
@@ -386,7 +388,7 @@ fn one_way_cut(n: usize, unheard: &[usize], rule: Rule) -> [Log<Indication>; 2] 
 
 #[test]
 fn a_process_that_is_heard_and_hears_nobody_is_suspected_until_it_does() {
-    // Of two neither reaches a majority then, and neither believes what the other says.
+    // Of two processes, neither then reaches a majority, and neither believes that the other is cut off.
     let [deaf, other] = one_way_cut(2, &[2], CORRECT);
     assert_eq!((told(&deaf).len(), told(&other).len()), (2, 0));
     for n in [3, 5, 8] {
@@ -398,7 +400,7 @@ fn a_process_that_is_heard_and_hears_nobody_is_suspected_until_it_does() {
         assert!(times[0] <= at(1000 + 500 + 100 + 2 * 20), "{times:?}");
         assert!(times[1] <= at(5000 + 2 * (100 + 20)), "{times:?}");
     }
-    // The published rule listens to heartbeats, and not to what they say.
+    // The published rule uses heartbeats as signs of life only, and ignores what they say.
     let [_, other] = one_way_cut(3, &[2, 3], |detector, event, ctx| match event {
         Event::Heard(heard) => detector.upon(Event::Heard(Heard::of(heard.from)), ctx),
         event => detector.upon(event, ctx),
@@ -409,8 +411,8 @@ fn a_process_that_is_heard_and_hears_nobody_is_suspected_until_it_does() {
     );
 }
 
-/// p1 of five hears everybody, and these do not hear it; whom p1 and p5 take for cut off, one set after
-/// the other.
+/// p1 of five hears everybody, and these do not hear it. Returns the sets of processes that p1 and p5
+/// consider cut off, one after the other.
 fn heard_by_few(deaf: &[usize], rule: Rule) -> [Vec<ProcessSet>; 2] {
     let world = checked(5, 7, Timed::uniform(UNIT, UNIT * 20));
     let mut cluster = Cluster::new(world, DetectorSettings::default(), rule);
@@ -448,7 +450,7 @@ fn a_process_that_is_heard_by_less_than_a_majority_is_cut_off_and_says_so() {
     let change = vec![nobody, one, nobody];
     assert_eq!(heard_by_few(&[2, 3, 4], CORRECT), [change.clone(), change]);
     assert_eq!(heard_by_few(&[2, 3], CORRECT), [vec![nobody], vec![nobody]]);
-    // Who asks only whom it hears does not know.
+    // A process that considers only whom it hears does not know that it is cut off.
     let deaf_only: Rule = |detector, event, ctx| match event {
         Event::Heard(mut heard) => {
             heard.beat.unheard = ProcessSet::EMPTY;
@@ -517,7 +519,7 @@ fn a_process_that_was_stopped_blames_itself() {
     assert_eq!(told(&cluster.logs[1]), [Suspect(p(1)), Restore(p(1))]);
 }
 
-/// Whom p1 of five suspects if it is stopped for so long, four times, two seconds apart.
+/// The suspicions of p1 of five if it is stopped for this long, four times, two seconds apart.
 fn stopped_for(stop: u64, crash: Option<u64>, rule: Rule) -> Vec<Indication> {
     let world = checked(5, 7, Timed::uniform(UNIT, UNIT * 20));
     let mut cluster = Cluster::new(world, DetectorSettings::default(), rule);
@@ -540,11 +542,11 @@ fn silence_counts_only_while_a_process_runs() {
     for stop in [150, 320, 600, 1600] {
         let told = stopped_for(stop, None, CORRECT);
         assert_eq!(told, [], "stopped for {stop} ms");
-        // Crashes at 2.2 s, just before the first stop.
+        // The crash is at 2.2 s, just before the first stop.
         let told = stopped_for(stop, Some(2200), CORRECT);
         assert_eq!(told, [Suspect(p(3))], "stopped for {stop} ms");
     }
-    // A timer that is never found to be late.
+    // This timer is never found to be late.
     let told = stopped_for(1600, None, |detector, event, ctx| {
         if matches!(event, Event::Tick) {
             detector.ticked = ctx.now();
@@ -552,7 +554,7 @@ fn silence_counts_only_while_a_process_runs() {
         detector.upon(event, ctx);
     });
     assert!(told.len() >= 2, "{told:?}");
-    // What was missed is taken off, but the judging goes on at once: what is already heard counts.
+    // The missed time is subtracted, but the judging goes on at once: messages that are already here count.
     let told = stopped_for(1600, None, |detector, event, ctx| {
         if matches!(event, Event::Tick) {
             let now = ctx.now();
@@ -565,8 +567,8 @@ fn silence_counts_only_while_a_process_runs() {
     assert_eq!(told, []);
 }
 
-/// Ten pauses of p2 of growing length, a minute of health, and its crash: what p1 is told of the timeout
-/// of p2, and how long it takes to notice.
+/// p2 makes ten pauses of growing length, is healthy for a minute, and crashes. Checks the timeouts of p2
+/// that p1 is told, and the time that p1 takes to notice the crash.
 #[test]
 fn after_pauses_and_a_minute_of_health_a_crash_is_noticed_nearly_as_soon_as_ever() {
     let world = checked(2, 7, Timed::uniform(UNIT, UNIT * 20));
@@ -641,7 +643,7 @@ fn a_new_incarnation_begins_with_the_first_timeout_and_old_mistakes_are_not_its(
     // The same incarnation, after an interruption of the channel.
     detector.upon(connected(1), &mut ctx);
     assert_eq!(timeout(&detector), mistaken);
-    // Another one, whose first sign of life shows no mistake.
+    // Another incarnation, whose first sign of life proves no mistake.
     for incarnation in 2..10 {
         detector.silent.insert(p(2));
         detector.upon(connected(incarnation), &mut ctx);
@@ -651,7 +653,7 @@ fn a_new_incarnation_begins_with_the_first_timeout_and_old_mistakes_are_not_its(
     }
 }
 
-/// The answer to who leaves.
+/// The answer to a process that leaves.
 #[derive(Clone, Copy, PartialEq, Debug)]
 struct Answered;
 
@@ -661,7 +663,8 @@ impl Observe for Answered {
     }
 }
 
-/// These leave at 1.05 s, between two heartbeats, and stop at 2 s if they `stop`; when each was answered.
+/// These processes leave at 1.05 s, between two heartbeats, and stop at 2 s if `stop` is set. Returns when
+/// each was answered.
 fn leave(cluster: &mut Cluster, ranks: &[usize], stop: bool) -> Vec<Log<Answered>> {
     let logs = ranks.iter().map(|rank| {
         let (world, q, log) = (&cluster.world, p(*rank), Log::default());
@@ -680,7 +683,7 @@ fn leave(cluster: &mut Cluster, ranks: &[usize], stop: bool) -> Vec<Log<Answered
     logs
 }
 
-/// What everybody takes for leaving after 1.5 s.
+/// The processes that everybody considers leaving after 1.5 s.
 fn leaving_at_1500(cluster: &mut Cluster) -> Vec<Reach> {
     let detectors = cluster.detectors.iter();
     let pairs = cluster.world.processes().zip(detectors);
@@ -713,7 +716,7 @@ fn who_leaves_is_suspected_at_once_and_answered_when_all_know() {
             panic!("once: {answered:?}");
         };
         assert!(answered > at(1050) && answered <= at(1090), "a round trip");
-        // As published, it is as if it had crashed.
+        // As published, leaving is like a crash.
         let (suspected, answered) = suspected_and_answered(n, |detector, event, ctx| match event {
             Event::Heard(mut heard) => {
                 heard.beat.leaving = ProcessSet::EMPTY;

@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-/// What p2 of four trusts, one after the other, while ◇P says this.
+/// The processes that p2 of four trusts, one after the other, while ◇P says this.
 fn trusted(said: &[eventually_perfect::Indication]) -> Vec<usize> {
     let mut world = World::new(4, 1, Timed::lock_step()).unwrap();
     let suspicions = Arc::new(Mutex::new(None));
@@ -95,7 +95,7 @@ fn eld2_eventual_agreement_fails_if_a_leader_that_is_restored_does_not_lead_agai
     assert!(!violated(&report, "ELD1"), "all trust live ones: {report}");
 }
 
-/// `n` processes over the real ◇P, and what each trusts, one after the other.
+/// `n` processes over the real ◇P. Returns the processes that each trusts, one after the other.
 fn measured(world: &World, rule: Rule) -> Vec<Log<Trust>> {
     let spawn = |q| {
         let heartbeat = |up| world.heartbeat(q, up);
@@ -176,7 +176,7 @@ fn nobody_in_a_minority_trusts_itself_and_all_agree_again_after_a_partition() {
         let itself = q != p(1) && told.contains(&Trust(q));
         assert!(!itself, "{q}: {told:?}");
     }
-    // Where p1 is the one that is cut off, the others pass it over until it is back.
+    // If p1 is the one that is cut off, the others pass it over until it is back.
     let mut world = calm(5, 3).settle(Duration::from_secs(20));
     world.check(properties::leader("leader"));
     let logs = measured(&world, LowestRank::upon);
@@ -186,7 +186,7 @@ fn nobody_in_a_minority_trusts_itself_and_all_agree_again_after_a_partition() {
     for log in &logs[1..] {
         assert_eq!(told(log), [1, 2, 1].map(|rank| Trust(p(rank))));
     }
-    // As published, the lowest rank that is not suspected is trusted even where nobody could lead.
+    // As published, the lowest rank that is not suspected is trusted even if no process could lead.
     let whoever_is_left: Rule = |detector, event, ctx| {
         detector.upon(event, ctx);
         let cut_off = std::mem::take(&mut detector.cut_off);
@@ -225,7 +225,7 @@ fn eld2_eventual_agreement_within_the_detection_time_of_the_detector_below() {
     }
 }
 
-/// What the processes of three trust, one after the other, of whom these leave at 1 s.
+/// The processes that each of three trusts, one after the other, when these leave at 1 s.
 fn left_by(ranks: &[usize], rule: Rule) -> Vec<Vec<usize>> {
     let mut world = calm(3, 3).settle(Duration::from_secs(5));
     world.check(properties::leader("leader"));

@@ -16,13 +16,13 @@ enum Rule {
     Corrected,
     /// Crashes that were noticed while flushing are forgotten.
     NoFurtherFlush,
-    /// The crash of whom another decision has excluded starts a flush, and nobody joins in one.
+    /// The crash of a process that another decision has excluded starts a flush, and nobody joins it.
     FlushForTheExcluded,
-    /// The condition of the proposal is looked at upon flushes only.
+    /// The condition of the proposal is checked after flushes only.
     FlushesOnly,
     /// Flushes of the next view are erased when it is installed.
     EarlyFlushIsErased,
-    /// What is delivered already is known by its content.
+    /// Delivered messages are known by content.
     KnownByContent,
 }
 
@@ -109,8 +109,8 @@ impl Algorithm for Ruled {
     }
 }
 
-/// Everybody is a member; P reports to view synchrony at each process after so many steps, and to
-/// consensus after one.
+/// Everybody is a member; P reports to view synchrony at each process after this many steps, and to consensus
+/// after one.
 fn world(
     n: usize,
     seed: u64,
@@ -166,7 +166,7 @@ fn a_broadcast_costs_what_the_header_says() {
 fn a_view_change_costs_what_the_header_says() {
     for (n, d) in (2..=8_u64).flat_map(|n| [1, 3].map(|d| (n, d))) {
         let adversary = Timed::lock_step();
-        // Consensus is to know, too, only after so many steps.
+        // Consensus also learns of crashes only after this many steps.
         let (mut world, _, logs) =
             world(n as usize, 1, adversary, Rule::Corrected, steps(d as u32));
         world.crash(p(n as usize), Crash::at(Time::ZERO));
@@ -202,8 +202,8 @@ fn d8_e1_forgetting_crashes_while_flushing_breaks_completeness() {
     crash_while_flushing(Rule::Corrected).assert_all_hold();
 }
 
-/// p4 crashes, and p3 once it has flushed, which p1 alone does not hear of: p1 proposes p1 and p2, which
-/// is decided before p2 hears of p3's crash.
+/// p4 crashes, and p3 once it has flushed, which p1 alone does not learn: p1 proposes p1 and p2, which is
+/// decided before p2 learns of p3's crash.
 fn crash_of_the_excluded(rule: Rule) -> Report {
     let detection = |q| if q == p(1) { UNIT } else { UNIT * 3 };
     let (mut world, ports, _) = world(4, 1, Latencies::each(&[(3, 1, 10)]), rule, detection);
@@ -235,8 +235,8 @@ fn d8_e3_looking_for_the_last_flush_only_upon_flushes_breaks_completeness() {
     crash_of_the_awaited(Rule::Corrected).assert_all_hold();
 }
 
-/// As `crash_while_flushing`, and p1 learns of the decision late: the flush of the next view is there
-/// before. (Consensus by hierarchy needs every correct proposal, so that it is missed.)
+/// As `crash_while_flushing`, but p1 learns of the decision late: the flush of the next view arrives before
+/// it. (Consensus by hierarchy needs every correct proposal, so that it is missed.)
 fn flush_of_the_next_view(rule: Rule) -> Report {
     let (mut world, _, _) = world(
         5,

@@ -21,7 +21,7 @@ use quorate_sim::{
 };
 use std::time::Duration;
 
-/// Uniform hierarchical consensus, named so.
+/// Uniform hierarchical consensus under this name.
 fn consensus<'d>(
     name: &str,
     host: &SimHost,
@@ -71,7 +71,7 @@ fn world_of<A: Algorithm<Event = Event, Effect = Effect>>(
     (world, ports, logs)
 }
 
-/// …on this world, where these users do.
+/// The same on this world, with users that answer `Block` at these processes.
 fn wire<A: Algorithm<Event = Event, Effect = Effect>>(
     world: &World,
     algorithm: impl Fn(ByTerminating) -> A,
@@ -146,7 +146,7 @@ fn a_view_change_costs_what_the_header_says() {
     }
 }
 
-/// Requests, and crashes of all but the last, as the seed has them.
+/// Requests, and crashes of all but the last process, as the seed determines.
 fn trouble(world: &World, ports: &[Addr<Request>], seed: u64) {
     let n = ports.len();
     for (number, port) in ports.iter().enumerate() {
@@ -177,7 +177,7 @@ fn vs1_to_vs9_wherever_processes_crash() {
     }
 }
 
-/// Users answer when they like: here at times that have nothing to do with when they are asked.
+/// Users answer at arbitrary times, which have nothing to do with the times at which they are asked.
 #[test]
 fn vs1_to_vs9_with_users_that_take_their_time() {
     let mut unasked = 0;
@@ -244,7 +244,7 @@ fn a_sender_of_few_long_messages_is_told_in_time_as_well() {
     assert!(logs.iter().all(|log| delivered(log).len() == 20));
 }
 
-/// The algorithm at p1 of `n`, by hand.
+/// The algorithm at p1 of `n`, driven by hand.
 fn by_hand(n: usize) -> impl FnMut(Event) -> Vec<Effect> {
     let world = World::new(n, 1, Timed::lock_step()).unwrap();
     let mut views = ByTerminating::new(&world.host(p(1)));

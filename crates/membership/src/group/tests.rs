@@ -112,14 +112,14 @@ fn gmp1_to_4_hold_in_every_schedule() {
         let found = Exhaustive::new().crashes(crashes).explore(build(n));
         found.assert_all_hold();
     }
-    // The search takes the report that never reaches the second to crash for something to wait for:
-    // of most of these schedules safety alone is known.
+    // The search treats the report that never reaches the second process to crash as something to wait for:
+    // in most of these schedules only safety is known.
     let found = Exhaustive::new().crashes(2).explore(build(3));
     assert!(found.found.is_none(), "{found}");
     assert!(found.steps > 100, "{found}");
 }
 
-/// The algorithm at p1 of `n`, by hand.
+/// The algorithm at p1 of `n`, driven by hand.
 fn by_hand(n: usize) -> impl FnMut(Event) -> Vec<Effect> {
     let world = World::new(n, 1, Timed::lock_step()).unwrap();
     let mut group = Group::new(&world.host(p(1)));

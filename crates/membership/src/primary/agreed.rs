@@ -1,5 +1,4 @@
-//! What a group agrees on: the next view, and what its members deliver before it; and what has come of that so
-//! far.
+//! What a group agrees on: the next view, and what its members deliver before it; and the result so far.
 use crate::messages::{Counts, Data, put_messages, take_messages};
 use bytes::{Bytes, BytesMut};
 use quorate_abstractions::{
@@ -12,16 +11,17 @@ use quorate_core::{
 };
 use std::collections::BTreeMap;
 
-/// What is proposed and decided.
+/// The value that is proposed and decided.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Decision {
     /// The members of the next view.
     pub members: ProcessSet,
-    /// Those of them that flushed as copies of members, and which start of each did.
+    /// The members that flushed as copies of members, each with its start.
     pub newcomers: Vec<(ProcessId, Incarnation)>,
-    /// By member of the present view: how many of its messages some of the next have delivered.
+    /// By member of the present view: the number of its messages that some members of the next have
+    /// delivered.
     pub counts: Counts,
-    /// Of these, those that others may lack.
+    /// Those of these messages that others may lack.
     pub messages: Vec<Data>,
 }
 
@@ -36,7 +36,7 @@ impl Decision {
         self.newcomers.iter().map(|(process, _)| *process).collect()
     }
 
-    /// How many messages of a member some of the next view have delivered.
+    /// The number of a member's messages that some members of the next view have delivered.
     pub fn count(&self, member: ProcessId) -> u64 {
         let counts = self.counts.iter().filter(|(of, _)| *of == member);
         counts.map(|(_, count)| *count).max().unwrap_or(0)
@@ -61,7 +61,7 @@ impl Wire for Decision {
     }
 }
 
-/// The latest view, and which start of a process is its member, where that is not the first.
+/// The latest view, and for each member whose start is not the first, that start.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Agreed {
     pub(super) view: View,
@@ -78,7 +78,7 @@ impl Agreed {
         }
     }
 
-    /// The next view.
+    /// Goes on to the next view.
     pub(super) fn advance(&mut self, decided: &Decision) {
         self.view = View {
             id: self.view.id + 1,
@@ -88,10 +88,10 @@ impl Agreed {
         self.starts.extend(decided.newcomers.iter().copied());
     }
 
-    /// Takes the next [proposal](put_proposal) of an order: the first one for the next view is decided.
+    /// Takes the next [proposal](put_proposal) of an order: the first proposal for the next view is decided.
     ///
     /// # Errors
-    /// When it is none.
+    /// When the bytes are no proposal.
     pub fn order(&mut self, mut proposal: Bytes) -> Result<Option<Decide>, Undecodable> {
         let instance = wire::take_number(&mut proposal)?;
         let value = proposal;
@@ -129,13 +129,13 @@ impl Wire for Agreed {
     }
 }
 
-/// What an order that carries proposals tells the views: what is decided, or, where this process is given a state
-/// that stands for decisions, what has come of these.
+/// What an order that carries proposals tells the views: a decision, or, if this process is given a state
+/// that covers decisions, their result.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Ordered {
     /// The next decision.
     Decide(Decide),
-    /// The group has come so far meanwhile.
+    /// The view that the group has reached meanwhile.
     Restored(Agreed),
 }
 

@@ -1,4 +1,4 @@
-//! Joining: what who is outside does to get in, and what a member does for it.
+//! Joining: what a process outside does to get in, and what a member does for it.
 use super::{Agreed, Effect, Message, Primary, Role, Transferred, give_back, send};
 use crate::{messages::Counts, within::Within};
 use bytes::Bytes;
@@ -13,9 +13,9 @@ pub(super) struct Sponsoring {
     asked: bool,
     /// The user's state.
     state: Option<Bytes>,
-    /// Who has got it.
+    /// Processes that were sent the state.
     served: ProcessSet,
-    /// By process: the last view in which its user did not give its state. Of this process, too.
+    /// By process, including this one: the last view in which its user did not give its state.
     declined: BTreeMap<ProcessId, u64>,
 }
 
@@ -29,9 +29,9 @@ impl Sponsoring {
     }
 }
 
-/// At a member.
+/// The handlers of a member.
 impl Primary {
-    /// Somebody is outside, and asks to be in the view after that one.
+    /// A process is outside, and asks to be in the view after that one.
     pub(super) fn upon_join(&mut self, from: ProcessId, view: u64, ctx: &mut Ctx<Self>) {
         self.candidates.note_join(from, view);
         // Whoever asks again has not got the state.
@@ -39,13 +39,13 @@ impl Primary {
         self.upon_eligibility(ctx);
     }
 
-    /// Somebody is outside of that view, which lists it.
+    /// A process is outside of that view, which lists it.
     pub(super) fn upon_absent(&mut self, from: ProcessId, view: u64, ctx: &mut Ctx<Self>) {
         self.candidates.note_absent(from, view);
         self.upon_eligibility(ctx);
     }
 
-    /// Another start of a process is alive: the one before has crashed, whether or not it was suspected.
+    /// Another start of a process is alive: the earlier one has crashed, whether or not it was suspected.
     pub(super) fn upon_started_again(
         &mut self,
         p: ProcessId,
@@ -63,8 +63,8 @@ impl Primary {
         self.upon_eligibility(ctx);
     }
 
-    /// Upon somebody that wants to join while this member, the first that is not suspected, has
-    /// flushed: ask the user for its state, and send it.
+    /// When a process wants to join and this member, the first that is not suspected, has flushed, asks the
+    /// user for its state, and sends it.
     pub(super) fn upon_someone_to_sponsor(&mut self, ctx: &mut Ctx<Self>) {
         let waiting = self.candidates.joining(&self.agreed);
         let waiting = waiting.without(self.sponsoring.served);
@@ -122,7 +122,7 @@ impl Primary {
         self.upon_someone_to_sponsor(ctx);
     }
 
-    /// Tells these, if this process has declined in the present view.
+    /// Tells these processes, if this process has declined in the present view.
     pub(super) fn say_declined(&self, of: ProcessSet, ctx: &mut Ctx<Self>) {
         let view = self.agreed.view.id;
         let mut others = of;
@@ -132,14 +132,14 @@ impl Primary {
         }
     }
 
-    /// Upon a gap between this process and another: the state may not have got there.
+    /// After a gap between this process and another, the state may not have arrived there.
     pub(super) fn upon_transfer_lost(&mut self, peer: ProcessId, ctx: &mut Ctx<Self>) {
         if self.sponsoring.served.remove(peer) {
             self.upon_someone_to_sponsor(ctx);
         }
     }
 
-    /// The user's state, as it is since this process has flushed.
+    /// The user's state, as it has been since this process flushed.
     pub(super) fn upon_state(&mut self, view: u64, state: Bytes, ctx: &mut Ctx<Self>) {
         let is_wanted = view == self.agreed.view.id && self.is_member() && self.sponsoring.asked;
         if !is_wanted || self.sponsoring.state.is_some() {
@@ -150,7 +150,7 @@ impl Primary {
     }
 }
 
-/// Outside.
+/// The handlers of a process that is outside.
 impl Primary {
     /// Another start of this process came before.
     pub(super) fn upon_came_later(&mut self) {
@@ -167,7 +167,7 @@ impl Primary {
         }
     }
 
-    /// The others have come further, and what they have decided meanwhile does not come here: this process is
+    /// The others have come further, and what they decided meanwhile does not arrive here: this process is
     /// outside.
     pub(super) fn upon_restored(&mut self, agreed: Agreed, ctx: &mut Ctx<Self>) {
         let was_waiting = self.is_waiting();
@@ -223,7 +223,7 @@ impl Primary {
         self.say_outside(self.agreed.view.members, ctx);
     }
 
-    /// Tells these, if they may count this process as a member.
+    /// Tells these processes that this one is outside, if they may count it as a member.
     pub(super) fn say_outside(&self, of: ProcessSet, ctx: &mut Ctx<Self>) {
         let View { id, members } = self.agreed.view;
         let mut others: ProcessSet = of.iter().filter(|p| members.contains(*p)).collect();

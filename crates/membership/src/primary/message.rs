@@ -7,14 +7,14 @@ use quorate_core::{
     wire::{self, Undecodable, Wire},
 };
 
-/// What a process has delivered in a view, in which it delivers nothing more before the next one is decided.
+/// The deliveries of a process in a view, in which it delivers nothing more before the next one is decided.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Flush {
-    /// From a copy of a member: which start of the process it is. None: from a member.
+    /// From a copy of a member: the start of its process. `None` from a member.
     pub copy: Option<Incarnation>,
-    /// How much, by member.
+    /// The number of deliveries, by member.
     pub counts: Counts,
-    /// What of it others may lack, in the order of its senders and numbers.
+    /// The delivered messages that others may lack, in the order of their senders and numbers.
     pub messages: Vec<Data>,
 }
 
@@ -35,12 +35,12 @@ impl Wire for Flush {
     }
 }
 
-/// What a copy of a member begins with.
+/// The initial state of a copy of a member.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Transferred {
     /// Its user's state.
     pub state: Bytes,
-    /// What of that others may lack: what the receiver is to flush.
+    /// The messages in that state that others may lack: the receiver must flush them.
     pub messages: Vec<Data>,
 }
 
@@ -69,17 +69,17 @@ quorate_core::messages! {
     pub enum Message {
         /// Within a view.
         Within(messages::Message),
-        /// From a member of this view, or from who wants to be in the next one, to its members.
+        /// From a member of this view, or from a process that wants to be in the next one, to its members.
         Flush {
             view: u64;
-            /// What the sender has delivered.
+            /// The sender's deliveries.
             flush: Flush
         } => instance(*view).digest(digest_of(&flush.messages)),
-        /// From who is outside the view with this identifier and wants to be in the next, to its members.
+        /// From a process outside the view with this identifier that wants to be in the next, to the members.
         Join {
             view: u64
         } => instance(*view),
-        /// From who is outside of the view with this identifier, which lists it, to its members.
+        /// From a process outside of the view with this identifier, which lists the process, to the members.
         Outside {
             view: u64
         } => instance(*view),
@@ -87,12 +87,13 @@ quorate_core::messages! {
         Declines {
             view: u64
         } => instance(*view),
-        /// From a member that has flushed this view, to who wants to be in the next: all that it has.
+        /// From a member that has flushed this view, to a process that wants to be in the next: all that the
+        /// member has.
         Transfer {
             view: u64,
-            /// How much it has delivered, by member.
+            /// The number of its deliveries, by member.
             counts: Counts;
-            /// Its user's state, and what the receiver is to flush.
+            /// Its user's state, and the messages that the receiver must flush.
             all: Transferred
         } => instance(*view).digest(fold(digest(&all.state), digest_of(&all.messages))),
     }

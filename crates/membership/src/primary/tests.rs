@@ -13,7 +13,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-/// What a user has of the group: every message, with its content.
+/// The group's state at a user: every message, with its content.
 type Store = Arc<Mutex<BTreeMap<String, Bytes>>>;
 
 /// A process of a test.
@@ -37,7 +37,7 @@ fn unpack(state: &Bytes) -> BTreeMap<String, Bytes> {
     list.into_iter().map(|(k, v)| (k, v.into())).collect()
 }
 
-/// Which of its questions a user leaves unanswered.
+/// The question that a user leaves unanswered.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Silent {
     Never,
@@ -108,7 +108,7 @@ fn world(
     (world, sites)
 }
 
-/// Everybody but the crashed is in one view, and has the same.
+/// All processes but the crashed ones are in one view, and have the same messages.
 #[track_caller]
 fn assert_together(report: &Report, sites: &[Wired], what: &str) {
     let correct = report.completion.correct;
@@ -198,7 +198,7 @@ fn who_is_excluded_by_mistake_learns_it_joins_and_gets_the_state() {
     assert_eq!(sites[0].store.lock().unwrap().len(), 9);
 }
 
-/// The identifiers of what a process got back, and whether it is lost for certain.
+/// The identifiers of the messages that a process got back, each with whether it is certainly lost.
 fn given_back(site: &Wired) -> Vec<(u64, bool)> {
     let told = indications(site);
     let lost = told.iter().filter_map(|indication| match indication {
@@ -221,7 +221,7 @@ fn who_is_excluded_gets_back_what_the_others_do_not_have_and_nothing_else() {
     for at in [Time::ZERO, step(1), step(2)] {
         world.request(p(3), at, &sites[2].port, broadcast(b"m"));
     }
-    // …what it broadcasts when it is back is heard.
+    // A message that it broadcasts when it is back is delivered.
     world.request(p(3), step(30), &sites[2].port, broadcast(b"m"));
     let report = world.run();
     report.assert_all_hold();
@@ -283,7 +283,7 @@ fn two_join_at_once_with_one_state() {
         let oracle = oracle.suspecting(p(by), p(4), step(2), step(4));
         oracle.suspecting(p(by), p(5), step(2), step(4))
     });
-    // What p4 and p5 flush comes too late.
+    // The flushes of p4 and p5 come too late.
     let slow = [4, 5].map(|from| [1, 2, 3].map(|to| (from, to, 4)));
     let slow = Vec::leak(slow.concat());
     let (mut world, sites) = world(5, 1, Latencies::each(slow), &oracle, never);
@@ -484,7 +484,7 @@ fn a_transfer_that_nobody_correct_sends_does_no_harm_when_the_view_comes() {
     assert_eq!((p1.agreed.view.id, p1.is_member()), (2, true));
 }
 
-/// What p1 does upon these, one after the other.
+/// The effects of these events at p1, one after the other.
 fn upon(p1: &mut Primary, events: impl IntoIterator<Item = Event>) -> Vec<Effect> {
     let mut ctx = quorate_core::Context::new("views".into(), 1, quorate_core::Counters::default());
     let mut effects = Vec::new();
@@ -653,8 +653,8 @@ fn a_member_of_which_another_start_was_heard_and_that_flushes_is_one() {
     assert_eq!(proposed[0].members.len(), 3);
 }
 
-/// What is asked of the user at `rank`, once it has flushed the first view, which p3 has left and wants to
-/// join; then upon these.
+/// The questions to the user at `rank`, once it has flushed the first view, which p3 has left and wants to
+/// join again; then those after these events.
 fn asked_at(rank: usize, then: impl IntoIterator<Item = Event>) -> Vec<Effect> {
     let world = World::new(4, 1, Timed::lock_step()).unwrap();
     let mut it = Primary::new(&world.host(p(rank)));
@@ -695,7 +695,7 @@ fn who_declines_is_followed_by_the_next_member() {
     );
     assert!(!wants_state(&asked_at(4, [declines(1, 0)])), "p2 is asked");
     assert!(wants_state(&asked_at(4, [declines(1, 0), declines(2, 0)])));
-    // What nobody asked for is not declined.
+    // A request that nobody made is not declined.
     let world = World::new(3, 1, Timed::lock_step()).unwrap();
     let mut p1 = Primary::new(&world.host(p(1)));
     assert!(upon(&mut p1, [Event::Request(Request::Decline { view: 0 })]).is_empty());
@@ -749,7 +749,7 @@ fn a_copy_is_in_no_view_that_lets_another_start_in() {
             .iter()
             .any(|effect| matches!(effect, Effect::Indicate(Indication::State(_))));
         assert_eq!(has_state, is_in);
-        // Who is listed and is not in asks to be let into the view after that one.
+        // A process that is listed but not in the view asks to be let into the view after that one.
         assert!(
             is_in
                 || matches!(

@@ -15,7 +15,7 @@ fn majorities(n: usize) -> Quorums {
     Quorums::majorities(&Membership::of_size(n).unwrap())
 }
 
-/// One call of p1, in lock step; its report and when it returned.
+/// One call of p1, in lock step. Returns its report and when it returned.
 fn lock_step(n: usize, call: Call<Mark>, dead: bool) -> (Report, u64) {
     let mut world = World::new(n, 1, Timed::lock_step()).unwrap();
     world.check(quorum_access("access", world.membership().set()));
@@ -150,7 +150,7 @@ fn messages_survive_and_garbage_is_refused() {
     }
 }
 
-/// How many updates were applied: not what applying them twice leaves as it is.
+/// Counts how often each update was applied, so that applying one twice is visible.
 #[derive(Clone, PartialEq, Eq, Debug)]
 struct Tally(Vec<u8>);
 
@@ -234,8 +234,8 @@ fn what_is_open_is_asked_again_and_applied_once() {
     assert!(again.is_empty(), "it has answered: {again:?}");
 }
 
-/// A call that a process never heard of, since others made the quorum, leaves no hole that its numbers
-/// would never get over.
+/// A call that a process never heard of, because others made the quorum, leaves no hole that blocks later
+/// numbers.
 #[test]
 fn what_was_over_before_the_stream_began_anew_is_waited_for_no_longer() {
     let new = || Classical::new(majorities(3), Tally(Vec::new()));
@@ -258,7 +258,7 @@ fn what_was_over_before_the_stream_began_anew_is_waited_for_no_longer() {
     assert_eq!(p2.answered.get(&p(1)), Some(&Watermark::up_to(AHEAD + 2)));
 }
 
-/// One call that stays open does not keep those after it, which are over, waited for.
+/// One call that stays open does not keep the calls after it, which are over, from being forgotten.
 #[test]
 fn what_is_over_behind_an_open_call_is_waited_for_no_longer() {
     let new = || Classical::new(majorities(3), Tally(Vec::new()));

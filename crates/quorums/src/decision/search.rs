@@ -1,18 +1,19 @@
-//! The search for choices that agree: fewest choices first, and what cannot agree struck out at once.
+//! The search for choices that agree: the pattern with the fewest choices comes first, and choices that
+//! cannot agree are struck out at once.
 use super::Agreement;
 
-/// What a search came to.
+/// The result of a search.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Found {
     /// A choice for each pattern.
     Solution(Vec<usize>),
-    /// There is none.
+    /// There is no solution.
     Nothing,
     /// The budget is spent.
     Spent,
 }
 
-/// A search. What is left of each pattern's choices are bits.
+/// A search. The remaining choices of each pattern are kept as bits.
 pub(crate) struct Search<'a> {
     agreement: &'a Agreement,
     left: Vec<u128>,
@@ -44,7 +45,7 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// …in which the pattern does not choose this.
+    /// The same search, except that the pattern must not choose this.
     pub(crate) fn without(mut self, pattern: usize, choice: usize) -> Self {
         self.left[pattern] &= !(1 << choice);
         self
@@ -56,7 +57,7 @@ impl<'a> Search<'a> {
         if !self.strike_out(&mut left, patterns) {
             return Found::Nothing;
         }
-        // Each entry is a state that is still to be looked at.
+        // Each entry is a state that is still to be examined.
         let mut agenda = vec![left];
         while let Some(left) = agenda.pop() {
             let undecided = (0..left.len()).filter(|p| left[*p].count_ones() > 1);
@@ -65,7 +66,7 @@ impl<'a> Search<'a> {
                 return Found::Solution(chosen.collect());
             };
             let choices: Vec<usize> = bits(left[pattern]).collect();
-            // The last pushed is looked at first.
+            // The last pushed is examined first.
             for choice in choices.into_iter().rev() {
                 let Some(budget) = self.budget.checked_sub(1) else {
                     return Found::Spent;
@@ -81,8 +82,8 @@ impl<'a> Search<'a> {
         Found::Nothing
     }
 
-    /// Strikes out what agrees with nothing that is left of a changed pattern, and so on. `false`: some
-    /// pattern has nothing left.
+    /// Strikes out choices that agree with no remaining choice of a changed pattern, and so on. Returns
+    /// `false` if some pattern has no choice left.
     fn strike_out(&self, left: &mut [u128], mut changed: Vec<usize>) -> bool {
         while let Some(pattern) = changed.pop() {
             for other in 0..left.len() {

@@ -60,7 +60,7 @@ fn figure_1_has_no_quorums_that_are_strongly_connected_with_each_other() {
 
 #[test]
 fn figure_1_with_one_more_channel_failure_has_none() {
-    // All four patterns are needed: any three of them go together, in each of the three.
+    // All four patterns are needed: in each of the three systems, any three of them agree.
     for name in ["without-ab", "without-ba", "without-ca"] {
         let system = shipped(&format!("figure-1-{name}"));
         let Answer::Impossible(certificate) = decide(&system, Kind::Generalized, BUDGET) else {
@@ -146,7 +146,7 @@ fn random_system(draw: &mut Draw, n: usize, patterns: usize) -> FailProneSystem 
     random_system_of(draw, n, patterns, crash, fails)
 }
 
-/// Each process may crash with this chance, and each channel fail with that.
+/// Each process may crash with the first probability, and each channel may fail with the second.
 fn random_system_of(
     draw: &mut Draw,
     n: usize,
@@ -184,8 +184,8 @@ fn random_system_of(
     }
 }
 
-/// From the definitions alone: all pairs of a write and a read quorum of each pattern, of which only those
-/// are kept that are within no others, and then all choices of one a pattern.
+/// Decides from the definitions alone: takes all pairs of a write and a read quorum of each pattern, keeps
+/// those that lie within no others, and tries all choices of one pair per pattern.
 fn by_force(system: &FailProneSystem) -> bool {
     let n = system.processes.n();
     let pairs = |pattern: &Pattern| -> Vec<(u32, u32)> {
@@ -221,7 +221,7 @@ fn by_force(system: &FailProneSystem) -> bool {
     choose(&all, &mut Vec::new())
 }
 
-/// A choice of each of the rest that agrees with those chosen.
+/// Extends the chosen pairs by one of each remaining pattern that agrees with them.
 fn choose(all: &[Vec<(u32, u32)>], chosen: &mut Vec<(u32, u32)>) -> bool {
     let Some(pairs) = all.get(chosen.len()) else {
         return true;
@@ -272,8 +272,8 @@ fn the_decision_is_that_of_brute_force() {
     assert!(counts[0] > 1000 && counts[1] > 1000, "{counts:?}");
 }
 
-/// 31 processes and 200 patterns, from those where all is well to those where little stays; in between, each
-/// pattern leaves several components, and no two contradict each other.
+/// 31 processes and 200 patterns, from those in which nearly nothing fails to those in which little stays; in
+/// between, each pattern leaves several components, and no two contradict each other.
 #[test]
 fn a_large_system_is_decided_or_the_budget_is_said_to_be_spent() {
     let mut draw = Draw::seed_from_u64(31);
@@ -325,9 +325,9 @@ fn any_two_of_a_hundred_and_twenty_eight_may_crash() {
     assert_eq!(witness.choices.len(), 128 * 127 / 2);
 }
 
-/// A formula of clauses of three literals as a fail-prone system: a clause is a pattern with a component a
-/// literal, and two literals of different clauses that do not contradict each other have a process in
-/// common. As far as there is room: few clauses.
+/// A formula of clauses of three literals as a fail-prone system: a clause is a pattern with one component
+/// per literal, and two literals of different clauses that do not contradict each other have a process in
+/// common. There is room for few clauses only.
 fn formula(draw: &mut Draw, variables: i32, clauses: usize) -> (FailProneSystem, Vec<[i32; 3]>) {
     let literal = |draw: &mut Draw| {
         let variable = draw.random_range(1..=variables);
@@ -396,7 +396,8 @@ fn formulas_are_satisfiable_exactly_where_their_systems_have_quorums() {
     let mut draw = Draw::seed_from_u64(3);
     let mut counts = [0; 2];
     for _ in 0..400 {
-        // Few variables, so that some formulas contradict themselves; as many clauses as there is room for.
+        // Few variables, so that some formulas contradict themselves, and as many clauses as there is room
+        // for.
         let (system, clauses) = formula(&mut draw, 1 + counts[1] % 2, 5);
         let variables = 2;
         let expected = is_satisfiable(variables, &clauses);

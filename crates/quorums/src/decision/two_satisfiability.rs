@@ -9,7 +9,7 @@ pub(crate) fn solve(agreement: &Agreement) -> Option<Vec<usize>> {
     let mut implied = vec![Vec::new(); 2 * n];
     for pattern in 0..n {
         if agreement.widths[pattern] == 1 {
-            // The second choice, which there is not, is ruled out.
+            // There is no second choice, so it is ruled out.
             implied[node(pattern, 1)].push(node(pattern, 0));
         }
         for choice in 0..agreement.widths[pattern] {
@@ -25,14 +25,14 @@ pub(crate) fn solve(agreement: &Agreement) -> Option<Vec<usize>> {
     (0..n)
         .map(|pattern| {
             let (first, second) = (component[node(pattern, 0)], component[node(pattern, 1)]);
-            // Components are numbered against the order of the implications.
+            // Components are numbered in the reverse order of the implications.
             (first != second).then_some(usize::from(second < first))
         })
         .collect()
 }
 
-/// The number of each node's strongly connected component, those that are implied first (Tarjan, without
-/// recursion).
+/// The number of each node's strongly connected component; components that are implied come first (Tarjan,
+/// without recursion).
 fn components(edges: &[Vec<usize>]) -> Vec<usize> {
     const NONE: usize = usize::MAX;
     let n = edges.len();

@@ -1,19 +1,19 @@
-//! What is said again to one process, to whom a stream has begun anew: little by little.
+//! The items that are sent again, little by little, to one process to which a stream has begun anew.
 use super::message::Id;
 use std::collections::VecDeque;
 
-/// So many bytes are a portion, to begin with.
+/// The size of the first portions, in bytes.
 const PORTION: usize = 256 << 10;
 
-/// What is still to be said.
+/// The items that are still to be sent.
 #[derive(Debug)]
 pub(super) struct Again {
     left: VecDeque<Id>,
-    /// The last that was said: where the next pass begins, should this one be cut off.
+    /// The last item that was sent: the next pass begins there, if this one is cut off.
     last: Option<Id>,
-    /// So many bytes leave at once, and one item in any case. A stream that has ended halves them.
+    /// At most this many bytes leave at once, or a single item. Halved when a stream ends.
     portion: usize,
-    /// Whether a portion leaves after a pause.
+    /// Whether the pause before the next portion runs.
     waits: bool,
     /// Whether there is a stream.
     open: bool,
@@ -32,7 +32,8 @@ impl Default for Again {
 }
 
 impl Again {
-    /// A stream has begun, on which all of these are said again. Whether a portion may leave at once.
+    /// A stream has begun, on which all of these items are sent again. Returns whether a portion may leave at
+    /// once.
     pub(super) fn begin(&mut self, stands: impl Iterator<Item = Id>) -> bool {
         let (mut before, mut behind) = (VecDeque::new(), VecDeque::new());
         for id in stands {
@@ -45,15 +46,15 @@ impl Again {
         !self.waits
     }
 
-    /// The stream has ended: perhaps of what was said again on it.
+    /// The stream has ended, perhaps because of the items sent again on it.
     pub(super) fn end(&mut self) {
         self.left.clear();
         self.open = false;
         self.portion = (self.portion / 2).max(1);
     }
 
-    /// The next portion of what still stands, after a pause or at the beginning; nothing once all is said, or
-    /// while there is no stream.
+    /// The next portion of the items still retained, after a pause or at the beginning; empty once all were
+    /// sent, or while there is no stream.
     pub(super) fn portion(&mut self, length: impl Fn(&Id) -> Option<usize>) -> Vec<Id> {
         let (mut ids, mut bytes) = (Vec::new(), 0);
         while let Some(id) = self.left.front() {
@@ -72,7 +73,7 @@ impl Again {
         ids
     }
 
-    /// Whether all was said, and the pause after it is over.
+    /// Whether all items were sent, and the pause after them is over.
     pub(super) fn is_over(&self) -> bool {
         self.open && self.left.is_empty() && !self.waits
     }

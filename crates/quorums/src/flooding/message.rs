@@ -1,4 +1,4 @@
-//! What flooding sends: items, whole or in chunks, several in one message.
+//! The messages of flooding: items, whole or in chunks, several in one message.
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use quorate_abstractions::link::To;
 use quorate_core::{
@@ -6,10 +6,10 @@ use quorate_core::{
     wire::{Undecodable, Wire, put_number, take_number},
 };
 
-/// What a part of a message costs beyond the bytes that it carries, at most.
+/// The most bytes that a part of a message takes beyond those that it carries.
 pub(super) const OVERHEAD: usize = 40;
 
-/// Which item: the versions of an origin are counted from 1.
+/// Identifies an item: the versions of an origin are counted from 1.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub(super) struct Id {
     pub(super) origin: ProcessId,
@@ -21,7 +21,7 @@ pub(super) struct Id {
 pub(super) enum Part {
     /// An encoded item.
     Whole(Id, Bytes),
-    /// The chunk of this number, of so many, of an encoded item.
+    /// A chunk of an encoded item: its number, the number of chunks, and its bytes.
     Chunk(Id, u64, u64, Bytes),
 }
 
@@ -32,7 +32,7 @@ impl Part {
         }
     }
 
-    /// What it takes in a message, at most.
+    /// The most bytes that the part takes in a message.
     pub(super) fn size(&self) -> usize {
         match self {
             Part::Whole(_, bytes) | Part::Chunk(_, _, _, bytes) => bytes.len() + OVERHEAD,
@@ -86,7 +86,7 @@ fn take_bytes(bytes: &mut Bytes) -> Result<Bytes, Undecodable> {
     Ok(bytes.split_to(length))
 }
 
-/// What processes that flood send each other.
+/// The message of flooding.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Message(pub(super) Vec<Part>);
 
@@ -116,8 +116,8 @@ impl Observe for Message {
     }
 }
 
-/// What an origin says: which of its earlier versions still stand, and, unless it only says that, a
-/// message and its receivers.
+/// What an origin posts: the earlier versions that are retained and, unless it only tells these, a message
+/// and its receivers.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Item {
     /// Ascending, below the item's own version.
@@ -129,7 +129,8 @@ impl Item {
     pub(super) fn encode(&self, version: u64) -> Bytes {
         let mut out = BytesMut::with_capacity(64);
         put_number(self.retained.len() as u64, &mut out);
-        // Counted down from the item's own version: what stands is mostly young, and numbers are short.
+        // Counted down from the item's own version: retained versions are mostly recent, so that the numbers
+        // are short.
         let mut above = version;
         for below in self.retained.iter().rev() {
             put_number(above.saturating_sub(*below), &mut out);
@@ -145,10 +146,10 @@ impl Item {
         out.freeze()
     }
 
-    /// The item of that version, of which no more than `most` others stand.
+    /// Decodes the item of that version, which retains at most `most` others.
     pub(super) fn decode(version: u64, most: usize, mut bytes: Bytes) -> Result<Self, Undecodable> {
         let length = usize::try_from(take_number(&mut bytes)?).map_err(|_| Undecodable)?;
-        // Each takes a byte at least: nothing is allocated that was not sent.
+        // Each number takes at least a byte: no more is allocated than was sent.
         if length > most || length > bytes.len() {
             return Err(Undecodable);
         }

@@ -31,7 +31,7 @@ impl<M: Wire + Observe> Algorithm for Forgetful<M> {
 }
 
 impl<M: Wire + Observe> Forgetful<M> {
-    /// Delivers what the algorithm is about to drop, since it knows it.
+    /// Delivers a part that the algorithm is about to drop because it knows it.
     fn upon_part(&mut self, part: &Part, ctx: &mut Ctx<Self>) {
         let Part::Whole(id, bytes) = part else {
             return;
@@ -46,7 +46,7 @@ impl<M: Wire + Observe> Forgetful<M> {
     }
 }
 
-/// Starts flooding that delivers every copy of a message. Only tests and demonstrations run it.
+/// Starts flooding that delivers every copy of a message. Only for tests and demonstrations.
 pub fn spawn_mutant<M: Wire + Observe>(
     host: &impl Host,
     settings: FloodingSettings,

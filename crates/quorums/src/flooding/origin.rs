@@ -1,21 +1,21 @@
-//! What a process knows of what another floods.
+//! What a process knows about the items of another.
 use super::message::Item;
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What a process knows of one origin. Of its versions up to the highest known one, those stand that the
-/// highest one names, and itself; all others are over.
+/// What a process knows about one origin. Of the versions up to the highest known one, that one and those it
+/// names are retained; all others are over.
 #[derive(Default, Debug)]
 pub(super) struct Known {
-    /// The highest version that was received whole.
+    /// The highest version that was received completely.
     highest: u64,
-    /// Versions below it that stand, and were not received.
+    /// Retained versions below the highest that were not received.
     awaited: BTreeSet<u64>,
-    /// Versions that stand and were received.
+    /// Retained versions that were received.
     received: BTreeSet<u64>,
     /// Chunks, by version and number.
     chunks: BTreeMap<u64, BTreeMap<u64, Bytes>>,
-    /// How many chunks are held.
+    /// The number of chunks held.
     held: usize,
 }
 
@@ -25,7 +25,7 @@ impl Known {
         version > self.highest || self.awaited.contains(&version)
     }
 
-    /// Whether this version stands, as far as is known, and was received.
+    /// Whether this version was received and, as far as is known, is retained.
     pub(super) fn stands(&self, version: u64) -> bool {
         self.received.contains(&version)
     }
@@ -35,7 +35,7 @@ impl Known {
         !self.is_new(version) && !self.stands(version)
     }
 
-    /// Takes a version that is new.
+    /// Accepts a version that is new.
     pub(super) fn accept(&mut self, version: u64, item: &Item) {
         self.awaited.remove(&version);
         if self.held > 0 {
@@ -60,8 +60,8 @@ impl Known {
         }
     }
 
-    /// Keeps a chunk of a new version, of which there are `of`. The item, once it is complete. No more
-    /// than `most` chunks are held; those of newer versions have precedence.
+    /// Keeps a chunk of a new version, which has `of` chunks. Returns the item, once it is complete. At most
+    /// `most` chunks are held; those of newer versions have precedence.
     pub(super) fn keep(
         &mut self,
         version: u64,
@@ -93,18 +93,18 @@ impl Known {
         self.held = self.chunks.values().map(BTreeMap::len).sum();
     }
 
-    /// How many versions and chunks are remembered: what the origin costs.
+    /// The memory that the origin takes: the number of versions and chunks.
     #[cfg(test)]
     pub(super) fn size(&self) -> usize {
         self.awaited.len() + self.received.len() + self.held
     }
 }
 
-/// What became of a chunk.
+/// What happened to a chunk.
 pub(super) enum Kept {
-    /// Others are missing.
+    /// Other chunks are missing.
     Incomplete,
-    /// It was the last: here is the whole.
+    /// It was the last missing chunk: the complete item.
     Complete(Bytes),
     /// It was dropped.
     NoRoom,

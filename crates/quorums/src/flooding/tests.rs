@@ -41,11 +41,11 @@ impl Observe for Delivered {
     }
 }
 
-/// What each process delivered: from whom, slot, number and length.
+/// The deliveries of each process: sender, slot, number and length.
 type Log = Arc<Mutex<BTreeMap<ProcessId, Vec<(ProcessId, u8, u8, usize)>>>>;
 
-/// Perfect links that lose, one by one, copies between two processes, and refuse long messages: what
-/// a lane is over fair-loss channels.
+/// Perfect links that lose single copies between two processes, and refuse long messages, like a lane over
+/// fair-loss channels.
 fn lossy<M: Wire>(
     links: impl Layer<link::Port<M>>,
     host: &SimHost,
@@ -122,7 +122,7 @@ fn run(mut world: World) -> Report {
     report
 }
 
-/// FLD2 of everything that was delivered, and FLD3 by the lengths.
+/// Checks FLD2 of everything that was delivered, and FLD3 by the lengths.
 fn assert_order(log: &Log, length: impl Fn(u8, u8) -> usize) {
     for (q, said) in &*log.lock().unwrap() {
         let mut last: BTreeMap<(ProcessId, u8), u8> = BTreeMap::new();
@@ -159,7 +159,7 @@ fn a_post_costs_what_the_header_says() {
 fn fld1_messages_go_round_failed_channels_to_whom_they_are_addressed() {
     let world = lock_step(4);
     let (ports, log) = wire(&world, FloodingSettings::default(), 0);
-    // What is left is the circle p1 → p2 → p3 → p4 → p1.
+    // The channels that are left form the circle p1 → p2 → p3 → p4 → p1.
     for (from, to) in [
         (1, 3),
         (1, 4),
@@ -294,7 +294,7 @@ fn fld1_on_lossy_channels_what_stands_arrives_in_chunks_or_whole() {
     }
 }
 
-/// One process, whose messages are kept.
+/// One process, whose sent messages are kept.
 struct Alone {
     flooding: Flooding<Said>,
     ctx: quorate_core::Context<Event<Said>, Effect<Said>>,
@@ -327,7 +327,7 @@ impl Alone {
         (messages, delivered)
     }
 
-    /// Hands it what another sent.
+    /// Hands it messages that another process sent.
     fn hear(&mut self, from: usize, messages: Vec<Message>) -> usize {
         let from = p(from);
         let deliver = |message| Event::Link(Deliver { from, message });
@@ -385,7 +385,7 @@ fn hostile_input_is_counted_and_holds_no_more_than_the_limit() {
         },
         Bytes::new(),
     ));
-    // A version that nobody has would hide all later ones.
+    // A version that does not exist would hide all later ones.
     hear(Part::Whole(id(LAST_NUMBER + 1), Bytes::new()));
     hear(Part::Chunk(id(u64::MAX), 0, 2, Bytes::from(vec![0; size])));
     hear(Part::Chunk(id(1), 0, u64::MAX, Bytes::from(vec![0; size])));
@@ -460,7 +460,7 @@ fn a_crash_while_it_posts_leaves_what_has_got_out_to_go_round() {
     let world = lock_step(4);
     let (ports, log) = wire(&world, FloodingSettings::default(), 0);
     world.request(p(1), Time::ZERO, &ports[0], post(0, 1, To::All, 2));
-    // Outputs: to itself, and then to p2.
+    // Its outputs: to itself, and then to p2.
     world.crash(p(1), Crash::before_output(2));
     run(world);
     let log = log.lock().unwrap();

@@ -1,4 +1,4 @@
-//! What generalized quorum access floods.
+//! The messages that generalized quorum access floods.
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use quorate_abstractions::quorum_access::State;
 use quorate_core::{
@@ -6,7 +6,7 @@ use quorate_core::{
     wire::{Undecodable, Wire, put_number, take_number},
 };
 
-/// What processes send each other. Calls are numbered by the process that makes them.
+/// The messages of quorum access. Calls are numbered by the process that makes them.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Message<S: State> {
     /// Asks to apply an update.
@@ -16,10 +16,10 @@ pub enum Message<S: State> {
         oldest: u64,
         update: S::Update,
     },
-    /// Says that it is applied.
+    /// Says that the update is applied.
     SetResponse {
         call: u64,
-        /// The clock of the answerer, after that.
+        /// The clock of the sender, after the update.
         clock: u64,
     },
     /// Asks for the clock.
@@ -28,18 +28,18 @@ pub enum Message<S: State> {
         /// The oldest call of the caller that is in flight.
         oldest: u64,
     },
-    /// Answers.
+    /// Answers with the clock.
     ClockResponse {
         call: u64,
-        /// The clock of the answerer.
+        /// The clock of the sender.
         clock: u64,
     },
-    /// What the sender has at this time of its clock.
+    /// The sender's state at this clock.
     State { clock: u64, state: S },
-    /// What the sender has at this time of its clock is what it has pushed before.
+    /// The sender's state at this clock is the one that it pushed before.
     Clock {
         clock: u64,
-        /// When it was pushed, by the same clock.
+        /// The sender's clock when it pushed the state.
         since: u64,
     },
 }

@@ -1,4 +1,4 @@
-//! What a replica pushes each period: its state when that has changed, else only how far its clock has come.
+//! What a replica pushes each period: its state if it has changed, otherwise only its clock.
 use super::Message;
 use quorate_abstractions::quorum_access::State;
 use quorate_core::{Time, wire::encode};
@@ -7,16 +7,16 @@ use std::time::Duration;
 /// What was pushed last.
 #[derive(Debug)]
 pub(super) struct Pushing {
-    /// Whether the state is another one than that pushed last.
+    /// Whether the state has changed since it was last pushed.
     changed: bool,
     /// The clock of the state that was pushed last.
     since: u64,
-    /// No other state is pushed before.
+    /// No other state is pushed before this time.
     not_before: Time,
 }
 
 impl Default for Pushing {
-    /// Nothing was pushed: the first state is one, too.
+    /// Nothing was pushed yet: the first state counts as changed.
     fn default() -> Self {
         Pushing {
             changed: true,
@@ -27,12 +27,12 @@ impl Default for Pushing {
 }
 
 impl Pushing {
-    /// The state is another one.
+    /// The state has changed.
     pub(super) fn upon_change(&mut self) {
         self.changed = true;
     }
 
-    /// What to push now; nothing, if a state that has changed has to wait: the last is still on its way.
+    /// What to push now; `None` if a changed state has to wait, because the last one is still in flight.
     pub(super) fn next<S: State>(
         &mut self,
         clock: u64,

@@ -1,27 +1,28 @@
 //! How generalized quorum access behaves.
 use std::time::Duration;
 
-/// How clocks go on.
+/// How clocks advance.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Clocks {
     /// They count, as published.
     Counted,
-    /// They count, and do not lag behind the time, in microseconds, nor behind any that is heard of.
+    /// They count, and do not lag behind the time, in microseconds, nor behind any known clock.
     Timed {
-        /// The time of this process's beginning: on a common scale as far as the processes have one.
+        /// The time at which this process began, in microseconds: on a common scale, as far as the processes
+        /// have one.
         epoch: u64,
     },
 }
 
-/// How quorum access behaves.
+/// The settings of quorum access.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct AccessSettings {
     /// How often the state is pushed.
     pub period: Duration,
-    /// How clocks go on.
+    /// How clocks advance.
     pub clocks: Clocks,
-    /// How many bytes of states are pushed in a second: a large state that changes all the time is pushed
-    /// less often, so that it arrives.
+    /// How many bytes of states are pushed per second: a large state that changes all the time is pushed less
+    /// often, so that it arrives.
     pub rate: u64,
 }
 

@@ -10,7 +10,7 @@ use quorate_core::wire::Wire;
 use quorate_sim::{Report, Timed, UNIT, World, testing::crash_minority};
 use std::time::Duration;
 
-/// Longer than messages take in these tests, on the longest path.
+/// Longer than messages take in these tests on the longest path.
 const PERIOD: Duration = Duration::from_millis(20);
 
 fn counted() -> AccessSettings {
@@ -32,8 +32,8 @@ fn majorities(n: usize) -> Quorums {
     Quorums::majorities(&Membership::of_size(n).unwrap())
 }
 
-/// One call of p1 in lock step, just after states were pushed; the messages up to then and to the end,
-/// and the steps that it took.
+/// One call of p1 in lock step, just after states were pushed. Returns the number of messages between the
+/// start of the call and its end, and the steps that it took.
 fn lock_step(n: usize, call: Call<Mark>, floods: bool) -> (u64, u64) {
     let mut world = World::new(n, 1, Timed::lock_step()).unwrap();
     world = world.settle(PERIOD * 10);
@@ -61,9 +61,8 @@ fn costs_are_what_the_header_says() {
         for call in [Call::Get, Call::Set(Mark(1))] {
             let (messages, steps) = lock_step(n as usize, call.clone(), false);
             assert_eq!(messages, 2 * (n - 1), "n = {n}");
-            // A get is content with what was pushed before it began, as long as no clock has risen
-            // since (G2-E6). A set is not: it begins nine steps into a period of twenty, and pushes
-            // take a step.
+            // A get accepts states that were pushed before it began, as long as no clock has risen since
+            // (G2-E6). A set does not: it begins nine steps into a period of twenty, and pushes take a step.
             let expected = match call {
                 Call::Get => {
                     if n > 1 {
@@ -82,7 +81,7 @@ fn costs_are_what_the_header_says() {
             };
             assert_eq!(steps, expected, "n = {n}");
             let (messages, _) = lock_step(n as usize, call, true);
-            // The request, the responses to it, and what all pass on of those, each time in one message.
+            // The request, the responses to it, and those of them that all pass on, each time in one message.
             let expected = if n == 2 { 5 } else { 3 * n * (n - 1) };
             assert_eq!(messages, expected, "n = {n}");
         }
@@ -96,7 +95,7 @@ fn pushes_cost_what_the_header_says() {
         world = world.settle(PERIOD * 10);
         generalized(&world, timed(), &majorities(n as usize), floods);
         let report = world.run_until(Time::ZERO + PERIOD * 5 + UNIT * 9);
-        // Flooded states that arrive together go on together.
+        // Flooded states that arrive together are passed on together.
         let each = if floods { 2 * (n - 1) } else { n - 1 };
         assert_eq!(report.counts.messages, 5 * n * each);
     }
@@ -185,7 +184,7 @@ fn responses_are_withdrawn_when_their_caller_waits_for_newer_ones_only() {
     let (call, oldest) = (9, 4);
     let effects = p1.hear(2, Message::ClockRequest { call, oldest });
     assert_eq!((effects.len(), withdrawn(&effects)), (4, 3));
-    // What is over is not applied any more, and what was applied is not applied again.
+    // Calls that are over are not applied any more, and calls that were applied are not applied again.
     for call in [3, 4, 9] {
         let update = Mark(2);
         assert!(
@@ -240,7 +239,7 @@ fn ten_thousand_calls_leave_what_one_leaves() {
     assert_eq!(p1.counters.total("calls that returned"), 10_000);
 }
 
-/// The calls of one of three processes that may be in flight.
+/// The number of calls that one of three processes may have in flight.
 const WINDOW: u64 = 1023;
 
 #[test]
@@ -261,7 +260,7 @@ fn the_windows_of_all_and_the_pushed_state_fit_into_the_slots_of_flooding() {
     }
 }
 
-/// Everybody makes more calls at once than fit with their answers, and every call returns.
+/// Everybody makes more calls at once than fit together with their answers, and every call returns.
 #[test]
 fn more_calls_at_once_than_flooding_has_slots_all_return() {
     for (n, calls) in [(1, 2300), (2, 1600)] {
@@ -308,8 +307,8 @@ fn more_calls_than_have_slots_wait_for_others_to_end() {
     assert!(p1.access.pending.is_empty() && p1.access.waiting.is_empty());
 }
 
-/// One call that is slow holds the window: those after it have returned, and still nothing that replicas
-/// would not answer is begun.
+/// One slow call holds the window: those after it have returned, and still no call begins that replicas would
+/// not answer.
 #[test]
 fn calls_beyond_the_window_of_a_slow_one_wait_for_it() {
     let mut p1 = Alone::new(3, counted());
@@ -374,12 +373,12 @@ fn a_state_is_pushed_when_it_has_changed_and_the_clock_alone_otherwise() {
         update: Mark(4),
     };
     p1.hear(2, set(1));
-    // A byte a second: the first state is still on its way.
+    // At one byte a second, the first state is still in flight.
     assert_eq!(pushed(&mut p1), []);
     p1.ctx.set_now(Time::ZERO + Duration::from_mins(1));
     let (clock, state) = (5, Marks(1 << 4));
     assert_eq!(pushed(&mut p1), [Message::State { clock, state }]);
-    // What changes nothing is no change.
+    // An update that changes nothing is no change.
     p1.hear(2, set(2));
     assert_eq!(pushed(&mut p1), [Message::Clock { clock: 7, since: 5 }]);
 }

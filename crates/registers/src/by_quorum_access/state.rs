@@ -1,4 +1,4 @@
-//! What the register has its quorums keep: the newest value of each name.
+//! The state that the register keeps at its quorums: the newest value of each name.
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use quorate_abstractions::{lattice::Lattice, quorum_access::State, register::Tag};
 use quorate_core::{
@@ -8,18 +8,18 @@ use quorate_core::{
 };
 use std::collections::BTreeMap;
 
-/// Named values, each with the tag of its write: a lattice, in which of two values of a name the one
-/// with the larger tag is the larger.
+/// Named values, each with the tag of its write: a lattice, in which the larger of two values of a name is
+/// the one with the larger tag.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Registers(BTreeMap<Bytes, (Tag, Bytes)>);
 
-/// A value for one of them, which counts if its tag is larger than that of what is there.
+/// A value for one of the registers, which counts if its tag is larger than the present one.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Update {
     /// The name.
     pub register: Bytes,
     pub tag: Tag,
-    /// The value; `None` of what a register holds before any write.
+    /// The value; `None` for the contents of a register before any write.
     pub value: Option<Bytes>,
 }
 
@@ -32,12 +32,12 @@ impl Registers {
         }
     }
 
-    /// The names of those that were written.
+    /// The names of the written registers.
     pub fn names(&self) -> impl ExactSizeIterator<Item = &Bytes> {
         self.0.keys()
     }
 
-    /// How many bytes names and values have together.
+    /// The total bytes of names and values.
     pub fn bytes(&self) -> usize {
         let lengths = self
             .0
@@ -46,12 +46,12 @@ impl Registers {
         lengths.sum()
     }
 
-    /// Writes, regardless of what is there.
+    /// Writes the value, whatever the register holds.
     pub(super) fn put(&mut self, register: &Bytes, tag: Tag, value: &Bytes) {
         self.0.insert(register.clone(), (tag, value.clone()));
     }
 
-    /// What is kept has buffers of its own: what it came in may be large.
+    /// Keeps a value in a buffer of its own: the buffer that it arrived in may be large.
     fn join_one(&mut self, register: &Bytes, tag: Tag, value: &Bytes) -> bool {
         let own = |bytes: &Bytes| Bytes::copy_from_slice(bytes);
         match self.0.get_mut(register) {
@@ -119,7 +119,7 @@ fn take_tag(bytes: &mut Bytes) -> Result<Tag, Undecodable> {
     let timestamp = take_number(bytes)?;
     let rank = bytes.try_get_u8().map_err(|_| Undecodable)?;
     let writer = ProcessId::from_rank(usize::from(rank));
-    // Whatever was written has a writer, and nothing else has.
+    // A value that was written has a writer, and only such a value has one.
     if (timestamp == 0) != (rank == 0) || (rank != 0 && writer.is_none()) || timestamp > LAST_NUMBER
     {
         return Err(Undecodable);

@@ -25,7 +25,7 @@ fn majorities(n: usize) -> Quorums {
     Quorums::majorities(&Membership::of_size(n).unwrap())
 }
 
-/// What the registers stand on.
+/// The layer below the registers.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum LowerLayer {
     Classical,
@@ -78,7 +78,7 @@ fn access(world: &World, q: ProcessId, below: LowerLayer, quorums: &Quorums, up:
     }
 }
 
-/// Registers at every process, each of which tells the log of what it indicates.
+/// Registers at every process, each of which writes its indications to the log.
 fn wire<A: Algorithm<Event = Event, Effect = Effect>>(
     world: &World,
     below: LowerLayer,
@@ -106,7 +106,7 @@ fn write(value: &str) -> Action {
     Action::Write(Bytes::copy_from_slice(value.as_bytes()))
 }
 
-/// Has each process make so many operations, on two registers, in so many steps.
+/// Makes each process operate this many times, on two registers, within this many steps.
 fn operate(world: &World, ports: &[Addr<Request>], seed: u64, operations: u64, steps: u32) {
     use rand::{RngExt, SeedableRng};
     let mut rng = Generator::seed_from_u64(seed);
@@ -210,7 +210,7 @@ fn every_schedule_of_three_processes_is_right_as_deep_as_is_looked() {
     assert!(found.found.is_none(), "{found}");
 }
 
-/// What one process indicates, in the order of its operations.
+/// The indications of one process, in the order of its operations.
 fn outcomes(requests: Vec<Request>) -> Vec<(u64, RegisterResponse)> {
     let mut world = World::new(2, 1, Timed::lock_step()).unwrap();
     let log: Arc<Mutex<Vec<(u64, RegisterResponse)>>> = Arc::default();

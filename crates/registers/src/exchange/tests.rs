@@ -12,7 +12,7 @@ use quorate_abstractions::link::{Deliver, SendRequest, Status, To};
 use quorate_core::{Algorithm, ProcessId};
 use quorate_sim::{SimHost, Timed, World};
 
-/// What the effects ask of others, or answer.
+/// The requests and answers that the effects send to others.
 fn sent(effects: Vec<Effect>) -> Vec<SendRequest<Message>> {
     let sent = effects.into_iter().filter_map(|effect| match effect {
         Effect::Link(send) => Some(send),
@@ -21,7 +21,7 @@ fn sent(effects: Vec<Effect>) -> Vec<SendRequest<Message>> {
     sent.collect()
 }
 
-/// These messages arrive at a process from another: what it sends.
+/// Delivers these messages from another process. Returns what the receiver sends.
 fn arrive<A: Algorithm<Event = Event, Effect = Effect>>(
     at: &mut A,
     from: ProcessId,
@@ -34,8 +34,8 @@ fn arrive<A: Algorithm<Event = Event, Effect = Effect>>(
         .collect()
 }
 
-/// p1 has made a request, of which p2's copy, or p2's answer, is lost: p1 asks again for what is open,
-/// in the same words; p2 answers however often it is asked; and nothing is asked once nothing is open.
+/// p1 has made a request; p2's copy, or p2's answer, is lost. p1 asks again for what is open, with the same
+/// message; p2 answers however often it is asked; and nothing is asked once nothing is open.
 fn asks_again<A: Algorithm<Event = Event, Effect = Effect>>(make: impl Fn(&SimHost) -> A) {
     let world = World::new(3, 1, Timed::lock_step()).unwrap();
     let new = |rank| make(&world.host(p(rank)));

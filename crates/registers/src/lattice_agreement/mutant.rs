@@ -7,10 +7,10 @@ use quorate_abstractions::{
 };
 use quorate_core::{Addr, Algorithm, Ctx, Host, Layer, wire::encode};
 
-/// Decides what it saw before it made the own proposal known.
+/// Decides what it scanned before it made its own proposal known.
 pub(super) struct ScansFirst<L> {
     inner: LatticeAgreement<L>,
-    /// What the scan of the proposal in flight saw.
+    /// The result of the scan of the proposal in flight.
     seen: View,
 }
 
@@ -50,7 +50,7 @@ impl<L: Lattice> ScansFirst<L> {
     }
 }
 
-/// Starts repeated lattice agreement that scans before it updates. Only tests and demonstrations run it.
+/// Starts repeated lattice agreement that scans before it updates. Only for tests and demonstrations.
 pub fn spawn_mutant<H: Host, L: Lattice>(
     host: &H,
     snapshot: impl Layer<snapshot::Port>,

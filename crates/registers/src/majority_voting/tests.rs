@@ -108,7 +108,7 @@ impl Algorithm for Ruled {
     }
 }
 
-/// The write reaches the others late, and the writer's own copy twice; p2 reads from those that have not
+/// The write reaches the others late, and the writer's own copy twice; p2 reads from processes that have not
 /// got it.
 fn write_that_is_in_flight(rule: Rule, n: usize) -> Report {
     let adversary = (2..=n).fold(Latencies::default(), |script, to| script.way(1, to, &[20]));
@@ -128,11 +128,11 @@ fn e2_e1_acknowledgements_that_are_counted_end_a_write_too_early() {
     write_that_is_in_flight(Rule::Corrected, 3).assert_all_hold();
 }
 
-/// Whoever fills a majority returns the write, and acknowledgements are gathered anew under the same number
-/// (E2-E2).
+/// The acknowledgement that completes a majority makes the write return, and acknowledgements are counted
+/// anew under the same number (E2-E2).
 struct GathersAnew {
     own: Phases<MajorityVoting>,
-    /// The last request, and how its write returns.
+    /// The last request, and the indication with which its write returns.
     last: Option<(u64, Indication)>,
     stored: ProcessSet,
 }
@@ -190,11 +190,11 @@ fn e2_e2_acknowledgements_gathered_anew_return_a_write_twice() {
     let report = one_write(|host| Duplicating(GathersAnew::new(host)));
     assert_eq!(report.violation().unwrap().tag, "ONRR2");
     one_write(|host| Duplicating(by_p1(host))).assert_all_hold();
-    // What comes late is less than a majority, and harmless where nothing is duplicated.
+    // Late acknowledgements are less than a majority, and harmless if nothing is duplicated.
     one_write(GathersAnew::new).assert_all_hold();
 }
 
-/// An answer that says that nothing was written is none (E2-E3).
+/// An answer that nothing was written does not count as an answer (E2-E3).
 struct HearsValuesOnly(Phases<MajorityVoting>);
 
 impl Algorithm for HearsValuesOnly {
@@ -210,7 +210,7 @@ impl Algorithm for HearsValuesOnly {
     }
 }
 
-/// p2 reads what nobody has written.
+/// p2 reads a register that nobody has written.
 fn one_read<A: Algorithm<Event = Event, Effect = Effect>>(make: impl Fn(&SimHost) -> A) -> Report {
     let mut world = World::new(3, 1, Timed::lock_step()).unwrap();
     let ports = wire(&world, &blind, regular(&world), make);
@@ -241,7 +241,7 @@ fn e2_e5_a_half_of_an_even_number_is_no_majority() {
     halves(Rule::Corrected).assert_all_hold();
 }
 
-/// Of four, p1's write has reached p2, and p3 and p4 read from each other.
+/// Of four processes, p1's write has reached p2; p3 and p4 read from each other.
 fn halves(rule: Rule) -> Report {
     struct Reads(Ruled);
     impl Algorithm for Reads {

@@ -56,7 +56,7 @@ fn a_read_of_a_majority_that_agrees_on_what_was_written_takes_one_round_trip() {
     }
 }
 
-/// p1 writes, and what it stores reaches p2 late; p3 hears of it from one of the majority that it asks.
+/// p1 writes, and its value reaches p2 late; p3 learns it from one of the majority that it asks.
 #[test]
 fn a_read_of_a_majority_that_does_not_agree_writes_back() {
     let mut world = World::new(3, 1, Latencies::default().way(1, 2, &[1, 30])).unwrap();
@@ -68,7 +68,8 @@ fn a_read_of_a_majority_that_does_not_agree_writes_back() {
     report.assert_all_hold();
     assert_eq!(returned(&world, 3, "ReadReturn"), Some(5 + 4));
     // The writer asked and was answered, then stored, and was answered by p3 after its crash: 2 + 2 + 2 + 1;
-    // the reader twice as much as one that finds agreement, without the answers of the dead: 2 · 3.
+    // the reader sends twice as much as one that finds agreement, without the answers of the dead process: 2
+    // · 3.
     assert_eq!(report.counts.messages, 7 + 6 + 1);
 }
 
@@ -108,7 +109,7 @@ fn every_schedule_of_three_processes_is_right_as_deep_as_is_looked() {
     assert!(found.found.is_none(), "{found}");
 }
 
-/// p1's write has reached p2 alone; p2 reads the new value, p3 asks itself and p1, whose own copy is late.
+/// p1's write has reached p2 alone; p2 reads the new value; p3 asks itself and p1, whose own copy is late.
 fn new_and_then_old<A: Algorithm<Event = Event, Effect = Effect>>(
     make: impl Fn(&SimHost) -> A,
 ) -> Report {
@@ -134,7 +135,7 @@ fn a_read_that_does_not_write_back_is_not_atomic() {
     new_and_then_old(MultiWriter::new).assert_all_hold();
 }
 
-/// A read returns what is newest of a majority, without writing it back.
+/// A read returns the newest value of a majority, without writing it back.
 struct WithoutWriteBack(Phases<MultiWriter>);
 
 impl Algorithm for WithoutWriteBack {
@@ -293,7 +294,7 @@ fn timestamps_that_are_used_up_are_said_so() {
     assert_eq!(refusal(&exhausted), Some(Refusal::Exhausted));
 }
 
-/// Who repeats a write gives it a new tag, as if it came after all that was written meanwhile.
+/// A process that repeats a write gives it a new tag, as if it came after all values written meanwhile.
 struct TagsAnew(Phases<MultiWriter>);
 
 impl Algorithm for TagsAnew {
@@ -317,7 +318,7 @@ impl Algorithm for TagsAnew {
     }
 }
 
-/// p1's write reaches p3, whose answer is slow, and is lost on its way to p2, which reads it from p3, and
+/// p1's write reaches p3, whose answer is slow, and is lost on its way to p2. p2 reads it from p3, and
 /// overwrites it. Then p1's stream to p2 begins anew, and p2 reads again.
 fn overwritten_and_repeated<A: Algorithm<Event = Event, Effect = Effect>>(
     make: impl Fn(&SimHost) -> A,

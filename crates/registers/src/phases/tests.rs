@@ -6,8 +6,8 @@ use crate::{
 };
 use quorate_sim::{Timed, World};
 
-/// p1 of five reads, p2 answers twice, the second time with a write of p1 that it has got meanwhile, and
-/// then p3 and p4 answer that they hold nothing: what p1 triggers then.
+/// p1 of five reads. p2 answers twice, the second time with a write of p1 that it has got meanwhile; then p3
+/// and p4 answer that they hold nothing. Returns what p1 does then.
 fn answered_twice<R: Rules>(mut p1: Phases<R>) -> Vec<Effect> {
     let (timestamp, writer) = (1, Some(p(1)));
     let written = Held {

@@ -59,8 +59,8 @@ fn every_schedule_is_right() {
     assert_holds_in_every_schedule(9, |_| 1, &reported_after(0), atomic, by_p1);
 }
 
-/// Who was reported is back when the next operation begins; and acknowledgements count for whatever is
-/// in flight, as published, or carry the number of their request.
+/// A process that was reported is back when the next operation begins; acknowledgements count for the
+/// operation in flight, as published, or carry the number of their request.
 struct Restored {
     own: Phases<ReadImposeWriteConsultAll>,
     anonymous: bool,
@@ -86,8 +86,8 @@ impl Algorithm for Restored {
     }
 }
 
-/// p1 reads, and suspects p2, whose acknowledgement is late; then p1 writes, which p2 gets later still; and
-/// p2 reads before that.
+/// p1 reads, and suspects p2, whose acknowledgement is late; then p1 writes, which p2 gets even later; and p2
+/// reads before that.
 fn acknowledged_late(anonymous: bool) -> Report {
     let adversary = Latencies::default().way(1, 2, &[1, 30]).way(2, 1, &[10]);
     let mut world = World::new(2, 1, adversary).unwrap();
@@ -111,7 +111,7 @@ fn e3_e1_an_acknowledgement_without_a_number_ends_another_operation() {
     acknowledged_late(false).assert_all_hold();
 }
 
-/// Somebody has this imposed.
+/// A request of process `by` to impose a value.
 fn imposed(by: usize, timestamp: u64, writer: usize) -> Event {
     let held = Held {
         tag: Tag {

@@ -77,7 +77,7 @@ impl Algorithm for OnMajorities {
     }
 }
 
-/// p1 writes twice, which p3 does not hear of for long; then p3 writes, and p2 reads.
+/// p1 writes twice, and p3 does not learn of it for long; then p3 writes, and p2 reads.
 fn stale_writer<A: Algorithm<Event = Event, Effect = Effect>>(
     make: impl Fn(&SimHost) -> A,
 ) -> Report {
@@ -90,7 +90,7 @@ fn stale_writer<A: Algorithm<Event = Event, Effect = Effect>>(
     world.run()
 }
 
-/// …where majorities suffice, everything happens before p3 has heard of anything.
+/// The same with majorities, where everything happens before p3 has learned of anything.
 fn stale_writer_at_once<A: Algorithm<Event = Event, Effect = Effect>>(
     make: impl Fn(&SimHost) -> A,
 ) -> Report {
@@ -107,7 +107,7 @@ fn stale_writer_at_once<A: Algorithm<Event = Event, Effect = Effect>>(
 fn e5_e1_the_own_copy_says_nothing_of_what_a_majority_holds() {
     let report = stale_writer_at_once(|host| OnMajorities(Own::new(host)));
     assert_eq!(report.violation().unwrap().tag, "NNAR2");
-    // On majorities, a majority is to be asked first.
+    // With majorities, a majority must be asked first.
     stale_writer_at_once(MultiWriter::new).assert_all_hold();
     stale_writer(Own::new).assert_all_hold();
 }
@@ -120,7 +120,7 @@ fn e1_e2_a_report_ends_an_operation_by_itself() {
     world.request(p(1), Time::ZERO, &ports[0], write(1, 1));
     world.run().assert_all_hold();
     assert_eq!(returned(&world, 1, "WriteReturn"), Some(7));
-    // Without reports nobody ever knows.
+    // Without reports nobody ever learns of the crash.
     let mut world = World::new(3, 1, Timed::lock_step()).unwrap();
     let ports = wire(&world, &blind, atomic(&world), Own::new);
     world.crash(p(3), Crash::at(after(0)));
@@ -188,7 +188,7 @@ fn e5_e4_two_writes_of_one_process_at_once_would_have_one_tag() {
     writes_at_once(Own::new).assert_all_hold();
 }
 
-/// What is not newer than what is held is not acknowledged (E3-E3, E5-E2).
+/// A value that is not newer than the value held is not acknowledged (E3-E3, E5-E2).
 struct AcknowledgesNews(Phases<Own>);
 
 impl Algorithm for AcknowledgesNews {
@@ -206,7 +206,7 @@ impl Algorithm for AcknowledgesNews {
     }
 }
 
-/// p1 writes, and p2 reads what everybody holds.
+/// p1 writes, and p2 reads a value that everybody holds.
 fn nothing_new<A: Algorithm<Event = Event, Effect = Effect>>(
     make: impl Fn(&SimHost) -> A,
 ) -> Report {

@@ -53,7 +53,7 @@ fn every_schedule_is_right() {
     assert_holds_in_every_schedule(8, |n| (n - 1) / 2, &blind, atomic, by_p1);
 }
 
-/// A read returns what is newest of a majority, and does not impose it (E4-E3).
+/// A read returns the newest value of a majority, and does not impose it (E4-E3).
 struct WithoutImposing(Phases<ReadImposeWriteMajority>);
 
 impl Algorithm for WithoutImposing {
@@ -76,8 +76,8 @@ impl Algorithm for WithoutImposing {
     }
 }
 
-/// Of five, p1's write has reached p2 alone; p2 reads the new value, then p3 asks p3, p4 and p5. What the
-/// first read sends then is slow.
+/// Of five processes, p1's write has reached p2 alone; p2 reads the new value, then p3 asks p3, p4 and p5.
+/// The messages that the first read then sends are slow.
 fn reads_one_after_the_other<A: Algorithm<Event = Event, Effect = Effect>>(
     make: impl Fn(&SimHost) -> A,
 ) -> Report {
@@ -132,7 +132,7 @@ fn e4_e2_what_a_read_imposes_is_not_confused_with_a_write_of_the_same_timestamp(
     upon(Event::Request(read(2)));
     upon(from(1, 2, holds()));
     assert_eq!(upon(from(2, 2, holds())).len(), 1, "imposes");
-    // What still comes for the write is none for the read.
+    // Late acknowledgements of the write do not count for the read.
     assert!(upon(from(3, 1, Content::Acknowledge)).is_empty());
     assert!(upon(from(2, 1, Content::Acknowledge)).is_empty());
     assert!(upon(from(1, 3, Content::Acknowledge)).is_empty());
@@ -147,7 +147,7 @@ fn e4_e4_what_was_never_written_is_an_answer_like_any_other() {
     world.run().assert_all_hold();
 }
 
-/// A read gathers answers anew once it imposes, and imposes again when they are a majority again, all under
+/// A read counts answers anew once it imposes, and imposes again when they are a majority again, all under
 /// one number (E4-E1).
 struct ImposesAgain {
     own: Phases<ReadImposeWriteMajority>,
@@ -169,7 +169,7 @@ impl ImposesAgain {
         }
     }
 
-    /// A majority of answers has the newest imposed; a majority of acknowledgements ends the read.
+    /// After a majority of answers, imposes the newest; after a majority of acknowledgements, ends the read.
     fn upon_answer(&mut self, from: ProcessId, content: Content, ctx: &mut Ctx<Self>) {
         let Some((request, operation)) = &self.read else {
             return;
@@ -232,15 +232,15 @@ fn e4_e1_a_read_that_imposes_twice_returns_twice() {
     let report = one_read(|host| Duplicating(ImposesAgain::new(host)));
     assert_eq!(report.violation().unwrap().tag, "ONAR2");
     one_read(|host| Duplicating(by_p1(host))).assert_all_hold();
-    // Where nothing is duplicated, answers that come late are less than a majority.
+    // If nothing is duplicated, late answers are less than a majority.
     one_read(ImposesAgain::new).assert_all_hold();
 }
 
-/// Acknowledgements say which timestamp they are for, and that of the last write is taken for the write's
-/// (E4-E2).
+/// Acknowledgements say which timestamp they are for, and one for the timestamp of the last write counts for
+/// that write (E4-E2).
 struct ByTimestamp {
     own: Phases<ReadImposeWriteMajority>,
-    /// The last write, and how it returns.
+    /// The last write, and the indication with which it returns.
     written: Option<(Tag, Indication)>,
 }
 
@@ -287,7 +287,7 @@ impl Algorithm for ByTimestamp {
     }
 }
 
-/// p1 of three writes, and reads what it wrote.
+/// p1 of three processes writes, and reads the value that it wrote.
 fn own_write_read<A: Algorithm<Event = Event, Effect = Effect>>(
     make: impl Fn(&SimHost) -> A,
     go_on: bool,

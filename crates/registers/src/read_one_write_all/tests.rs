@@ -72,8 +72,8 @@ fn every_schedule_is_right() {
     }
 }
 
-/// Who was reported is back when the next write begins; and acknowledgements count for whatever is under
-/// way, as published, or carry the number of their request.
+/// A process that was reported is back when the next write begins; acknowledgements count for the write in
+/// flight, as published, or carry the number of their request.
 struct Restored {
     own: Phases<ReadOneWriteAll>,
     anonymous: bool,
@@ -98,8 +98,8 @@ impl Algorithm for Restored {
     }
 }
 
-/// p1 writes, and suspects p2, whose acknowledgement is late; then p1 writes again, which p2 gets later
-/// still; and p2 reads before that.
+/// p1 writes, and suspects p2, whose acknowledgement is late; then p1 writes again, which p2 gets even later;
+/// and p2 reads before that.
 fn acknowledged_late(anonymous: bool) -> Report {
     let adversary = Latencies::default().way(1, 2, &[1, 30]).way(2, 1, &[10]);
     let mut world = World::new(2, 1, adversary).unwrap();
@@ -194,7 +194,7 @@ fn e1_e5_a_write_that_does_not_come_from_the_writer_is_dropped() {
     );
 }
 
-/// Who has crashed is struck out, and the rule to return is not looked at (E1-E2).
+/// A crashed process is removed from the set, but the rule to return is not checked then (E1-E2).
 struct Deaf(Phases<ReadOneWriteAll>);
 
 impl Algorithm for Deaf {
@@ -209,10 +209,10 @@ impl Algorithm for Deaf {
     }
 }
 
-/// The rule to return does not ask whether a write is in flight (E1-E3).
+/// The rule to return does not check whether a write is in flight (E1-E3).
 struct Unguarded {
     own: Phases<ReadOneWriteAll>,
-    /// How the last write returns.
+    /// The indication with which the last write returns.
     last: Option<Indication>,
     stored: ProcessSet,
 }
@@ -257,7 +257,7 @@ impl Algorithm for Unguarded {
     }
 }
 
-/// p1 of three writes, and p3 crashes so many half steps after that; P reports it three steps later.
+/// p1 of three writes, and p3 crashes this many half steps later; P reports it after three more steps.
 fn a_reader_crashes<A: Algorithm<Event = Event, Effect = Effect>>(
     half_steps: u32,
     make: impl Fn(&SimHost) -> A,
@@ -283,7 +283,7 @@ fn e1_e3_a_rule_that_does_not_ask_for_a_write_returns_one_twice() {
     a_reader_crashes(7, by_p1).assert_all_hold();
 }
 
-/// Everybody writes, and everybody's writes are taken (E1-E5).
+/// Everybody writes, and writes from everybody are accepted (E1-E5).
 struct TakenFromAnybody(Phases<ReadOneWriteAll>);
 
 impl Algorithm for TakenFromAnybody {

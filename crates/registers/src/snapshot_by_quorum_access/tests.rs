@@ -73,7 +73,7 @@ fn every_schedule_is_right_as_deep_as_is_looked() {
     }
 }
 
-/// The shortcut as it is often told: a scan gets, joins and sets, and returns.
+/// The shortcut that is often described: a scan gets, joins and sets, and returns.
 struct SetsOnce(bool, SnapshotByQuorumAccess);
 
 impl Algorithm for SetsOnce {

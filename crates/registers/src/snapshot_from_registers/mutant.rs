@@ -8,7 +8,7 @@ use quorate_abstractions::{
 };
 use quorate_core::{Addr, Algorithm, Ctx, Host, Layer, wire::Wire};
 
-/// What a collect saw is the view, whatever moved meanwhile.
+/// Returns the result of one collect as the view, whatever changed meanwhile.
 pub(super) struct CollectsOnce(pub(super) SnapshotFromRegisters);
 
 impl Algorithm for CollectsOnce {
@@ -47,7 +47,7 @@ impl CollectsOnce {
     }
 }
 
-/// Starts atomic snapshot that collects once. Only tests and demonstrations run it.
+/// Starts atomic snapshot that collects once. Only for tests and demonstrations.
 pub fn spawn_mutant<H: Host>(
     host: &H,
     registers: impl Layer<register::Port>,

@@ -13,7 +13,7 @@ use quorate_abstractions::link::Links;
 use quorate_core::{Addr, Context, Counters};
 use quorate_sim::{Exhaustive, Exploration, Report, SimHost, Timed, World, properties};
 
-/// What the snapshot stands on.
+/// The layer below the snapshot.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum LowerLayer {
     Memory(Kind),

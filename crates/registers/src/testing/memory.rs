@@ -1,5 +1,5 @@
-//! Registers that p1 holds for all, while it does not crash: the fewest messages of all, for exhaustive
-//! search.
+//! Registers that p1 holds for all, as long as it does not crash: they take the fewest messages, for
+//! exhaustive search.
 use super::p;
 use bytes::Bytes;
 use quorate_abstractions::{
@@ -15,13 +15,13 @@ use std::collections::BTreeMap;
 
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(crate) enum Message {
-    /// A read, or a write of this.
+    /// A read, or a write of this value.
     Ask(Vec<u8>, u64, Option<Vec<u8>>),
-    /// What a read returns.
+    /// The result of a read.
     Value(Vec<u8>, u64, Tag, Option<Vec<u8>>),
     /// A write is half done: until it is settled, some readers see it and some do not.
     Half(Vec<u8>, u64),
-    /// It is to be done.
+    /// The write is to be completed.
     Settle(Vec<u8>, u64),
     Done(Vec<u8>, u64, Tag),
 }
@@ -40,7 +40,7 @@ impl Observe for Message {
     }
 }
 
-/// Whether the registers are atomic, or regular: then a write that is in flight is seen by p2 alone.
+/// Whether the registers are atomic or regular; in regular ones, only p2 sees a write in flight.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Kind {
     Atomic,

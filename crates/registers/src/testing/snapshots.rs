@@ -9,7 +9,7 @@ use std::{
     sync::{Arc, Mutex, OnceLock},
 };
 
-/// What each process is still to do, and its port.
+/// What each process still has to do, and its port.
 #[derive(Clone, Default)]
 pub(crate) struct Users {
     plans: Arc<Mutex<Vec<VecDeque<Request>>>>,
@@ -17,7 +17,7 @@ pub(crate) struct Users {
 }
 
 impl Users {
-    /// With these plans: `u` updates, `s` scans.
+    /// Users with these plans: `u` updates, `s` scans.
     pub(crate) fn new(plans: &[&str]) -> Self {
         let request = |(operation, letter): (u64, char)| {
             let action = match letter {
@@ -34,7 +34,7 @@ impl Users {
         }
     }
 
-    /// Plans of so many operations, drawn from the seed.
+    /// Plans of this many operations, drawn from the seed.
     pub(crate) fn drawn(n: usize, seed: u64, operations: u64) -> Self {
         let letter = |rank: u64, k: u64| {
             let draw = quorate_core::message::fold(seed, 100 * rank + k);
@@ -59,7 +59,7 @@ impl Users {
         world.application_with(q, move |_, _| users.next(q))
     }
 
-    /// Each begins at this step.
+    /// Every user begins at this step.
     pub(crate) fn begin(
         &self,
         world: &World,

@@ -1,5 +1,5 @@
-//! Rules as they were published, each with the execution that breaks a property, which the
-//! corrected rule survives.
+//! Rules as they were published. Each has an execution in which it breaks a property and the corrected rule
+//! does not.
 use super::*;
 use crate::majority_ack;
 use quorate_abstractions::Subscribe;
@@ -70,9 +70,9 @@ impl Algorithm for ByContent {
 /// Which rule of [`AllAck`] is replaced by the published one.
 #[derive(Clone, Copy, Debug)]
 enum Rule {
-    /// The rule to deliver is looked at upon messages only (B3-E2).
+    /// The delivery condition is checked only when a message arrives (B3-E2).
     CrashesWakeNobody,
-    /// What is delivered leaves the pending messages, and may enter them again (B3-E3).
+    /// A delivered message leaves the pending set, and may enter it again (B3-E3).
     PendingAgain,
     /// The origin delivers as soon as it broadcasts (B3-E5, B2-E2).
     DeliversAtOnce,
@@ -147,7 +147,7 @@ fn both<A: Algorithm<Event = Event, Effect = Effect>>(
 
 #[test]
 fn urb1_is_broken_by_deliveries_known_by_content() {
-    // p1 and p2 broadcast the same: the second is taken for the first.
+    // p1 and p2 broadcast the same content: the second message is taken for the first.
     let schedule = |world: &mut World, ports: &[Addr<Broadcast>]| {
         request(world, ports, 1, Time::ZERO);
         request(world, ports, 2, Time::ZERO);
@@ -177,7 +177,7 @@ fn urb4_is_broken_by_acknowledgements_known_by_content() {
 
 #[test]
 fn urb1_and_urb4_are_broken_where_a_crash_wakes_nobody() {
-    // p3 is dead. p2 knows before p1's message comes, p1 when everybody else holds it.
+    // p3 is dead. p2 learns this before p1's message arrives, p1 only after all the others hold the message.
     let delay = |q| UNIT * if q == p(1) { 5 } else { 1 };
     let schedule = |world: &mut World, ports: &[Addr<Broadcast>]| {
         request(world, ports, 1, Time::ZERO);
@@ -218,7 +218,7 @@ fn urb4_is_broken_by_delivery_at_the_broadcast() {
     corrected.assert_all_hold();
 }
 
-/// What no settings can do: passes suspicions, true or false, off as crashes.
+/// Does what no settings can do: passes suspicions, true or false, off as crashes.
 fn taken_for_crashes(detector: Subscribe<Indication>) -> Subscribe<perfect::Crash> {
     Addr::new(move |up: Addr<perfect::Crash>| {
         detector.send(Addr::new(move |indication| match indication {
@@ -228,7 +228,7 @@ fn taken_for_crashes(detector: Subscribe<Indication>) -> Subscribe<perfect::Cras
     })
 }
 
-/// All-ack over what ◇P says (B3-E4).
+/// All-ack over the suspicions of ◇P (B3-E4).
 fn wire_over_suspicions(world: &World, oracle: &Oracle) -> Vec<Addr<Broadcast>> {
     world.check(properties::uniform(world.membership(), "urb"));
     let spawn_at = |q| {
@@ -276,7 +276,7 @@ fn urb4_holds_in_the_same_run_where_a_majority_is_waited_for() {
     world.run().assert_all_hold();
 }
 
-/// That the worlds full of faults can tell right from wrong.
+/// The worlds full of faults can tell the mutants from the algorithm.
 #[test]
 fn chance_catches_the_mutants() {
     for rule in [Rule::CrashesWakeNobody, Rule::DeliversAtOnce] {

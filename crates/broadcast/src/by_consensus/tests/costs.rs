@@ -5,8 +5,8 @@ use quorate_sim::UNIT;
 /// The steps after which the oracle reports a crash.
 const DETECTION: u64 = 5;
 
-/// One broadcast by `sender` in a world of `n` in which this befalls one process: the messages over
-/// the links, and the step at which each process delivers.
+/// One broadcast by `sender` in a world of `n` in which one process crashes as given. Returns the number of
+/// messages over the links, and the step at which each process delivers.
 fn pay(n: usize, sender: usize, crash: Option<(usize, Crash)>) -> (u64, Vec<Option<u64>>) {
     let mut world = World::new(n, 5, Timed::lock_step()).unwrap();
     world.check(properties::total_order(world.membership(), "tob"));
@@ -37,7 +37,7 @@ fn pay(n: usize, sender: usize, crash: Option<(usize, Crash)>) -> (u64, Vec<Opti
     (report.counts.messages, times)
 }
 
-/// The steps of a run in which one process crashes, `first` is done at `step` and the others a step
+/// The steps of a run in which one process crashes, process `first` delivers at `step` and the others a step
 /// later.
 fn steps(n: usize, crashed: usize, first: usize, step: u64) -> Vec<Option<u64>> {
     let done = |rank| match rank {
@@ -48,7 +48,8 @@ fn steps(n: usize, crashed: usize, first: usize, step: u64) -> Vec<Option<u64>> 
     (1..=n).map(done).collect()
 }
 
-/// Receivers of a payload know it held by a majority at step 1 if two are one, else at step 2.
+/// The step at which receivers know that a majority holds a payload: step 1 if two processes are a majority,
+/// else step 2.
 fn leader_step(n: usize) -> u64 {
     if n <= 3 { 4 } else { 5 }
 }
@@ -91,7 +92,7 @@ fn the_cost_with_the_sender_crashing_after_k_sends_is_what_the_header_says() {
             let (messages, times) = pay(n, 1, Some((1, Crash::before_output(k + 1))));
             let expected = k + 2 * others * others + 5 * size - 7;
             assert_eq!(messages, expected, "n = {n}, k = {k}");
-            // All copies of its message gone, p1 makes its next send when it would propose.
+            // When all copies of its message are gone, p1's next send would be its proposal.
             let crashed = if k == others { leader_step(n) - 2 } else { 0 };
             let expected = steps(n, 1, 2, crashed + DETECTION + 3);
             assert_eq!(times, expected, "n = {n}, k = {k}");

@@ -1,9 +1,10 @@
-//! What the search of every schedule of a few processes finds.
+//! What the search through every schedule of a few processes finds.
 use super::*;
 use quorate_core::ProcessSet;
 use quorate_sim::Exhaustive;
 
-/// The tag of what the search finds over this consensus, where processes of these ranks broadcast.
+/// The tag of the violation that the search finds over this consensus, where processes of these ranks
+/// broadcast.
 fn found(
     search: &Exhaustive,
     consensus: Consensus,

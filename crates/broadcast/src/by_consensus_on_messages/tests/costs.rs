@@ -1,16 +1,16 @@
 //! What one isolated message costs, in lock step.
 use super::*;
 
-/// The steps after which a crash is reported.
+/// The number of steps after which a crash is reported.
 const D: u64 = DETECTION.as_nanos() as u64 / UNIT.as_nanos() as u64;
 
-/// What befalls the one message.
+/// The fault that happens during the broadcast.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Befalls {
     Nothing,
     LastIsDead,
     FirstIsDead,
-    /// The sender, p1, crashes after so many copies of it.
+    /// The sender, p1, crashes after this many copies of its message.
     SenderCrashesAfter(u64),
 }
 
@@ -28,7 +28,7 @@ impl Befalls {
         if self == Befalls::FirstIsDead { 2 } else { 1 }
     }
 
-    /// What the header says of reliable broadcast.
+    /// The cost of reliable broadcast, as the header states it.
     fn of_reliable(self, reliable: Reliable, n: u64) -> u64 {
         match (self, reliable) {
             (Befalls::Nothing, Reliable::Eager) => n * (n - 1),
@@ -39,7 +39,7 @@ impl Befalls {
         }
     }
 
-    /// What the header says of consensus.
+    /// The cost of consensus, as the header states it.
     fn of_consensus(self, consensus: Consensus, n: u64) -> u64 {
         match (self, consensus) {
             (Befalls::Nothing, Consensus::Rotating) => (n + 3) * (n - 1),
@@ -50,8 +50,8 @@ impl Befalls {
         }
     }
 
-    /// The step at which the process of this rank delivers, if the first is not dead: what the header
-    /// says.
+    /// The step at which the process of this rank delivers, if the first is not dead, as the header states
+    /// it.
     fn step(self, layers: (Reliable, Consensus), n: usize, rank: usize) -> Option<u64> {
         let i = rank as u64;
         let follows = |leader| u64::from(rank != leader);
@@ -64,7 +64,7 @@ impl Befalls {
             (Befalls::SenderCrashesAfter(k), Consensus::Rotating) => {
                 let holders = k as usize;
                 let is_late = layers.0 == Reliable::Lazy && holders < n / 2 + 1;
-                // With all copies gone, p1 makes its next send when it would propose, at step 2.
+                // All copies are gone: p1's next send would be its proposal, at step 2.
                 let crashed = if holders == n - 1 { 2 } else { 0 };
                 Some(crashed + D + 3 + follows(2) + u64::from(is_late))
             }
@@ -100,7 +100,7 @@ fn assert_costs(n: usize, layers: (Reliable, Consensus), befalls: Befalls) {
     }
 }
 
-/// …for every size that allows it, over every pair of layers.
+/// The same for every size that allows it, over every pair of layers.
 #[track_caller]
 fn assert_all_cost(befall: impl Fn(usize) -> Vec<Befalls>) {
     for n in 2..=8 {

@@ -1,5 +1,5 @@
-//! The errata of the published algorithm: each flaw fails under its schedule, by the property named,
-//! and the algorithm passes the same schedule.
+//! The errata of the published algorithm: each flaw breaks the named property in its schedule, and the
+//! algorithm passes the same schedule.
 use super::*;
 use crate::{by_consensus, majority_ack};
 use quorate_abstractions::{total_order, uniform};
@@ -8,7 +8,7 @@ use quorate_core::Random;
 use quorate_sim::{Adversary, Transmission};
 use std::sync::{Arc, Mutex};
 
-/// Copies take a step, but for those of the first `messages` sends, which take a hundred.
+/// Each copy takes one step, except those of the first `messages` sends, which take a hundred.
 struct SlowAtFirst(u64);
 
 impl Adversary for SlowAtFirst {
@@ -21,18 +21,18 @@ impl Adversary for SlowAtFirst {
     }
 }
 
-/// What happens to one process, the victim, between total order and the layers below it. All of it is
-/// within what those layers may do.
+/// A delay that one process, the victim, sees between total order and the layers below. Those layers may
+/// behave like this.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Delay {
     Nothing,
     /// The first decision comes after the second.
     FirstDecision,
-    /// Messages come by reliable broadcast only after the first decision.
+    /// Messages arrive by reliable broadcast only after the first decision.
     Messages,
 }
 
-/// Delays what comes to the victim.
+/// Delays what the layers below deliver to the victim.
 fn delayed(
     delay: Delay,
     messages: Addr<reliable::Deliver>,
@@ -65,8 +65,8 @@ fn delayed(
     (late_messages, late_decisions)
 }
 
-/// A schedule at three processes: who broadcasts what at which step, whom what delays, and who
-/// crashes with all its copies.
+/// A schedule at three processes: which process broadcasts what at which step, which process is delayed and
+/// how, and which process crashes with all its copies.
 struct Schedule {
     adversary: SlowAtFirst,
     requests: &'static [(usize, u32, &'static str)],
@@ -90,7 +90,7 @@ fn run(schedule: &Schedule, flaw: Option<Flaw>) -> Report {
     world.check(regular(&world));
     world.check(properties::weak_total_order("tob", false));
     let oracle = Oracle::accurate(DETECTION);
-    // A batch of one message at most, as the mutant's.
+    // A batch of one message at most, like the mutant's batches.
     let proposal_bytes = if flaw == Some(Flaw::CutAnywhere) {
         1
     } else {
@@ -167,7 +167,7 @@ fn weak_form_a_holds_and_b_is_broken_where_a_decision_that_comes_late_is_dropped
     breaks(Flaw::DropsLate, &SECOND_DECISION_FIRST, &broken);
 }
 
-/// p1, which coordinates, hears of p2's message by its decision before it comes by broadcast.
+/// p1, which coordinates, learns p2's message from its decision before it comes by broadcast.
 const DECISION_BEFORE_MESSAGE: Schedule = Schedule {
     requests: &[(2, 0, "one"), (3, 20, "two")],
     delay: Delay::Messages,
@@ -192,8 +192,8 @@ fn tob2_is_broken_by_a_message_taken_for_new_after_its_decision() {
     run(&DECISION_BEFORE_MESSAGE, None).assert_all_hold();
 }
 
-/// p1 and p2 broadcast while the first instance runs, so that both messages are in the next batch,
-/// and each process has its own first.
+/// p1 and p2 broadcast while the first instance runs, so that both messages are in the next batch, and each
+/// process has its own message first.
 const TWO_IN_A_BATCH: Schedule = Schedule {
     requests: &[(1, 0, "one"), (1, 1, "two"), (2, 1, "three")],
     ..QUIET
@@ -216,7 +216,7 @@ fn frb5_is_broken_by_a_batch_that_is_cut_anywhere() {
     breaks(Flaw::CutAnywhere, &schedule, &["FRB5"]);
 }
 
-/// p1 alone holds its message, whose copies are slow, when it is decided; p1 crashes with them.
+/// p1 alone holds its message, whose copies are slow, when it is decided; p1 crashes with the copies.
 const HELD_BY_ONE: Schedule = Schedule {
     adversary: SlowAtFirst(2),
     requests: &[(1, 0, "one"), (2, 0, "two")],
@@ -229,9 +229,9 @@ fn tob1_is_broken_by_an_identifier_that_is_decided_and_whose_message_nobody_has(
     breaks(Flaw::Identifiers, &HELD_BY_ONE, &["TOB1"]);
 }
 
-/// Three processes over the consensus whose acceptors are passive. p1 broadcasts, its first two
-/// copies, those of its message, are slow, and it crashes after so many half steps with all that it
-/// has in flight.
+/// Three processes over the consensus whose acceptors are passive. p1 broadcasts; the first two copies that
+/// it sends, those of its message, are slow. After this many half steps it crashes and loses all that it has
+/// in flight.
 fn over_passive_acceptors(is_uniform: bool, half_steps: u32) -> Report {
     let mut world = World::new(3, 1, SlowAtFirst(2))
         .unwrap()

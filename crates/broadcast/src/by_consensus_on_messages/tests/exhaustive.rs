@@ -1,4 +1,4 @@
-//! Every schedule of a few processes and a message or two, with every crash; and what it finds.
+//! Searches every schedule of a few processes and a message or two, with every crash.
 use super::*;
 use quorate_core::ProcessSet;
 use quorate_sim::{Exhaustive, Exploration};
@@ -6,7 +6,7 @@ use quorate_sim::{Exhaustive, Exploration};
 const LAZY_OVER_P: (Reliable, Consensus) = (Reliable::Lazy, Consensus::Hierarchical);
 const LAZY_OVER_EVENTUALLY_P: (Reliable, Consensus) = (Reliable::Lazy, Consensus::Rotating);
 
-/// Every schedule of `n` processes, of which the first so many broadcast.
+/// Every schedule of `n` processes, the first `broadcasts` of which broadcast.
 fn explore(
     search: &Exhaustive,
     n: usize,
@@ -25,7 +25,8 @@ fn explore(
     })
 }
 
-/// Nothing is violated in any schedule with so many crashes, and there are so many classes of them.
+/// No schedule with this many crashes violates a property, and the number of classes of schedules is as
+/// given.
 #[track_caller]
 fn holds(n: usize, layers: (Reliable, Consensus), broadcasts: usize, crashes: usize, classes: u64) {
     let search = Exhaustive::new().crashes(crashes);
@@ -48,8 +49,8 @@ fn everything_holds_in_every_schedule_over_the_rotating_coordinator() {
     holds(3, LAZY_OVER_EVENTUALLY_P, 1, 0, 912);
 }
 
-/// What the search finds in a mutant at two processes, over eager broadcast and this consensus, where
-/// processes of these ranks broadcast, or in the algorithm if there is no flaw.
+/// The violation that the search finds at two processes, over eager broadcast and this consensus, where
+/// processes of these ranks broadcast: in a mutant, or in the algorithm if there is no flaw.
 fn found(
     search: &Exhaustive,
     flaw: Option<Flaw>,
@@ -106,7 +107,7 @@ fn the_search_finds_the_flaws_that_two_processes_and_two_messages_show() {
     assert_eq!(finds(None, &[1, 2], 0), None);
 }
 
-/// Step by step deeper: the shortest schedule is near the root, among very many longer ones.
+/// Deepens step by step: the shortest schedule is near the root, among very many longer ones.
 #[test]
 fn the_search_finds_the_flaws_that_a_short_schedule_shows() {
     let finds = |flaw, senders: &[usize], crashes| {

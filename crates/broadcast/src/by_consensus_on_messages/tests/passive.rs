@@ -1,6 +1,6 @@
-//! Uniform consensus over the perfect detector whose acceptors need not have proposed (B7-E6): the
-//! first process alive that has proposed imposes what it holds, and decides once nobody alive has not
-//! adopted it. It keeps UC1–4; what nobody else proposes, nobody else need decide.
+//! Uniform consensus over the perfect detector whose acceptors need not have proposed (B7-E6): the first live
+//! process that has proposed imposes its estimate, and decides once every live process has adopted it. It
+//! keeps UC1–4; a value that nobody else proposes need not be decided by anybody else.
 use super::*;
 use quorate_abstractions::{
     consensus::{Decide, Propose},
@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Serialize, Deserialize)]
 pub(super) struct Message {
     instance: u64,
-    /// What to adopt; `None`: adopted.
+    /// The value to adopt; `None` says that the sender has adopted it.
     value: Option<Vec<u8>>,
 }
 
@@ -130,8 +130,8 @@ impl Passive {
         }
     }
 
-    /// The first process alive imposes its estimate once it has proposed, and decides it once
-    /// everybody alive has adopted it.
+    /// The first live process imposes its estimate once it has proposed, and decides it once every live
+    /// process has adopted it.
     fn upon_lead(&mut self, number: u64, ctx: &mut Ctx<Self>) {
         let (me, alive) = (self.me, self.processes.set().without(self.crashed));
         let Some(state) = self.instances.get_mut(&number) else {

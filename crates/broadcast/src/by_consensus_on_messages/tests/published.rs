@@ -1,4 +1,4 @@
-//! The algorithm as it was printed, or as one might write it, with one rule that is wrong.
+//! The algorithm as it was printed, or as somebody might write it, with one wrong rule.
 use super::*;
 use quorate_core::watermark::WatermarkSet;
 
@@ -11,9 +11,9 @@ pub(super) enum Flaw {
     DropsEarly,
     /// A decision that comes after a later one is thrown away, with its messages (B7-E1).
     DropsLate,
-    /// A decision is ignored where this process has not proposed (B7-E2).
+    /// A decision is ignored if this process has not proposed (B7-E2).
     OnlyIfProposed,
-    /// A message that a decision has brought already is taken for new (B7-E4).
+    /// A message that a decision has delivered already is taken for new (B7-E4).
     ProposesAgain,
     /// A decision's messages are delivered in the order in which they arrived here (B7-E5).
     ArrivalOrder,

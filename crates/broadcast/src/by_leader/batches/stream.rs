@@ -5,32 +5,32 @@ use std::{
     ops::Bound::{Excluded, Unbounded},
 };
 
-/// Batches so far above the contiguous ones are refused,
+/// Batches that are this far above the contiguous ones are refused.
 const WINDOW: u64 = 1 << 16;
-/// …and, once so many bytes beyond the ordered ones are here, all that are not needed yet.
+/// Once this many bytes beyond the ordered batches are here, batches that are not needed yet are refused.
 const AHEAD_BYTES: usize = 96 << 20;
 
-/// What is known of one origin's batches.
+/// What is known about one origin's batches.
 #[derive(Debug, Default)]
 pub(super) struct Stream {
-    /// Up to this batch they are ordered and delivered.
+    /// The number of the last batch that is ordered and delivered.
     pub(super) ordered: u64,
-    /// How many messages those batches held.
+    /// The number of messages in those batches.
     pub(super) delivered: u64,
-    /// Everything up to this batch has come.
+    /// All batches up to this one have come.
     pub(super) contiguous: u64,
     /// The batches beyond the ordered ones that have come, and ordered ones that others may lack.
     held: BTreeMap<u64, Bytes>,
-    /// How many bytes those are.
+    /// The bytes of the batches held.
     bytes: usize,
-    /// How many of them are beyond the ordered batches.
+    /// The number of held batches that are beyond the ordered ones.
     ahead: usize,
-    /// Whether its origin is gone.
+    /// Whether the stream's origin is gone.
     closed: bool,
 }
 
 impl Stream {
-    /// So many batches are ordered, with so many messages, as a state says that stands for them.
+    /// A state covers this many ordered batches, and this many messages in them.
     pub(super) fn advance(&mut self, ordered: u64, delivered: u64) {
         if ordered <= self.ordered {
             return;
@@ -45,8 +45,8 @@ impl Stream {
         }
     }
 
-    /// Takes a batch in; `false` if it lies too far ahead, or if there are too many already and it is not
-    /// `needed`, as all up to that one are.
+    /// Keeps a batch; returns `false` if it lies too far ahead, or if there are too many already and its
+    /// number is above `needed`.
     pub(super) fn hold(&mut self, number: u64, batch: Bytes, needed: u64) -> bool {
         let is_too_much = number > needed && self.ahead > AHEAD_BYTES;
         if number > self.contiguous.saturating_add(WINDOW) || is_too_much {
@@ -63,7 +63,7 @@ impl Stream {
         true
     }
 
-    /// The next batch in order. It stays for those that may lack it.
+    /// The next batch in order. It stays here for processes that may lack it.
     pub(super) fn next(&mut self) -> Option<Bytes> {
         self.ordered += 1;
         let next = self.held.get(&self.ordered).cloned();
@@ -71,7 +71,7 @@ impl Stream {
         next
     }
 
-    /// What has come without a gap beyond this batch, and is still here.
+    /// The batches after this one that have come without a gap and are still here.
     pub(super) fn beyond(&self, number: u64) -> impl Iterator<Item = (u64, &Bytes)> {
         let beyond = self.held.range((Excluded(number), Unbounded));
         let here = beyond.take_while(|(n, _)| **n <= self.contiguous);
@@ -87,7 +87,7 @@ impl Stream {
         }
     }
 
-    /// Drops the oldest ordered batches while there are more of them, or more bytes, than these.
+    /// Drops the oldest ordered batches while there are more than `batches`, or more than `bytes`.
     pub(super) fn limit(&mut self, batches: usize, bytes: usize) {
         while (self.held.len() > batches || self.bytes > bytes)
             && let Some(entry) = self.held.first_entry()
@@ -97,12 +97,12 @@ impl Stream {
         }
     }
 
-    /// Whether an ordered batch beyond this one is not here any more.
+    /// Whether an ordered batch after this one is not here any more.
     pub(super) fn lacks_after(&self, number: u64) -> bool {
         number < self.ordered && !self.held.contains_key(&(number + 1))
     }
 
-    /// Its origin is gone: what is not ordered goes.
+    /// The origin is gone: its unordered batches are dropped.
     pub(super) fn close(&mut self) {
         self.closed = true;
         for batch in self.held.split_off(&(self.ordered + 1)).values() {
@@ -112,12 +112,12 @@ impl Stream {
         self.contiguous = self.ordered;
     }
 
-    /// Whether its origin is gone.
+    /// Whether the stream's origin is gone.
     pub(super) fn is_closed(&self) -> bool {
         self.closed
     }
 
-    /// How many batches are here.
+    /// The number of batches that are here.
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.held.len()

@@ -6,7 +6,7 @@ use quorate_abstractions::{
 };
 use quorate_core::Incarnation;
 
-/// p3, which its links may tell that others come back, or itself.
+/// p3, whose links may report that others come back, or that it has come back itself.
 fn reconfigurable() -> Alone {
     let mut p3 = Alone::new();
     p3.algorithm.joining = Joining::unknown();
@@ -20,7 +20,7 @@ fn member() -> Alone {
     p3
 }
 
-/// An incarnation that came later.
+/// A later incarnation of the process of this rank.
 fn later(rank: usize) -> Origin {
     Origin {
         process: p(rank),
@@ -62,7 +62,7 @@ fn what_was_decided_after_a_replacement_is_void() {
             .iter()
             .any(|e| matches!(e, Effect::Adopt(a) if *a == adopt))
     );
-    // What is left of the first epoch says nothing any more; the second one begins at 2.
+    // What is left of the first epoch has no effect any more; the second one begins at 2.
     assert_eq!(delivered(&p3.hears(2, of_first(beyond.clone()))), 0);
     assert_eq!(delivered(&p3.hears(2, in_epoch(1, beyond))), 1);
 }
@@ -105,7 +105,7 @@ fn a_process_that_is_replaced_does_nothing_more() {
     assert!(p3.hears(2, in_epoch(1, decided(2, &[]))).is_empty());
 }
 
-/// p3 as one who comes back: told so, and adopted.
+/// p3 as a process that comes back: the links have told it so, and have adopted it.
 fn newcomer() -> (Alone, Vec<(To, Message)>) {
     let mut p3 = reconfigurable();
     let (by, known) = (p(1), Incarnation(1));
@@ -125,7 +125,7 @@ fn transfer(start: &message::Start) -> transfer::Transfer {
     }
 }
 
-/// A state that begins there, in so many chunks and its head and end.
+/// A state that begins at `start`: its head, this many chunks, and its end.
 fn chunks(start: &message::Start, chunks: usize) -> Vec<Chunk> {
     let mut head = bytes::BytesMut::new();
     wire::put_head(start, &mut head);
@@ -162,7 +162,7 @@ fn start_of(newcomers: Vec<(Origin, u64)>) -> message::Start {
     }
 }
 
-/// The answer of p1, which has applied 5 instances.
+/// The state that p1 answers with, which has applied 5 instances.
 fn answer(newcomers: Vec<(Origin, u64)>, number: usize) -> Vec<Chunk> {
     chunks(&start_of(newcomers), number)
 }
@@ -179,7 +179,7 @@ impl Alone {
     }
 }
 
-/// What the user is told of a state.
+/// The parts of a state that the user is given.
 fn restored(effects: &[Effect]) -> Vec<Restore> {
     let restore = effects.iter().filter_map(|effect| match effect {
         Effect::Indicate(Indication::Restore(restore)) => Some(restore.clone()),
@@ -192,7 +192,7 @@ fn is_whole(effects: &[Effect]) -> bool {
     restored(effects).contains(&Restore::Whole)
 }
 
-/// What is sent of a state.
+/// The chunks that are sent.
 fn transferred(effects: Vec<Effect>) -> Vec<(To, Chunk)> {
     let sent = effects.into_iter().filter_map(|effect| match effect {
         Effect::State(link::SendRequest { to, message }) => Some((to, message)),
@@ -271,7 +271,7 @@ fn a_state_in_which_it_has_no_place_is_refused() {
     assert!(p3.algorithm.joining.takes_part());
 }
 
-/// One that wants the state of p3, and was put in its seat.
+/// p3 with a newcomer that was put in its seat and wants p3's state.
 fn giving() -> (Alone, u64) {
     let mut p3 = member();
     let join = |is_newcomer| Message::Join {
@@ -372,7 +372,7 @@ fn one_that_two_states_have_reached_too_late_has_the_others_slowed_until_one_is_
         p3.upon(Event::Behind);
         let first = sent(p3.upon(Event::Behind));
         assert_eq!(first.contains(&slower), slows, "{late} late: {first:?}");
-        // While one comes, it is not asked for again, but the others are slowed on.
+        // While a state is coming, it is not asked for again, but the others are asked again to be slower.
         p3.algorithm.joining.note_move();
         let then = sent(p3.upon(Event::Behind));
         assert_eq!(then.contains(&slower), slows, "{late} late: {then:?}");
@@ -434,7 +434,7 @@ fn a_state_that_nobody_takes_is_given_up() {
     }
 }
 
-/// A state whose second chunk is longer than any may be.
+/// A state whose second chunk is longer than allowed.
 struct Spoiled(u8);
 
 impl Chunks for Spoiled {
@@ -496,8 +496,8 @@ fn chunks_of_two_states_do_not_mix() {
     assert_eq!(restored(&damaged), [Restore::Abandoned]);
 }
 
-/// So much of later epochs has come that it is dropped, and there must be a state instead. It is a member
-/// all the while.
+/// So much of later epochs has come that it is dropped, and a state is needed instead. The process is a
+/// member all the while.
 #[test]
 fn a_member_far_behind_takes_a_state_and_forgets_no_promise() {
     let mut p3 = member();
@@ -526,15 +526,15 @@ fn a_member_far_behind_takes_a_state_and_forgets_no_promise() {
     assert_eq!(again.count(), 2, "what was dropped is to be said again");
 }
 
-/// Takes all timers that are on: how many of them are waits for getting any further.
+/// Takes all timers that run, and returns how many of them are timers for progress.
 fn take_waits(p3: &mut Alone) -> usize {
     let timers: Vec<_> = p3.ctx.take_alarms().map(|alarm| alarm.id).collect();
     let on = timers.into_iter().filter_map(|id| p3.ctx.take_due(id));
     on.filter(|event| matches!(event, Event::Behind)).count()
 }
 
-/// Of two, each would have whoever was asked for a state upon the other forgotten: seen, a member that had taken
-/// one before took no other, and asked two processes for one again and again.
+/// With two timers, each would cancel the state request that the other made. Seen in a run: a member that had
+/// taken one state before took no other, and asked two processes for one again and again.
 #[test]
 fn after_a_state_there_is_one_wait_for_getting_any_further() {
     let mut p3 = member();
@@ -542,7 +542,7 @@ fn after_a_state_there_is_one_wait_for_getting_any_further() {
     assert_eq!(take_waits(&mut p3), 1);
     let asked = sent(p3.upon(Event::Behind));
     assert_eq!(asked, [(To::One(p(1)), join_of(&p3))]);
-    // It is behind still, and waits again, when the state comes.
+    // It is still behind, and waits again, when the state comes.
     assert!(is_whole(&p3.takes_all(1, answer(vec![(later(1), 1)], 1))));
     p3.hears(2, in_epoch(3, decided(7, &[])));
     assert_eq!(take_waits(&mut p3), 1);
@@ -556,7 +556,7 @@ fn of(origin: Origin, sequence: u64) -> Message {
     Message::Data { id, batch }
 }
 
-/// Its origin need not keep it, and the others forget the oldest.
+/// The origin need not keep the batch, and the others forget the oldest.
 #[test]
 fn what_comes_before_the_state_waits_for_it() {
     let (mut p3, _) = newcomer();
@@ -568,7 +568,7 @@ fn what_comes_before_the_state_waits_for_it() {
     assert_eq!(delivered(&effects), 1);
 }
 
-/// Its origin has the state already, from one who was faster.
+/// The origin has the state already, from a process that was faster.
 #[test]
 fn what_comes_of_an_origin_that_is_not_in_its_seat_yet_waits_for_that() {
     let mut p3 = member();
@@ -590,7 +590,7 @@ fn join_of(p3: &Alone) -> Message {
     }
 }
 
-/// Who was to tell it has crashed, and p1 came later, with the state.
+/// The process that would have told the decision has crashed, and p1 came later, with the state.
 #[test]
 fn a_member_that_gets_no_further_takes_the_state_and_is_bound_by_what_it_promised() {
     let mut p3 = member();

@@ -78,7 +78,7 @@ fn every_property_holds_through_many_storms_of_gaps_and_false_suspicions() {
     search(0..20_000);
 }
 
-/// Links whose status nobody hears.
+/// Links whose status reports reach nobody.
 #[derive(Clone)]
 struct Mute(IdealLinks);
 
@@ -96,7 +96,7 @@ impl Links for Mute {
     }
 }
 
-/// A mutant, which does not say again what is open.
+/// A mutant that does not send again what is open.
 #[test]
 fn who_does_not_hear_of_gaps_gets_stuck() {
     let stuck = (0..60_u32).filter(|seed| {
@@ -118,7 +118,7 @@ fn who_does_not_hear_of_gaps_gets_stuck() {
     assert!(stuck.count() > 5);
 }
 
-/// How many messages it takes if p2 and p3 broadcast for a minute, and cannot reach each other meanwhile.
+/// The number of messages sent if p2 and p3 broadcast for a minute, and cannot reach each other meanwhile.
 fn a_minute(cut: bool) -> u64 {
     let mut world = World::new(5, 1, Timed::uniform(UNIT / 2, UNIT * 2)).unwrap();
     let oracle = Oracle::accurate(UNIT * DETECTION);
@@ -141,8 +141,8 @@ fn a_minute(cut: bool) -> u64 {
     report.counts.messages
 }
 
-/// Everybody is up to date all the time. What one of the two lacks of the other it asks for once, of somebody
-/// else; and one request waits for the end of the cut, not one for each batch.
+/// Everybody is up to date all the time. What one of the two lacks of the other it asks for once, from
+/// somebody else. Only one request waits for the end of the cut, not one for each batch.
 #[test]
 fn a_long_cut_of_one_pair_leaves_few_requests_behind() {
     let (healthy, cut) = (a_minute(false), a_minute(true));

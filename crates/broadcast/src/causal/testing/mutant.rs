@@ -1,4 +1,4 @@
-//! Causal broadcast without waiting as published, by sets and single acknowledgements, with one flaw.
+//! Causal broadcast without waiting as published, with sets and single acknowledgements, and with one flaw.
 use super::{StartReliable, start_mutant};
 use crate::{
     causal::{put_messages, take_messages},
@@ -31,7 +31,7 @@ pub(crate) enum Flaw {
     None,
     /// The past has no order: it is delivered backwards.
     Unordered,
-    /// An own message is appended when it is broadcast and when it is delivered.
+    /// An own message is appended both when it is broadcast and when it is delivered.
     AppendedTwice,
     /// An own message is delivered inside its broadcast, which then appends it.
     DeliveredInside,
@@ -43,11 +43,11 @@ pub(crate) enum Flaw {
     EarlyDropped,
     /// An acknowledgement that comes after the collection is kept.
     LateKept,
-    /// What is collected is no longer known as delivered.
+    /// A collected message is no longer known as delivered.
     Forgetful,
 }
 
-/// How many acknowledgement sets a mutant holds.
+/// The number of acknowledgement sets that a mutant holds.
 pub(crate) type Held = Arc<AtomicUsize>;
 
 pub(crate) struct Mutant {

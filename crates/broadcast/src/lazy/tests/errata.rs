@@ -1,5 +1,5 @@
-//! Rules as they were published, and some that suggest themselves, each with the execution that
-//! breaks a property, which the corrected rule survives.
+//! Rules as they were published, and some that seem obvious. Each has an execution in which it breaks a
+//! property and the corrected rule does not.
 use super::*;
 use eventually_perfect::Indication;
 use quorate_core::Addr;
@@ -14,13 +14,13 @@ enum Rule {
     OriginDeliversNothing,
     /// Messages are kept by origin, and the suspicion of the relayer is tested (B2-E3).
     KeptByOrigin,
-    /// What arrives after the suspicion is kept (B2-E4).
+    /// Messages that arrive after the suspicion are kept (B2-E4).
     KeptAfterTheSuspicion,
     /// Only the first suspicion of a process counts (B2-E5).
     FirstSuspicionOnly,
     /// Suspected processes are taken for dead: nobody waits for their reports.
     SuspectedForDead,
-    /// What leaves a full window is forgotten, not relayed.
+    /// A message that leaves a full window is forgotten, not relayed.
     Forgetful,
 }
 
@@ -35,7 +35,7 @@ impl Rule {
         Rule::Forgetful,
     ];
 
-    /// Of the rules that bound memory, a few messages are to show the effect.
+    /// For the rules that bound memory, limits so narrow that a few messages show the effect.
     fn limits(self) -> Limits {
         match self {
             Rule::SuspectedForDead => FRUGAL,
@@ -69,7 +69,7 @@ impl Mutant {
         }
     }
 
-    /// As if nobody were suspected.
+    /// Keeps the message as if nobody were suspected.
     fn keep_as_from(&mut self, relayer: ProcessId, data: Data, ctx: &mut Ctx<Self>) {
         let suspected = std::mem::take(&mut self.inner.suspected);
         self.inner.upon_data(relayer, data, ctx);
@@ -160,7 +160,7 @@ fn after_a_unit(world: &World, q: ProcessId) -> Detector {
 
 #[test]
 fn rb1_is_broken_by_deliveries_known_by_content() {
-    // p1 and p2 broadcast the same: p3 takes the second for the first.
+    // p1 and p2 broadcast the same content: p3 takes the second message for the first.
     let schedule = |world: &mut World, ports: &[Addr<Broadcast>]| {
         request(world, ports, 1, Time::ZERO);
         request(world, ports, 2, Time::ZERO);
@@ -184,8 +184,8 @@ fn rb1_is_broken_by_an_origin_that_only_notes_its_delivery() {
 
 #[test]
 fn rb4_is_broken_where_origins_are_kept_and_relayers_tested() {
-    // p1 sends to p2 alone and crashes, which p3 and p4 hear of first. p2 relays to p3, and crashes
-    // before its copy to p4: p3 has filed the message under p1, whose crash is past.
+    // p1 sends to p2 alone and crashes; p3 and p4 hear of the crash first. p2 relays to p3, and crashes
+    // before its copy to p4: p3 keeps the message under p1, whose crash was reported before.
     let detector = |world: &World, q| {
         let delay = if q == p(2) { 2 } else { 1 };
         accurate(world, q, UNIT * delay)
@@ -248,7 +248,7 @@ fn rb4_is_broken_where_the_suspected_are_taken_for_dead() {
 
 #[test]
 fn rb4_is_broken_where_a_full_window_forgets() {
-    // p1's copies to p3 are slow and lost with it. p2 keeps one message, and has two.
+    // p1's copies to p3 are slow and are lost when p1 crashes. p2 keeps one message, and has two.
     let schedule = |world: &mut World, ports: &[Addr<Broadcast>]| {
         request(world, ports, 1, Time::ZERO);
         request(world, ports, 1, Time::ZERO);
@@ -260,8 +260,8 @@ fn rb4_is_broken_where_a_full_window_forgets() {
     corrected.assert_all_hold();
 }
 
-/// That the worlds full of faults can tell right from wrong. What keeps by origin needs a schedule that
-/// chance does not find in so few runs.
+/// The worlds full of faults can tell the mutants from the algorithm. The mutant that keeps by origin needs a
+/// schedule that chance does not find in so few runs.
 #[test]
 fn chance_catches_the_mutants() {
     for rule in Rule::ALL {
@@ -278,8 +278,9 @@ fn chance_catches_the_mutants() {
     }
 }
 
-/// But for what keeps by origin, which the schedule above catches: it takes four processes and two
-/// crashes, too many to search (deepening finds nothing in 200,000 worlds, to a depth of ten).
+/// All mutants but the one that keeps by origin, which the schedule above catches: that takes four processes
+/// and two crashes, too many to search (iterative deepening finds nothing in 200,000 worlds, to a depth of
+/// ten).
 #[test]
 fn the_search_of_every_schedule_finds_the_mutants() {
     let search = Exhaustive::new()

@@ -1,17 +1,17 @@
-//! Rules as they were published, each with the execution that breaks a property, which the corrected
-//! rule survives.
+//! Rules as they were published. Each has an execution in which it breaks a property and the corrected rule
+//! does not.
 use super::*;
 
 /// Which rule of [`Terminating`] is replaced by the published one.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Rule {
-    /// Whenever there is a proposal, it is proposed (D4-E1).
+    /// A process proposes whenever it has a proposal (D4-E1).
     ProposesForEver,
-    /// A crash concerns the instance in flight alone (D4-E2).
+    /// A crash affects the instance in flight alone (D4-E2).
     CrashesAreForgotten,
-    /// Data counts for whatever source is awaited (D4-E3): here, for p1.
+    /// Data counts for any source that is awaited (D4-E3): here, for p1.
     AnybodysData,
-    /// That the source is faulty is said by a payload, `f` (D4-E4).
+    /// A payload, `f`, says that the source is faulty (D4-E4).
     FaultyIsAPayload,
 }
 
@@ -38,7 +38,7 @@ impl Algorithm for Mutant {
                 {
                     instance.proposed = false;
                 }
-                // The guard is still true: the rule comes again.
+                // The guard is still true: the rule fires again.
                 ctx.after(UNIT, Event::BestEffort(delivery.clone()));
                 inner.upon(Event::BestEffort(delivery), ctx);
             }
@@ -108,8 +108,8 @@ fn d4_e1_a_proposal_that_stays_enabled_is_proposed_for_ever() {
 
 #[test]
 fn d4_e2_a_crash_reported_before_the_instance_began_leaves_it_open_for_ever() {
-    // p1 crashes after the first copies of its message. The report finds the others in the first
-    // instance, where they have proposed the message; the second begins after it.
+    // p1 crashes after the first copies of its message. When the crash is reported, the others are in the
+    // first instance, where they have proposed the message; the second begins after it.
     let schedule = |world: &mut World, ports: &[Addr<Broadcast>]| {
         request(world, ports, 1, Time::ZERO, b"x");
         world.crash(p(1), Crash::before_output(3));
@@ -142,7 +142,7 @@ fn d4_e4_a_payload_that_looks_like_the_report_is_delivered_as_one() {
     assert_violates(&broken.report, "TRB3");
     let delivered = corrected.world.tally(p(2), "trb", "Deliver");
     assert_eq!(delivered.unwrap().count, 1);
-    // Nor is any other payload, least of all what the report looks like on the wire.
+    // No other payload is mistaken either, not even the encoding of the report.
     let payloads = [
         &[FAULTY][..],
         &[MESSAGE],
@@ -167,7 +167,7 @@ fn d4_e5_nobody_terminates_where_a_correct_source_never_broadcasts() {
     let mut world = World::new(3, 1, Timed::lock_step()).unwrap();
     wire(&world, UNIT);
     let report = world.run();
-    // It is the caller's obligation: TRB4 asks that the source broadcast, or crash.
+    // This is the caller's obligation: TRB4 requires that the source broadcasts or crashes.
     report.assert_all_hold();
     assert_eq!(report.counts.messages, 0);
     for q in world.processes() {

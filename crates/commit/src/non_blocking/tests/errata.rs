@@ -1,5 +1,5 @@
-//! Rules as they were published, each with the execution that breaks a property, which the
-//! corrected rule survives.
+//! Rules as they were published. Each has an execution in which it breaks a property and the corrected rule
+//! does not.
 use super::*;
 use crate::testing::{Latencies, after};
 use quorate_abstractions::{Subscribe, eventually_perfect::Indication, link, link::To};
@@ -11,7 +11,7 @@ use quorate_core::{
 };
 use quorate_sim::Oracle;
 
-/// Which rule of [`NonBlocking`] is in force.
+/// The rule of [`NonBlocking`] that is in force.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Rule {
     Corrected,
@@ -19,7 +19,7 @@ enum Rule {
     ProposesAgain,
     /// A process may vote again, and its last vote counts (D5-E3).
     LastVoteCounts,
-    /// A crash concerns the instances that have begun (D5-E4).
+    /// A crash affects only the instances that have begun (D5-E4).
     CrashesAreForgotten,
 }
 
@@ -43,7 +43,7 @@ impl Algorithm for Ruled {
                     polls.get(instance).unwrap().has_proposed = false;
                 }
             }
-            // As published, a decided instance is as live as any.
+            // As published, a decided instance is treated like an open one.
             (Rule::ProposesAgain, Event::Consensus(consensus::Decide { instance, value })) => {
                 let (instance, outcome) = (*instance, outcome_of(value).unwrap());
                 return ctx.trigger(Effect::Decide(Decide { instance, outcome }));
@@ -66,8 +66,8 @@ impl Algorithm for Ruled {
     }
 }
 
-/// Consensus by decree: what p1 proposes is decided, and everybody decides the first that arrives. It
-/// is right while p1 does not crash, and nobody proposes twice.
+/// Consensus by decree: p1's proposal is decided, and everybody decides the first one that arrives. It is
+/// correct while p1 does not crash, and nobody proposes twice.
 struct ByDecree(Watermark);
 
 #[derive(Debug)]
@@ -121,8 +121,8 @@ impl Algorithm for ByDecree {
     }
 }
 
-/// All of three vote yes; p3 crashes after its vote has arrived. Of what p1 sends to p2, the second
-/// message, the proposal that all commit, takes longer than what may follow.
+/// All of three processes vote yes; p3 crashes after its vote has arrived. Of p1's messages to p2, the
+/// second, the proposal that all commit, takes longer than any that may follow.
 fn proposal_overtaken(rule: Rule) -> Report {
     let adversary = Latencies::default().way(1, 2, &[1, 9, 1]);
     let mut world = World::new(3, 1, adversary).unwrap();
@@ -213,7 +213,7 @@ fn d5_e3_of_conflicting_votes_that_arrive_the_first_counts() {
     }
 }
 
-/// p2 crashes at the start; p1 votes long after that was reported.
+/// p2 crashes at the start; p1 votes long after the report of that crash.
 fn vote_after_report(rule: Rule) -> Report {
     let mut world = World::new(2, 1, Timed::lock_step()).unwrap();
     let ports = wire(&world, reported_after(1), Ruled::by(rule));
@@ -232,8 +232,8 @@ fn d5_e4_a_crash_that_is_forgotten_blocks_the_instances_that_begin_later() {
 
 #[test]
 fn d5_e6_a_detector_that_errs_aborts_without_a_reason() {
-    // The types forbid it; the test forges reports out of suspicions. All vote yes, and
-    // p2 suspects p1, whose messages to it are slow.
+    // The types forbid it; the test forges reports out of suspicions. All vote yes, and p2 suspects p1, whose
+    // messages to it are slow.
     let oracle = Oracle::accurate(UNIT).suspecting(p(2), p(1), Time::ZERO, after(9));
     let erring = |world: &World, q: ProcessId| {
         let detector = world.eventually_perfect(q, &oracle);

@@ -7,17 +7,17 @@ use std::collections::VecDeque;
 /// What the processes do when a stream begins anew.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Rule {
-    /// What they should.
+    /// The correct rule.
     Resume,
     Nothing,
     /// A mutant: a candidate repeats its request in the same ballot, is answered again, and counts the parts
-    /// that come.
+    /// as they come.
     SameBallot,
-    /// A mutant: whoever skips instances begins anew, with nothing promised or accepted.
+    /// A mutant: a process that skips instances begins anew, with nothing promised or accepted.
     BeginAnew,
 }
 
-/// Three processes, what is in flight between them, and what was decided.
+/// Three processes, their messages in flight, and the decisions.
 struct Run {
     rng: Random,
     rule: Rule,
@@ -54,7 +54,7 @@ impl Run {
         &mut self.all[rank - 1]
     }
 
-    /// After an event at the process: it leads if it can, and what it says leaves.
+    /// After an event at the process: it leads if it can, and its messages leave.
     fn progress(&mut self, rank: usize) {
         if let Some(obliged) = self.of(rank).elected(|_| true) {
             self.of(rank).lead(&obliged, Some(&0));
@@ -97,7 +97,8 @@ impl Run {
         }
     }
 
-    /// What the mutant makes of a message: a request is answered once more, and a part is the next one.
+    /// Changes a message as the mutant would: a request is answered once more, and a part becomes the next
+    /// one.
     fn mutated(&mut self, from: usize, to: usize, message: Message<u64>) -> Message<u64> {
         let ballots = self.of(to);
         match (message, &ballots.part) {
@@ -166,7 +167,7 @@ impl Run {
         }
     }
 
-    /// A process far behind gets from another what the decisions of that one stand for.
+    /// A process that is far behind gets from another the effect of that one's decisions.
     fn skip(&mut self, from: usize, to: usize) {
         let low = self.of(from).low();
         if low <= self.of(to).low() {
@@ -235,8 +236,8 @@ impl Run {
         true
     }
 
-    /// Gaps and suspicions, then calm, in which p1 leads if nobody does. Whether all agree, and whether
-    /// everybody has decided all that was proposed.
+    /// Gaps and suspicions, then a calm time, in which p1 leads if nobody does. Returns whether all agree,
+    /// and whether everybody has decided all that was proposed.
     fn end(mut self) -> (bool, bool) {
         for _ in 0..200 {
             self.step(true);
@@ -258,7 +259,7 @@ impl Run {
     }
 }
 
-/// How many of the runs disagreed, and how many got stuck.
+/// The number of runs that disagreed, and of those that got stuck.
 fn search(rule: Rule, runs: u64) -> (u64, u64) {
     let ends = (0..runs).map(|seed| Run::new(3, seed, rule).end());
     ends.fold((0, 0), |(split, stuck), (agree, done)| {
@@ -278,7 +279,7 @@ fn without_saying_again_what_is_open_some_never_decide() {
 }
 
 /// Three values are decided by p1 with p2 and p3. Then p4 asks p2 and p5: the last part of what p2 has
-/// accepted is lost in a gap, and p4 says again what is open.
+/// accepted is lost in a gap, and p4 sends again what is open.
 fn lost_part(rule: Rule) -> bool {
     let mut run = Run::new(5, 0, rule);
     for _ in 0..3 {
@@ -321,9 +322,9 @@ fn whoever_skips_instances_and_forgets_its_promises_lets_two_values_be_decided()
     assert!(split > 0);
 }
 
-/// p1 proposes in three instances; what p2 and p4 accept of it, in the second and the third, p1 decides. p3 asks
-/// p2 for its promise, p2 hears that the second is decided, and then that the stream to p3, on which it has
-/// promised, has begun. What it says to p3: twice the same two values, in other places.
+/// p1 proposes in three instances, and decides the second and the third once p2 and p4 accept there. p3 asks
+/// p2 for its promise; p2 learns that the second is decided, and then that the stream to p3, on which it has
+/// promised, has begun. Returns what p2 says to p3: twice the same two values, in different places.
 fn promises_on_one_stream() -> Vec<Message<u64>> {
     let [mut p1, mut p2, mut p3, mut p4] = [1, 2, 3, 4].map(|rank| at(rank, 5));
     (1..=3).for_each(|instance| p1.propose(instance, 10 * instance));
@@ -348,8 +349,8 @@ fn promises_on_one_stream() -> Vec<Message<u64>> {
     all
 }
 
-/// What p3, with p5, may propose in the third instance, where p1 has decided, after each of these, in this
-/// order.
+/// The value that p3, with p5, may propose in the third instance, where p1 has decided, after each of these
+/// promises, in this order.
 fn elected_in_the_third(promises: impl Iterator<Item = Message<u64>>) -> Vec<Option<u64>> {
     let mut p3 = at(3, 5);
     p3.campaign();

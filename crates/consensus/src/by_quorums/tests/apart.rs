@@ -1,4 +1,4 @@
-//! Processes whose clocks start apart, in views as they are shipped (G6-E1).
+//! Processes whose clocks start at different times, in views with the default settings (G6-E1).
 use super::*;
 use quorate_abstractions::view_synchronizer::CatchUp;
 use std::sync::{Arc, Mutex, OnceLock};
@@ -27,8 +27,8 @@ fn late_views(world: &World, q: ProcessId) -> (Views, impl FnOnce() + Send + use
     (late, begin)
 }
 
-/// Each of `n` processes starts so many seconds after the one before it, and has proposed at its start; when
-/// each decides, in seconds.
+/// Each of `n` processes starts this many seconds after the one before it, and proposes at its start. Returns
+/// when each decides, in seconds.
 fn decided_at(n: usize, apart: u64, seed: u64) -> Vec<f64> {
     let adversary = Timed::uniform(UNIT, UNIT * 40);
     let mut world = World::new(n, seed, adversary)
@@ -52,7 +52,8 @@ fn decided_at(n: usize, apart: u64, seed: u64) -> Vec<f64> {
 #[test]
 fn uc4_processes_that_start_twelve_seconds_apart_decide_before_long() {
     for seed in 0..10 {
-        // As soon as a majority is there and each has led once: views last about a second then.
+        // They decide as soon as a majority has started and each has led once: views last about a second
+        // then.
         for at in decided_at(3, 12, seed) {
             assert!((12.0..18.0).contains(&at), "seed {seed}: after {at} s");
         }

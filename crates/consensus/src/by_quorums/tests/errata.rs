@@ -1,27 +1,27 @@
-//! Rules as they must not be, each with a run that breaks a property, which the algorithm survives. Who
-//! enters which view when is scripted.
+//! Wrong rules, each with a run in which it breaks a property and the algorithm does not. The times at which
+//! processes enter views are scripted.
 use super::*;
 use crate::testing::Latencies;
 use quorate_sim::Exhaustive;
 use std::sync::{Arc, Mutex};
 
-/// Which rule of [`ByQuorums`] is in force.
+/// The rule of [`ByQuorums`] that is in force.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Rule {
     Corrected,
-    /// What is of a view that this process has not entered is dropped (G7-E1).
+    /// Messages of a view that this process has not entered are dropped (G7-E1).
     EarlyIsDropped,
-    /// A decision is the phase of a view, and is over with it (G7-E2).
+    /// A decision is a phase of a view, and ends with it (G7-E2).
     DecisionIsForgotten,
     /// A proposal of a view that this process has left is accepted (G7-E3).
     LateIsAccepted,
 }
 
-/// The algorithm, with one rule as it must not be.
+/// The algorithm with one wrong rule.
 struct Ruled {
     rule: Rule,
     consensus: ByQuorums,
-    /// What was proposed here.
+    /// This process's own proposal.
     own: Option<Bytes>,
 }
 
@@ -100,7 +100,7 @@ fn built(rule: Rule, adversary: impl Adversary + 'static, entered: &[&[u32]]) ->
     world
 }
 
-/// The same, to be searched: for safety only, for the views of a schedule may all be over before anybody decides.
+/// The same, to be searched, for safety only: the views of a schedule may all be over before anybody decides.
 fn searched(rule: Rule, entered: &[&[u32]]) -> World {
     let world = built(rule, Timed::lock_step(), entered);
     let mut safety = properties::consensus(world.membership(), "consensus");
@@ -156,8 +156,8 @@ fn g7_e2_uc3_is_broken_where_a_decision_is_over_with_the_view() {
 
 #[test]
 fn g7_e3_uc2_is_broken_where_what_is_of_a_view_that_was_left_is_accepted() {
-    // In view 1, p1 proposes to p5 and, late, to p3, which has entered view 2 by then and said to its leader
-    // that it has accepted nothing. With p3, p1 has a majority in view 1, and p2 has one in view 2.
+    // In view 1, p1 proposes to p5 and, late, to p3. By then p3 has entered view 2 and told its leader that
+    // it has accepted nothing. With p3, p1 has a majority in view 1, and p2 has one in view 2.
     let run = |rule| {
         let adversary = Latencies::each(&[
             (1, 2, 30),

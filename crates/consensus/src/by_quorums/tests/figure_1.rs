@@ -1,4 +1,4 @@
-//! The paper's example: four processes, four patterns, of which each leaves three channels.
+//! The paper's example: four processes and four patterns, each of which leaves three channels.
 use super::*;
 use quorate_core::Random as Generator;
 use quorate_quorums::example;
@@ -8,7 +8,7 @@ fn quorums() -> Quorums {
     example::figure_1().unwrap().quorums
 }
 
-/// Read and write quorums in each other's place (G7-E4).
+/// Read and write quorums exchanged (G7-E4).
 fn exchanged() -> Quorums {
     let Quorums { reads, writes } = quorums();
     Quorums {
@@ -17,7 +17,8 @@ fn exchanged() -> Quorums {
     }
 }
 
-/// Has all fail that may under the pattern of this index; where proposals are decided.
+/// Makes everything fail that may fail under the pattern of this index. Returns the processes that must
+/// decide.
 fn befall(world: &World, index: usize, at: Time) -> ProcessSet {
     let example = example::figure_1().unwrap();
     let (pattern, returning) = example.pattern(index).unwrap();
@@ -25,7 +26,8 @@ fn befall(world: &World, index: usize, at: Time) -> ProcessSet {
     returning
 }
 
-/// Under a pattern, or none, some propose in three instances; the members of U decide where they proposed.
+/// Under a pattern, or none, some processes propose in three instances; the members of U decide where they
+/// proposed.
 fn run(seed: u64, pattern: Option<usize>, quorums: &Quorums, floods: bool) -> Report {
     let mut draw = Generator::seed_from_u64(seed);
     let adversary = Timed::uniform(UNIT / 2, UNIT * 4);
@@ -42,7 +44,7 @@ fn run(seed: u64, pattern: Option<usize>, quorums: &Quorums, floods: bool) -> Re
         let views = view_synchronizer::spawn(&world.host(q).at("views"), VIEWS);
         let port = started(&world, q, quorums, &views, floods);
         for instance in 1..=3 {
-            // In one of them each alone, if it comes to that.
+            // It may happen that only one process proposes in an instance.
             if draw.random_bool(0.6) {
                 let (at, value) = (step(draw.random_range(0..60)), payload(q));
                 world.request(q, at, &port, Propose { instance, value });
@@ -69,7 +71,7 @@ fn sweep(seeds: u64) {
             blocked += u64::from(broken.is_some());
         }
     }
-    // Where a process outside U had not to be heard of, or failures came late, it may do.
+    // A run may also succeed, if no process outside U had to be heard of, or if failures came late.
     assert!(blocked > seeds, "{blocked} of {}", 4 * seeds);
 }
 

@@ -1,25 +1,25 @@
-//! The rules as they are often told, each along the schedule that breaks it; the rule in force passes
-//! the same schedule.
+//! The rules as they are often told, each with a schedule that breaks it; the rule in force passes the same
+//! schedule.
 use super::*;
 use quorate_core::{Addr, Layer};
 use quorate_sim::Script;
 use std::{collections::BTreeSet, sync::Mutex};
 
-/// The rule that is changed; or none.
+/// The rule that is changed, if any.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Rule {
     Corrected,
-    /// A coordinator that was refused moves on and tells nobody.
+    /// A coordinator that got a nack moves on and tells nobody.
     NoAbort,
-    /// A proposal is acknowledged in a round that was left, too.
+    /// A proposal is also acknowledged in a round that was left.
     LateAck,
-    /// Every estimate counts as never adopted: of several, that of the lowest rank is proposed.
+    /// Every estimate counts as never adopted: of several, the one of the lowest rank is proposed.
     AnyEstimate,
     /// The decision goes out once, and nobody relays it.
     NoRelay,
 }
 
-/// The links of a process, as the rule has them.
+/// The links of a process, as the rule changes them.
 fn mutated(rule: Rule, lane: impl Layer<link::Port<Message>>) -> impl Layer<link::Port<Message>> {
     move |up: Addr<link::Deliver<Message>>| {
         let refused: Arc<Mutex<BTreeSet<u64>>> = Arc::default();
@@ -111,11 +111,11 @@ fn along(schedule: &str, rule: Rule, suspecting: &[usize]) -> Report {
         world.request(q, Time::ZERO, &port, Propose { instance: 1, value });
     }
     let script: Script = schedule.parse().unwrap();
-    // What a rule does not say cannot be delivered, and is left out.
+    // A message that the rule does not send cannot be delivered, and is left out of the schedule.
     script.run_leniently(world).report
 }
 
-/// The schedule breaks the property under the rule, and nothing under the one in force.
+/// The schedule breaks the property under this rule, and no property under the rule in force.
 #[track_caller]
 fn breaks(schedule: &str, suspecting: &[usize], rule: Rule, tag: &str) {
     let broken = along(schedule, rule, suspecting);
@@ -126,7 +126,7 @@ fn breaks(schedule: &str, suspecting: &[usize], rule: Rule, tag: &str) {
 
 #[test]
 fn d3_e1_without_abort_those_that_have_adopted_wait_for_ever() {
-    // p3 refuses, p1 moves on; p2 has adopted, and waits for the outcome of a round that is over.
+    // p3 sends a nack, and p1 moves on; p2 has adopted, and waits for the outcome of a round that is over.
     let schedule = "request p1\nrequest p2\nrequest p3\nsuspect p1 by p3\n\
                     deliver p2>p1 #1        # Estimate\ndeliver p1>p2 #1        # Propose\n\
                     deliver p3>p1 #2        # Nack\n";

@@ -8,19 +8,19 @@ enum Rule {
     Corrected,
     /// Only messages count as flushes.
     FaultyNeverFlush,
-    /// Flushes are forgotten when the own one begins.
+    /// Flushes are forgotten when this process's own flush begins.
     ForgottenAtBlockOk,
-    /// Every flush is of the present view.
+    /// Every flush is for the present view.
     FlushesHaveNoView,
-    /// Data of another view than the present one are dropped.
+    /// Data of any other view than the present one is dropped.
     EarlyDataIsDropped,
-    /// What a blocked user requests is ignored.
+    /// Requests of a blocked user are ignored.
     BlockedRequestsVanish,
     /// The first view is not indicated.
     FirstViewIsSilent,
-    /// What is delivered from a flush is known by its content.
+    /// Messages delivered from a flush are known by content.
     KnownByContent,
-    /// A flush says nothing.
+    /// A flush is empty.
     NothingIsFlushed,
 }
 
@@ -40,7 +40,7 @@ impl Ruled {
         }
     }
 
-    /// Whether the event is lost under this rule; or it is altered, or the state is.
+    /// Applies the rule to the event or the state. Returns whether the event is lost under this rule.
     fn spoil(&mut self, event: &mut Event) -> bool {
         let view = self.views.view.id;
         match (self.rule, event) {
@@ -120,7 +120,7 @@ fn d7_e1_waiting_for_the_flush_of_the_faulty_breaks_completeness() {
     one_dead(Rule::Corrected).assert_all_hold();
 }
 
-/// p1 and p2 broadcast the same content, p2's message is slow to p1, which gets it from the flush.
+/// p1 and p2 broadcast the same content; p2's message is slow to p1, which gets it from the flush.
 fn equal_contents(rule: Rule) -> Report {
     let adversary = Latencies::default().way(2, 1, &[30]);
     let (mut world, ports, _) = world_of(3, 1, adversary, Ruled::by(rule), steps(1));
@@ -153,8 +153,8 @@ fn d7_e3_forgetting_flushes_at_the_own_one_breaks_completeness() {
     slow_user(Rule::Corrected).assert_all_hold();
 }
 
-/// What p1 is told, step by step: p4 has crashed and p3 after it; p2 and p3 have left the first view, and
-/// p2 the second, before p1 has its own flush of the first. In the end p2 crashes, too.
+/// The events at p1, step by step: p4 has crashed and p3 after it; p2 and p3 have left the first view, and p2
+/// the second, before p1 has its own flush of the first. In the end p2 crashes, too.
 fn flush_of_the_next_view(rule: Rule) -> Report {
     let mut world = World::new(4, 1, Timed::lock_step()).unwrap();
     world.check(properties::view_synchrony(world.membership(), "views"));
@@ -210,8 +210,8 @@ fn d7_e4_counting_a_flush_for_the_present_view_breaks_completeness() {
     flush_of_the_next_view(Rule::Corrected).assert_all_hold();
 }
 
-/// p4 is dead. p3, the last in rank that lives, installs the next view a step before the others, and
-/// broadcasts in it more than it may before it knows that all have delivered something.
+/// p4 is dead. p3, the last live process in rank, installs the next view a step before the others, and
+/// broadcasts more in it than it may before it knows that all have delivered something.
 fn ahead(rule: Rule) -> (Report, Vec<usize>) {
     let (mut world, ports, logs) = world_of(4, 1, Timed::lock_step(), Ruled::by(rule), steps(1));
     world.crash(p(4), Crash::at(Time::ZERO));
@@ -269,11 +269,11 @@ fn d7_e9_a_first_view_that_is_not_indicated_breaks_view_inclusion() {
     run(Rule::Corrected).assert_all_hold();
 }
 
-/// p1 crashes when p2 alone has been sent its message.
+/// p1 crashes when it has sent its message to p2 alone.
 fn sent_to_one(rule: Rule) -> Report {
     let (mut world, ports, _) = world_of(3, 1, Timed::lock_step(), Ruled::by(rule), steps(2));
     world.request(p(1), Time::ZERO, &ports[0], broadcast(b"m"));
-    // Its outputs: the first view, the delivery, the copy to p2, that to p3.
+    // p1's outputs: the first view, the delivery, the copy to p2, the copy to p3.
     world.crash(p(1), Crash::before_output(4));
     world.run()
 }

@@ -7,13 +7,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Rule {
     Corrected,
-    /// A crash counts only if all that are not reported are members.
+    /// A crash counts only if all processes that are not reported are members.
     UnreportedAreMembers,
-    /// Whoever is not reported is proposed, a member or not.
+    /// All processes that are not reported are proposed, members or not.
     UnreportedAreProposed,
     /// A decision is installed when it comes.
     AsTheyCome,
-    /// A view is not looked at again when it is installed.
+    /// A view is not checked again when it is installed.
     ViewsAreUpToDate,
 }
 
@@ -72,7 +72,7 @@ impl Algorithm for Ruled {
     }
 }
 
-/// A detector and a consensus that say what the test has them say, at one process.
+/// A detector and a consensus that say what the test determines, at one process.
 #[derive(Clone, Default)]
 struct Scripted {
     crashes: Arc<Mutex<Option<Addr<perfect::Crash>>>>,
@@ -123,7 +123,7 @@ impl Scripted {
         world.call(p(1), step(steps), tell);
     }
 
-    /// At this step, what p1 last proposed is decided.
+    /// At this step, p1's last proposal is decided.
     fn agree(&self, world: &World, steps: u32) {
         let it = self.clone();
         let tell = move || {
@@ -165,7 +165,7 @@ fn d6_e1_who_was_decided_to_be_out_is_not_proposed_again() {
 
 #[test]
 fn d6_e1_a_crash_of_a_member_counts_whoever_else_is_not_reported() {
-    // p1 does not react to p2's crash before it is told of p3, which is no member any more.
+    // p1 does not react to p2's crash before it learns of the crash of p3, which is no member any more.
     let (report, proposals) = knows_less_than_was_decided(Rule::UnreportedAreMembers);
     assert_eq!(report.violation().unwrap().tag, "GMP3");
     assert_eq!(proposals, 1);

@@ -1,4 +1,4 @@
-//! Rules as they must not be, each with runs that break a property, which the algorithm survives.
+//! Wrong rules, each with runs in which it breaks a property and the algorithm does not.
 mod scripted;
 
 use super::*;
@@ -10,13 +10,13 @@ use quorate_core::wire::{Plain, Undecodable};
 use quorate_sim::{Adversary, Latency};
 use serde::{Deserialize, Serialize};
 
-/// Which rule of [`Generalized`] is in force.
+/// The rule of [`Generalized`] that is in force.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Rule {
     Corrected,
     /// The clock does not rise when an update is applied (G2-E1).
     NoIncrement,
-    /// What is pushed is the state of the last push, with the clock of this one (G2-E2).
+    /// The pushed state is that of the last push, with the clock of this one (G2-E2).
     StateBeforeClock,
     /// A response counts for any call of its kind that is in flight (G2-E3).
     NoIdentifier,
@@ -26,7 +26,7 @@ enum Rule {
     SetDoesNotWait,
 }
 
-/// The algorithm, with one rule as it must not be.
+/// The algorithm with one wrong rule.
 struct Ruled<S: State> {
     rule: Rule,
     access: Generalized<S>,
@@ -111,7 +111,7 @@ fn run(
     let wire = |q: ProcessId| {
         let host = world.host(q).at("access");
         let below = below(&world, q, false);
-        // Each process pushes in its own time.
+        // Each process has its own period.
         let period = PERIOD / 4 * (1 + q.rank() as u32);
         let settings = AccessSettings {
             period,
@@ -135,7 +135,7 @@ fn run(
     world.run()
 }
 
-/// In how many runs the rule breaks this property; the algorithm in none.
+/// The number of runs in which the rule breaks this property; the algorithm breaks it in none.
 #[track_caller]
 fn breaks(rule: Rule, quorums: &Quorums, n: usize, tag: &str, seeds: u64) -> usize {
     let broken = |rule| {
@@ -170,7 +170,7 @@ fn g2_e3_responses_to_earlier_calls_break_qaf2() {
     assert!(found > 0);
 }
 
-/// A set of marks that shows which were made twice: those have another mark, 32 above.
+/// A set of marks that shows which were made twice: those have another mark, 32 higher.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct Counted(u64);
 
@@ -250,8 +250,8 @@ fn g2_e5_a_set_that_does_not_wait_for_a_read_quorum_breaks_qaf2() {
     assert!(found > 0);
 }
 
-/// What was pushed before the call began is good enough, if its clock is: with a timer that never fires
-/// again, a get still returns.
+/// A state pushed before the call began is good enough, if its clock is: with a timer that never fires again,
+/// a get still returns.
 #[test]
 fn g2_e6_states_from_before_the_call_may_be_used() {
     let mut p1 = Alone::new(3, counted());
@@ -291,7 +291,7 @@ fn g2_e7_as_many_as_a_quorum_has_are_no_quorum_and_break_qaf2() {
     assert!(found > 0);
 }
 
-/// c, which nobody reaches, counts its own periods only, and the others each request, too.
+/// c, which nobody reaches, counts its own periods only; the others also count requests.
 #[test]
 fn g2_e8_calls_wait_for_counters_that_lag_and_not_for_clocks_that_follow_time() {
     let (counted, timed) = (waits(counted()), waits(timed()));
@@ -303,7 +303,7 @@ fn g2_e8_calls_wait_for_counters_that_lag_and_not_for_clocks_that_follow_time() 
 /// How long calls take under the first pattern, in periods.
 #[derive(Debug)]
 struct Waits {
-    /// How many calls have not returned in the end.
+    /// The number of calls that have not returned in the end.
     open: usize,
     mean: f64,
     longest: f64,
@@ -355,7 +355,7 @@ fn waits(settings: AccessSettings) -> Waits {
     }
 }
 
-/// Outside of `U_f` a call may block; how many do can be seen.
+/// Outside of `U_f` a call may block; counters show how many do.
 #[test]
 fn g2_e9_a_call_that_blocks_is_seen_to_be_in_flight() {
     let mut world = World::new(4, 1, Timed::lock_step())
@@ -383,7 +383,7 @@ fn g2_e9_a_call_that_blocks_is_seen_to_be_in_flight() {
     assert_eq!((counts(1), counts(3)), ((1, 1), (1, 0)));
 }
 
-/// The codec refuses what is too short, whatever the state.
+/// The codec refuses messages that are too short, for any state.
 #[test]
 fn a_state_that_does_not_decode_is_refused() {
     assert_eq!(

@@ -1,8 +1,8 @@
-//! The paper's example: four processes, four patterns, of which each leaves three channels.
+//! The paper's example: four processes and four patterns, each of which leaves three channels.
 use super::*;
 use crate::testing::{Pattern, classical, patterns};
 
-/// Under the pattern, from this moment on, everybody calls; if nothing fails, all calls return.
+/// Everybody calls, under the pattern from this moment on; if nothing fails, all calls return.
 fn run(
     seed: u64,
     pattern: Option<&Pattern>,

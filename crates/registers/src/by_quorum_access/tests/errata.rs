@@ -1,4 +1,4 @@
-//! Rules as they must not be, each with runs that break atomicity, which the algorithm survives.
+//! Wrong rules, each with runs in which it breaks atomicity and the algorithm does not.
 use super::*;
 use quorate_abstractions::quorum_access::State;
 use quorate_core::{
@@ -12,9 +12,9 @@ enum Rule {
     Corrected,
     /// A read does not write back what it returns (G3-E1).
     NoWriteBack,
-    /// An update overwrites what is there, whatever its tag (G3-E2).
+    /// An update overwrites the present value, whatever its tag (G3-E2).
     Overwrites,
-    /// A process has several operations at a time on a register (G3-E3).
+    /// A process has several operations on a register at a time (G3-E3).
     NoBusy,
 }
 
@@ -47,7 +47,7 @@ impl Algorithm for Ruled {
     }
 }
 
-/// Registers of which the last update that arrives is the value.
+/// Registers whose value is the last update that arrived.
 #[derive(Clone)]
 struct Overwritten(Registers);
 
@@ -136,7 +136,7 @@ fn breaks(rule: Rule) {
     assert!(broken(rule) > 0);
 }
 
-/// Lock step, but for p1: what it sends to p2 and p3 takes so many steps, copy by copy.
+/// Lock step, except for p1: each of its copies to p2 and p3 takes the given number of steps.
 struct Late([Vec<u32>; 2]);
 
 impl quorate_sim::Adversary for Late {
@@ -148,7 +148,7 @@ impl quorate_sim::Adversary for Late {
     }
 }
 
-/// p1 writes, and only itself has the value when p2 reads from p1 and p2, and then p3 from p2 and p3.
+/// p1 writes, and only p1 has the value when p2 reads from p1 and p2, and then p3 from p2 and p3.
 fn seen_and_not_seen(rule: Rule) -> Report {
     let adversary = Late([vec![1, 60], vec![1, 60, 60, 60]]);
     let mut world = World::new(3, 1, adversary).unwrap();

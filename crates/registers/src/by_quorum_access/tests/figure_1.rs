@@ -9,7 +9,8 @@ fn quorums() -> Quorums {
     example::figure_1().unwrap().quorums
 }
 
-/// Has all fail that may under the pattern of this index; where operations return.
+/// Makes everything fail that may fail under the pattern of this index. Returns the processes at which
+/// operations return.
 fn befall(index: usize, world: &World, at: Time) -> ProcessSet {
     let example = example::figure_1().unwrap();
     let (pattern, returning) = example.pattern(index).unwrap();

@@ -1,5 +1,4 @@
-//! Rules as they must not be, each with the execution that breaks atomicity, which the algorithm
-//! survives.
+//! Wrong rules, each with an execution in which it breaks atomicity and the algorithm does not.
 use super::*;
 use crate::{snapshot_from_registers::mutant::CollectsOnce, testing::Latencies};
 
@@ -7,7 +6,7 @@ use crate::{snapshot_from_registers::mutant::CollectsOnce, testing::Latencies};
 struct BorrowsOnce(SnapshotFromRegisters);
 
 impl BorrowsOnce {
-    /// The collect that this read completes, if it does.
+    /// The collect, if this read completes it.
     fn completed(&self, read: u64, value: Option<&Bytes>) -> Option<Vec<Held>> {
         let reads = &self.0.reads;
         let p = reads.get(&read).filter(|_| reads.len() == 1)?;
@@ -18,7 +17,7 @@ impl BorrowsOnce {
         Some(collected)
     }
 
-    /// What is borrowed at the end of this read, if something is.
+    /// The view that is borrowed at the end of this read, if any.
     fn borrowed(&self, read: u64, value: Option<&Bytes>) -> Option<View> {
         let collected = self.completed(read, value)?;
         let last = self.0.pending.as_ref()?.last.as_ref()?;
@@ -95,8 +94,7 @@ fn g4_a_single_collect_breaks_sn2() {
     assert_eq!(broken(&report), Some("SN2"), "{report}");
 }
 
-/// p1 writes in two halves, between which p2 sees the write, and p3, which begins when p2 has ended, does
-/// not.
+/// p1 writes in two halves. Between them p2 sees the write, and p3, which begins when p2 has ended, does not.
 fn half_written(kind: Kind) -> Report {
     let adversary = Latencies::default().way(4, 1, &[1, 1, 1, 1, 1, 1, 1, 1, 1, 40]);
     let mut world = World::new(4, 1, adversary).unwrap();

@@ -1,10 +1,10 @@
-//! The published executions, message by message: each period of 20 steps everybody pushes, and a copy takes a
-//! step unless it is said how long.
+//! The published executions, message by message: in each period of 20 steps everybody pushes, and a copy
+//! takes a step unless the script gives another duration.
 use super::*;
 use crate::testing::set;
 use quorate_sim::testing::Latencies;
 
-/// By way, from and to: how many steps its first copies take.
+/// By way, from and to: the number of steps that each of its first copies takes.
 type Ways = &'static [(usize, usize, &'static [u32])];
 
 /// The calls, each by a process and at a step.
@@ -58,7 +58,7 @@ fn assert_breaks_qaf2(report: &Report) {
     assert_eq!(broken, Some("QAF2"), "{report}");
 }
 
-/// p2 is all that counts. It has pushed nothing at clock 1, and applies an update at clock 1, too.
+/// p2 alone counts. It has pushed nothing at clock 1, and applies an update at clock 1, too.
 #[test]
 fn g2_e1_what_was_pushed_before_the_update_counts_as_pushed_with_it() {
     let run = |rule| {
@@ -69,7 +69,7 @@ fn g2_e1_what_was_pushed_before_the_update_counts_as_pushed_with_it() {
     assert_breaks_qaf2(&run(Rule::NoIncrement));
 }
 
-/// p2 pushes at its clock 3 what it had at its clock 1.
+/// p2 pushes at its clock 3 the state that it had at its clock 1.
 #[test]
 fn g2_e2_what_is_pushed_is_older_than_its_clock() {
     let run = |rule| {
@@ -80,8 +80,8 @@ fn g2_e2_what_is_pushed_is_older_than_its_clock() {
     assert_breaks_qaf2(&run(Rule::StateBeforeClock));
 }
 
-/// What p2 answers to the first get of p1 takes until the second, between which p2 sets. What p2 and p3 push
-/// meanwhile is late at p1.
+/// p2's answer to the first get of p1 arrives during the second; between the two, p2 sets. What p2 and p3
+/// push meanwhile is late at p1.
 #[test]
 fn g2_e3_the_clock_of_an_earlier_get_is_taken_for_one_of_this() {
     let run = |rule| {
@@ -97,8 +97,8 @@ fn g2_e3_the_clock_of_an_earlier_get_is_taken_for_one_of_this() {
     assert_breaks_qaf2(&run(Rule::NoIdentifier));
 }
 
-/// a sets, at a and b; c, which does not know, gets from c and d what their clocks are, and has what a pushed
-/// before.
+/// a sets, at a and b. c, which does not know this, gets the clocks of c and d, and has the state that a
+/// pushed before.
 fn slow_from_a_and_b() -> (Ways, [(usize, u32, Call<Mark>); 2]) {
     let ways: Ways = &[
         (1, 3, &[1, 50, 50, 50]),
@@ -119,7 +119,7 @@ fn g2_e5_a_set_returns_that_no_read_quorum_has_pushed() {
     assert_breaks_qaf2(&run(Rule::SetDoesNotWait));
 }
 
-/// a and b are two, as many as a read quorum has, and none.
+/// a and b are two processes, as many as a read quorum has, but they are no read quorum.
 #[test]
 fn g2_e7_as_many_as_a_read_quorum_has_are_taken_for_one() {
     let run = |quorums: &Quorums| {
