@@ -231,7 +231,7 @@ impl Algorithm for ByLeader {
             Event::Ask => self.upon_ask(ctx),
             Event::Status(status) => self.upon_status(status, ctx),
             Event::Request(Request::State { transfer, view }) => {
-                self.upon_state(transfer, view, ctx)
+                self.upon_state(transfer, view, ctx);
             }
             Event::Chunk(link::Deliver { from, message }) => {
                 self.upon_transfer(from, message, ctx);

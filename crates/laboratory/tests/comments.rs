@@ -33,7 +33,7 @@ fn sources(tests: bool) -> Vec<(PathBuf, Vec<String>)> {
             }
             if path.is_dir() {
                 folders.push(path);
-            } else if name.ends_with(".rs") {
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
                 let text = fs::read_to_string(&path).unwrap();
                 found.push((
                     path,
@@ -106,9 +106,8 @@ fn words(text: &str) -> BTreeSet<String> {
         let endings = ["ing", "ed", "es", "s"]
             .iter()
             .filter(|e| word.len() >= 3 + e.len());
-        let shorter = endings
-            .filter_map(|ending| word.strip_suffix(ending))
-            .next();
+        let mut endings = endings;
+        let shorter = endings.find_map(|ending| word.strip_suffix(ending));
         shorter.unwrap_or(word).trim_end_matches('e').to_owned()
     };
     let fillers: BTreeSet<&str> = FILLERS.split_whitespace().collect();

@@ -67,7 +67,7 @@ fn pay(
         let payload = Bytes::from_static(b"one message");
         match (simulation.wire)(&wiring) {
             RequestPort::Broadcast(port) if p.rank() == 1 => {
-                world.request(p, Time::ZERO, &port, payload)
+                world.request(p, Time::ZERO, &port, payload);
             }
             RequestPort::Propose(port) => {
                 let (instance, value) = (1, payload);

@@ -87,7 +87,7 @@ impl<L: Lattice> Algorithm for LatticeAgreement<L> {
                 }
                 match outcome {
                     snapshot::SnapshotResponse::Updated => {
-                        self.operate(snapshot::Action::Scan, ctx)
+                        self.operate(snapshot::Action::Scan, ctx);
                     }
                     snapshot::SnapshotResponse::Scanned(view) => self.upon_scanned(&view, ctx),
                     // Another user has the snapshot, or it takes no more updates: the proposal is not

@@ -98,7 +98,7 @@ impl Algorithm for SnapshotFromRegisters {
                 operation, outcome, ..
             }) => match outcome {
                 register::RegisterResponse::Read { value, .. } => {
-                    self.upon_read(operation, value, ctx)
+                    self.upon_read(operation, value, ctx);
                 }
                 register::RegisterResponse::Written { .. } => self.upon_written(operation, ctx),
                 register::RegisterResponse::Refused(_) => self.upon_refused(operation, ctx),

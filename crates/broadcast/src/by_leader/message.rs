@@ -140,7 +140,7 @@ impl Wire for Message {
             }
             Message::Slower => wire::put_head(&Head::Slower, out),
             Message::Ballots { epoch, message } => {
-                wire::put_head(&Head::Ballots(*epoch, message.clone()), out)
+                wire::put_head(&Head::Ballots(*epoch, message.clone()), out);
             }
             Message::Stable {
                 epoch,

@@ -33,7 +33,7 @@ const SAID: Duration = Duration::from_mins(1);
 
 /// A listener that goes on after failures, and does not fill the log with them.
 pub struct Listener {
-    listener: TcpListener,
+    socket: TcpListener,
     /// Who connects, in words for the log.
     whom: &'static str,
     failures: Failures,
@@ -43,7 +43,7 @@ impl Listener {
     /// Wraps a listener of Tokio.
     pub fn new(listener: TcpListener, whom: &'static str) -> Self {
         Listener {
-            listener,
+            socket: listener,
             whom,
             failures: Failures::default(),
         }
@@ -53,7 +53,7 @@ impl Listener {
     /// pauses, so that descriptors in use can be closed.
     pub async fn accept(&mut self) -> (TcpStream, SocketAddr) {
         loop {
-            match self.listener.accept().await {
+            match self.socket.accept().await {
                 Ok((stream, peer)) => {
                     self.failures.upon_success();
                     let _ = stream.set_nodelay(true);

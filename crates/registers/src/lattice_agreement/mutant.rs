@@ -32,7 +32,7 @@ impl<L: Lattice> Algorithm for ScansFirst<L> {
                     inner.operate(Action::Update(encode(&inner.own)), ctx);
                 }
                 SnapshotResponse::Updated => {
-                    inner.upon_scanned(&std::mem::take(&mut self.seen), ctx)
+                    inner.upon_scanned(&std::mem::take(&mut self.seen), ctx);
                 }
                 SnapshotResponse::Refused(_) => ctx.count("refused by the snapshot"),
             },
