@@ -42,7 +42,7 @@
 //! leader crashing after 1 ≤ k < n of its `Data`: k, 2n − 3 for p2's promises, n − 1 `Accept` and
 //! (n−2)(n−1) `Accepted`, and 3 for each of the n − 1 − k that lack the payload, which ask the leader in
 //! vain, then p2, and are answered: n² + 3n − 5 − 2k, and the time of their timeouts. Among up to three
-//! processes, a process and the leader are a majority: with [`Acceptances::WhoNeedsThem`] `Accepted` goes to
+//! processes, a process and the leader are a majority: with [`Acceptances::Fewest`] `Accepted` goes to
 //! the leader alone, in as many steps: 3(n − 1) messages, and n − 1 `Stable` each 16 instances. Messages that
 //! wait together travel and are ordered together.
 //!
@@ -106,8 +106,8 @@
 //! - `batches`: one's own batches, those of others, who holds what. `accepting`, `deferred`: proposals, and those
 //!   that wait for batches. `leading`: what a leader proposes. `sequence`: cuts, from proposed to applied.
 //! - `catching_up`: what a process that lacks something asks for. `ahead`, `early`: what arrives before its time.
-//! - `epoch`: who holds the seats, and what a replacement ends. `joining`, `giving`, `transfer`: a state, to this
-//!   process, from it, and its chunks. `pace`: how fast batches leave. `rejoining`: the wiring with states.
+//! - `epoch`: who holds the seats, and what a replacement ends. `joining`, `state_sender`, `transfer`: a state
+//!   transfer to this process, from it, and its messages. `pace`: how fast batches leave. `rejoining`: the wiring with states.
 //! - Rules (“upon exists …”) are called where they can become true: where batches are here that were not
 //!   (`upon_batches_here`), where the ballots have heard or said something (`upon_ballots_heard`, `upon_ballots_said`),
 //!   and where another rule has made them true.
@@ -123,13 +123,13 @@ mod catching_up;
 mod deferred;
 mod early;
 mod epoch;
-mod giving;
 mod joining;
 mod leading;
 mod message;
 mod pace;
 mod rejoining;
 mod sequence;
+mod state_sender;
 mod transfer;
 
 pub use crate::ordering::{Acceptances, Cut, OrderSettings};
@@ -138,7 +138,6 @@ use batches::Batches;
 use bytes::Bytes;
 use catching_up::Missing;
 use epoch::Epoch;
-use giving::Giving;
 use joining::Joining;
 pub use message::Message;
 use pace::Pace;
@@ -155,7 +154,8 @@ use quorate_core::{
 };
 pub use rejoining::{spawn_reconfigurable, spawn_with_state};
 use sequence::Sequence;
-pub use transfer::Chunk;
+use state_sender::StateSender;
+pub use transfer::StateMessage;
 
 /// The highest number that a batch or an epoch can have.
 const MOST: u64 = 1 << 48;
@@ -173,7 +173,7 @@ pub struct ByLeader {
     epoch: Epoch,
     ahead: Ahead,
     joining: Joining,
-    giving: Giving,
+    state_sender: StateSender,
     pace: Pace,
     user: User,
     /// The last instance up to which the others were told what everybody holds.
@@ -184,36 +184,42 @@ pub struct ByLeader {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum User {
     /// It keeps no state for other processes.
-    KeepsNothing,
+    Stateless,
     /// It gives its state to a process that needs it.
-    KeepsState,
+    GivesState,
     /// It gives its state, and processes come back without their memory.
-    ComesBack,
+    Rejoins,
 }
 
 impl User {
     fn keeps_state(self) -> bool {
-        self != User::KeepsNothing
+        self != User::Stateless
     }
 
-    fn comes_back(self) -> bool {
-        self == User::ComesBack
+    fn rejoins(self) -> bool {
+        self == User::Rejoins
     }
 }
 
 ports! {
     offers reconfigurable::Port => Request -> Indicate;
     uses link: link::Port<Message> => Link;
-    uses chunks: link::Port<Chunk> => Chunk / State;
+    uses chunks: link::Port<StateMessage> => State;
     watches status: link::Status => Status;
     watches detector: Trust => Leader;
     asks adopt: link::Adopt => Adopt;
+    // A candidate that has lost to a higher ballot campaigns again.
     timer Retry;
-    timer Ask;
-    timer Give;
-    timer Paced;
+    // An answer to a request for missing batches has not come: the next process is asked.
+    timer AskAgain;
+    // The receiver of a state transfer has taken nothing for too long.
+    timer TransferTimeout;
+    // The next batch may leave, if this process was asked to broadcast less.
+    timer PaceOver;
+    // No member has answered the join request: it is sent again.
     timer AskToJoin;
-    timer Behind;
+    // This process has applied nothing since it was found to be behind.
+    timer StillBehind;
 }
 
 impl Algorithm for ByLeader {
@@ -228,18 +234,18 @@ impl Algorithm for ByLeader {
             Event::Link(link::Deliver { from, message }) => self.upon_message(from, message, ctx),
             Event::Leader(Trust(p)) => self.upon_trust(p, ctx),
             Event::Retry => self.upon_retry(ctx),
-            Event::Ask => self.upon_ask(ctx),
+            Event::AskAgain => self.upon_ask_again(ctx),
             Event::Status(status) => self.upon_status(status, ctx),
             Event::Request(Request::State { transfer, view }) => {
                 self.upon_state(transfer, view, ctx);
             }
-            Event::Chunk(link::Deliver { from, message }) => {
+            Event::State(link::Deliver { from, message }) => {
                 self.upon_transfer(from, message, ctx);
             }
-            Event::Give => self.upon_give(ctx),
-            Event::Paced => self.pace.upon_waited(),
+            Event::TransferTimeout => self.upon_transfer_timeout(ctx),
+            Event::PaceOver => self.pace.upon_waited(),
             Event::AskToJoin => self.upon_ask_to_join(ctx),
-            Event::Behind => self.upon_still_behind(ctx),
+            Event::StillBehind => self.upon_still_behind(ctx),
         }
     }
 
@@ -272,12 +278,12 @@ impl ByLeader {
             epoch: Epoch::default(),
             ahead: Ahead::default(),
             joining: Joining::member(),
-            giving: Giving::default(),
+            state_sender: StateSender::default(),
             pace: Pace::default(),
-            user: User::KeepsNothing,
+            user: User::Stateless,
             stable: 0,
         };
-        if algorithm.is_sparing() {
+        if algorithm.acceptances_go_to_leader() {
             algorithm.ballots = algorithm.ballots.to_leader_alone();
         }
         algorithm
@@ -303,7 +309,9 @@ impl ByLeader {
                 short,
                 found,
             } => self.upon_found(from, request, part, (more, short), found, ctx),
-            Message::Ballots { epoch, message } => self.upon_of_epoch(from, epoch, message, ctx),
+            Message::Ballots { epoch, message } => {
+                self.upon_epoch_message(from, epoch, message, ctx)
+            }
             Message::Stable {
                 epoch,
                 held,
@@ -317,17 +325,19 @@ impl ByLeader {
         }
     }
 
-    fn upon_transfer(&mut self, from: ProcessId, message: Chunk, ctx: &mut Ctx<Self>) {
+    fn upon_transfer(&mut self, from: ProcessId, message: StateMessage, ctx: &mut Ctx<Self>) {
         match message {
-            Chunk::Chunk {
+            StateMessage::Chunk {
                 transfer,
                 number,
                 last,
                 digest,
                 bytes,
             } => self.upon_chunk(from, transfer, (number, last, digest), bytes, ctx),
-            Chunk::Took { transfer, up_to } => self.upon_taken(from, transfer, Some(up_to), ctx),
-            Chunk::Enough { transfer } => self.upon_taken(from, transfer, None, ctx),
+            StateMessage::Took { transfer, up_to } => {
+                self.upon_taken(from, transfer, Some(up_to), ctx)
+            }
+            StateMessage::Enough { transfer } => self.upon_taken(from, transfer, None, ctx),
         }
     }
 
@@ -347,7 +357,7 @@ impl ByLeader {
     }
 
     /// A message of the acceptors of some epoch.
-    fn upon_of_epoch(
+    fn upon_epoch_message(
         &mut self,
         from: ProcessId,
         epoch: u64,
@@ -382,7 +392,7 @@ impl ByLeader {
         while self.batches.is_next_due() {
             if !self.pace.is_free(ctx.now()) {
                 if let Some(wait) = self.pace.wait(ctx.now()) {
-                    ctx.after(wait, Event::Paced);
+                    ctx.after(wait, Event::PaceOver);
                 }
                 return;
             }

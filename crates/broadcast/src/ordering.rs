@@ -35,7 +35,7 @@ pub enum Acceptances {
     /// To the leader alone if nobody else needs it: among up to three processes, a process and the leader are
     /// a majority, so that the same steps take fewer messages. Otherwise to everybody.
     #[default]
-    WhoNeedsThem,
+    Fewest,
 }
 
 impl Default for OrderSettings {

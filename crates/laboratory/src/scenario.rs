@@ -424,7 +424,7 @@ impl Scenario {
             let mut wiring = Wiring::new(&world, p, below).telling(clients.audience());
             wiring.instances = 1 + draw.below(4);
             if wiring.instances > 2 {
-                wiring.acceptances = Acceptances::WhoNeedsThem;
+                wiring.acceptances = Acceptances::Fewest;
             }
             let port = self.wire(&wiring);
             if let RequestPort::Operate(objects) = &port {

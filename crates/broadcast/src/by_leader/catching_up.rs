@@ -175,12 +175,12 @@ impl ByLeader {
         if let Some((timer, _)) = self.missing.wait.take() {
             ctx.cancel(timer);
         }
-        self.missing.wait = Some((ctx.after(backoff, Event::Ask), at));
+        self.missing.wait = Some((ctx.after(backoff, Event::AskAgain), at));
         self.missing.backoff = backoff.saturating_mul(2).min(MOST_BATCHES);
     }
 
     /// Batches have been missing for a while: asks the next process for them.
-    pub(super) fn upon_ask(&mut self, ctx: &mut Ctx<Self>) {
+    pub(super) fn upon_ask_again(&mut self, ctx: &mut Ctx<Self>) {
         self.missing.wait = None;
         if self.is_waiting_for_batches() {
             self.ask_next(None, ctx);
@@ -229,7 +229,7 @@ impl ByLeader {
         (decided, again): (Option<u64>, bool),
         ctx: &mut Ctx<Self>,
     ) {
-        self.giving.upon_asked(from);
+        self.state_sender.upon_asked(from);
         let answer = self.batches.answer(from, (request, again), held);
         let takes_part = self.joining.takes_part();
         let keeps = |decided| self.ballots.keeps_beyond(decided);
@@ -309,7 +309,7 @@ impl ByLeader {
         let factor = 1_u32.checked_shl(self.missing.stuck).unwrap_or(u32::MAX);
         let backoff = STUCK.saturating_mul(factor).min(MOST_STUCK);
         let here = (self.epoch.number(), self.sequence.applied());
-        self.missing.since = Some((ctx.after(backoff, Event::Behind), here));
+        self.missing.since = Some((ctx.after(backoff, Event::StillBehind), here));
     }
 
     /// The wait is over.

@@ -154,7 +154,7 @@ impl ByLeader {
         self.sequence.begin_anew();
         self.stable = applied;
         self.epoch.advance(leader);
-        self.stop_giving(seats);
+        self.stop_sending_state(seats);
         seats.iter().for_each(|p| self.missing.cancel(p));
         for newcomer in newcomers {
             let adopt = self.epoch.hold(newcomer);

@@ -3,7 +3,7 @@ use super::{
     ByLeader, Effect, Event, Message,
     message::Start,
     send,
-    transfer::{Chunk, Transfer, digest_on},
+    transfer::{StateMessage, Transfer, digest_on},
 };
 use bytes::Bytes;
 use quorate_abstractions::{
@@ -179,7 +179,7 @@ impl ByLeader {
             return;
         };
         let (to, transfer) = (To::One(receiving.from), receiving.transfer);
-        let message = Chunk::Enough { transfer };
+        let message = StateMessage::Enough { transfer };
         ctx.trigger(Effect::State(link::SendRequest { to, message }));
         if receiving.start.is_some() {
             ctx.trigger(Effect::Indicate(Indication::Restore(Restore::Abandoned)));
@@ -209,7 +209,7 @@ impl ByLeader {
         let is_known = known.is_some_and(|r| (r.from, r.transfer) == (from, transfer));
         if !is_known {
             if !wants || known.is_some() || self.joining.asks != Some(from) {
-                let (to, message) = (To::One(from), Chunk::Enough { transfer });
+                let (to, message) = (To::One(from), StateMessage::Enough { transfer });
                 ctx.trigger(Effect::State(link::SendRequest { to, message }));
                 return ctx.count("no state is wanted");
             }
@@ -259,7 +259,7 @@ impl ByLeader {
             if !last {
                 ctx.trigger(Effect::Indicate(Indication::Restore(restore)));
             }
-            let message = Chunk::Took {
+            let message = StateMessage::Took {
                 transfer,
                 up_to: number,
             };
@@ -354,7 +354,7 @@ impl ByLeader {
     fn begin_epoch(&mut self, start: &Start) {
         let (me, processes) = (self.me.process, self.processes);
         let ballots = Ballots::from(me, processes, start.leader, start.applied).dropping();
-        self.ballots = if self.is_sparing() {
+        self.ballots = if self.acceptances_go_to_leader() {
             ballots.to_leader_alone()
         } else {
             ballots
@@ -377,7 +377,7 @@ impl ByLeader {
                     newcomer,
                 },
                 _,
-            ) if self.user.comes_back() => self.epoch.note_replaced(peer, known, newcomer),
+            ) if self.user.rejoins() => self.epoch.note_replaced(peer, known, newcomer),
             (Status::Admitted, Role::Waits) => {
                 self.joining.role = Role::Member;
                 self.upon_beginning(ctx);
@@ -420,7 +420,7 @@ impl ByLeader {
             };
             send(ctx, To::One(peer), message);
         }
-        self.stop_giving([peer].into_iter().collect());
+        self.stop_sending_state([peer].into_iter().collect());
         self.ask_anew(peer, ctx);
         if self.joining.takes_part() {
             self.ballots.begin_stream(peer);
@@ -430,7 +430,7 @@ impl ByLeader {
 
     /// The stream from `peer` has begun anew: some of what it sent before is lost.
     fn upon_gap(&mut self, peer: ProcessId, ctx: &mut Ctx<Self>) {
-        self.stop_giving([peer].into_iter().collect());
+        self.stop_sending_state([peer].into_iter().collect());
         self.ask_anew(peer, ctx);
         if self.joining.takes_part() {
             self.ballots.resume(peer);

@@ -43,8 +43,8 @@ impl ByLeader {
     }
 
     /// Whether acceptances go to the leader alone, who then has to tell what everybody holds.
-    pub(super) fn is_sparing(&self) -> bool {
-        let wanted = self.settings.acceptances == Acceptances::WhoNeedsThem;
+    pub(super) fn acceptances_go_to_leader(&self) -> bool {
+        let wanted = self.settings.acceptances == Acceptances::Fewest;
         wanted && (2..=3).contains(&self.processes.n())
     }
 
@@ -68,7 +68,7 @@ impl ByLeader {
     fn is_more_stable(&self) -> bool {
         let decided = self.ballots.reached_by_all();
         let is_much = decided >= self.stable.saturating_add(STABLE);
-        is_much && self.ballots.leads() && self.is_sparing()
+        is_much && self.ballots.leads() && self.acceptances_go_to_leader()
     }
 
     /// What the leader says that everybody holds.

@@ -21,7 +21,7 @@ pub fn spawn_reconfigurable<H: Host>(
 ) -> Addr<Request> {
     let algorithm = ByLeader {
         joining: Joining::unknown(),
-        user: User::ComesBack,
+        user: User::Rejoins,
         ..ByLeader::new(host, settings)
     };
     start(host, algorithm, links, detector, adopt, up)
@@ -37,7 +37,7 @@ pub fn spawn_with_state<H: Host>(
     up: Addr<Indication>,
 ) -> Addr<Request> {
     let algorithm = ByLeader {
-        user: User::KeepsState,
+        user: User::GivesState,
         ..ByLeader::new(host, settings)
     };
     start(host, algorithm, links, detector, Addr::nowhere(), up)

@@ -109,7 +109,7 @@ fn with_few_processes_acceptances_to_the_leader_alone_take_as_many_steps() {
     for n in 1..=8_u64 {
         for origin in 1..=n.min(2) as usize {
             let (all, _) = isolated(n as usize, origin, None);
-            let sparing = Acceptances::WhoNeedsThem;
+            let sparing = Acceptances::Fewest;
             let (some, report) = isolated_with(n as usize, origin, None, sparing);
             assert_eq!(steps(&some), steps(&all), "n = {n}");
             let expected = if n <= 3 { 3 * (n - 1) } else { n * n - 1 };
@@ -138,7 +138,7 @@ fn tob4_uniform_agreement_wherever_origin_and_leader_crash() {
             for lose in LOSSES {
                 let crash = Some((crashing, Crash::before_output(k).losing(lose)));
                 isolated(n, origin, crash);
-                isolated_with(n, origin, crash, Acceptances::WhoNeedsThem);
+                isolated_with(n, origin, crash, Acceptances::Fewest);
             }
         }
     }
@@ -157,7 +157,7 @@ fn storm_in(mut world: World, n: usize, seed: u64, messages: u64) -> Report {
         instances: 1 + seed % 4,
         batches: 1 + seed % 3,
         batch_bytes: 20,
-        acceptances: [Acceptances::Everybody, Acceptances::WhoNeedsThem][seed as usize / 6 % 2],
+        acceptances: [Acceptances::Everybody, Acceptances::Fewest][seed as usize / 6 % 2],
         ..OrderSettings::default()
     };
     let ports = wire_all(&world, &oracle, settings);
@@ -398,11 +398,11 @@ fn what_is_missing_is_asked_for_and_answered() {
         decided: None,
         again: false,
     };
-    assert_eq!(sent(p3.upon(Event::Ask)), [(To::One(p(1)), request)]);
+    assert_eq!(sent(p3.upon(Event::AskAgain)), [(To::One(p(1)), request)]);
     p3.hears(1, found(1, None));
     p3.hears(2, data(2, 1));
     assert!(
-        p3.upon(Event::Ask).is_empty(),
+        p3.upon(Event::AskAgain).is_empty(),
         "nothing is missing any more"
     );
     let answer = |found_: Option<Message>, request, short| {
@@ -454,23 +454,23 @@ fn one_request_is_open_to_a_process() {
     p3.hears(1, accept(1, 1));
     let mut asked = Vec::new();
     for _ in 0..6 {
-        asked.extend(sent(p3.upon(Event::Ask)));
+        asked.extend(sent(p3.upon(Event::AskAgain)));
     }
     let whom = |asked: &[(To, Message)]| asked.iter().map(|(to, _)| *to).collect::<Vec<_>>();
     assert_eq!(whom(&asked), [To::One(p(1)), To::One(p(2))]);
     p3.hears(1, found(2, None));
     assert!(
-        sent(p3.upon(Event::Ask)).is_empty(),
+        sent(p3.upon(Event::AskAgain)).is_empty(),
         "that was no answer to it"
     );
     p3.hears(2, found(2, None));
-    assert_eq!(whom(&sent(p3.upon(Event::Ask))), [To::One(p(2))]);
+    assert_eq!(whom(&sent(p3.upon(Event::AskAgain))), [To::One(p(2))]);
     for status in [
         link::Status::Begun { peer: p(1) },
         link::Status::Gap { peer: p(1) },
     ] {
         p3.upon(Event::Status(status));
-        assert_eq!(whom(&sent(p3.upon(Event::Ask))), [To::One(p(1))]);
+        assert_eq!(whom(&sent(p3.upon(Event::AskAgain))), [To::One(p(1))]);
     }
 }
 
@@ -518,7 +518,7 @@ fn an_answer_is_short_and_what_is_left_is_asked_for_at_once() {
 
     let mut p1 = Alone::new();
     p1.hears(1, accept(1, 9));
-    p1.upon(Event::Ask);
+    p1.upon(Event::AskAgain);
     let more = Message::Found {
         request: 1,
         part: (0, 1),
@@ -540,18 +540,18 @@ fn what_was_dropped_is_sent_again() {
     let mut p3 = Alone::new();
     p3.hears(2, data(2, 1 << 17));
     p3.hears(1, accept(1, 1));
-    let asked = sent(p3.upon(Event::Ask));
+    let asked = sent(p3.upon(Event::AskAgain));
     assert!(matches!(
         asked[..],
         [(_, Message::Lacks { again: true, .. })]
     ));
-    let asked = sent(p3.upon(Event::Ask));
+    let asked = sent(p3.upon(Event::AskAgain));
     assert!(matches!(
         asked[..],
         [(_, Message::Lacks { again: true, .. })]
     ));
     p3.hears(1, found(1, None));
-    let asked = sent(p3.upon(Event::Ask));
+    let asked = sent(p3.upon(Event::AskAgain));
     assert!(matches!(
         asked[..],
         [(_, Message::Lacks { again: false, .. })]
@@ -568,7 +568,7 @@ fn what_was_dropped_is_sent_again() {
         payload: payload(1),
     })));
     p3.algorithm.upon_idle(&mut p3.ctx);
-    let own = p3.upon(Event::Give);
+    let own = p3.upon(Event::TransferTimeout);
     let own = own.into_iter().find_map(|effect| match effect {
         Effect::Link(link::SendRequest {
             to: To::All,
@@ -646,8 +646,11 @@ fn numbers_that_are_too_high_are_neither_kept_nor_waited_for() {
             assert!(p3.hears(1, message).is_empty());
         }
         for _ in 0..10 {
-            assert!(p3.upon(Event::Behind).is_empty(), "nothing is asked for");
-            assert!(p3.upon(Event::Ask).is_empty());
+            assert!(
+                p3.upon(Event::StillBehind).is_empty(),
+                "nothing is asked for"
+            );
+            assert!(p3.upon(Event::AskAgain).is_empty());
         }
         assert!(!p3.algorithm.ahead.is_beyond(0) && !p3.algorithm.is_waiting_for_batches());
         assert_eq!(p3.algorithm.batches.held_by_all().up_to(origin(2)), 0);
@@ -739,7 +742,10 @@ fn tob1_validity_though_a_batch_was_lost_with_who_promised_to_have_accepted_it()
     assert!(!p3.algorithm.ballots.leads() && p3.algorithm.is_waiting_for_batches());
     p3.hears(5, promise(None));
     assert!(p3.algorithm.ballots.leads());
-    assert!(p3.upon(Event::Ask).is_empty(), "nobody waits for the batch");
+    assert!(
+        p3.upon(Event::AskAgain).is_empty(),
+        "nobody waits for the batch"
+    );
 }
 
 /// A process that says that it accepted is taken to hold the batches, which the others then forget.
@@ -779,7 +785,7 @@ fn nobody_asks_for_the_batches_of_a_proposal_that_would_be_refused() {
     assert!(effects.iter().any(
         |effect| matches!(effect, Effect::Link(link::SendRequest { message, .. }) if *message == refused)
     ));
-    assert!(p3.upon(Event::Ask).is_empty());
+    assert!(p3.upon(Event::AskAgain).is_empty());
 }
 
 mod newcomers;

@@ -20,7 +20,7 @@ pub struct Transfer {
 messages! {
     /// A message of a transfer.
     #[derive(Clone, PartialEq, Eq, Debug)]
-    pub enum Chunk {
+    pub enum StateMessage {
         /// A chunk of a state. The first is the protocol's own part of it, the last is empty.
         Chunk {
             /// The state that the chunk belongs to.

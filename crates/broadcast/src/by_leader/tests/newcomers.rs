@@ -10,7 +10,7 @@ use quorate_core::Incarnation;
 fn reconfigurable() -> Alone {
     let mut p3 = Alone::new();
     p3.algorithm.joining = Joining::unknown();
-    p3.algorithm.user = User::ComesBack;
+    p3.algorithm.user = User::Rejoins;
     p3
 }
 
@@ -126,7 +126,7 @@ fn transfer(start: &message::Start) -> transfer::Transfer {
 }
 
 /// A state that begins at `start`: its head, this many chunks, and its end.
-fn chunks(start: &message::Start, chunks: usize) -> Vec<Chunk> {
+fn chunks(start: &message::Start, chunks: usize) -> Vec<StateMessage> {
     let mut head = bytes::BytesMut::new();
     wire::put_head(start, &mut head);
     let state = b"the state of the user";
@@ -141,7 +141,7 @@ fn chunks(start: &message::Start, chunks: usize) -> Vec<Chunk> {
     let mut digest = 0;
     let mut chunk = |(number, bytes): (usize, Bytes)| {
         digest = transfer::digest_on(digest, &bytes);
-        Chunk::Chunk {
+        StateMessage::Chunk {
             transfer,
             number: number as u64,
             last: number == end,
@@ -163,17 +163,17 @@ fn start_of(newcomers: Vec<(Origin, u64)>) -> message::Start {
 }
 
 /// The state that p1 answers with, which has applied 5 instances.
-fn answer(newcomers: Vec<(Origin, u64)>, number: usize) -> Vec<Chunk> {
+fn answer(newcomers: Vec<(Origin, u64)>, number: usize) -> Vec<StateMessage> {
     chunks(&start_of(newcomers), number)
 }
 
 impl Alone {
-    fn takes(&mut self, from: usize, message: Chunk) -> Vec<Effect> {
+    fn takes(&mut self, from: usize, message: StateMessage) -> Vec<Effect> {
         let from = p(from);
-        self.upon(Event::Chunk(link::Deliver { from, message }))
+        self.upon(Event::State(link::Deliver { from, message }))
     }
 
-    fn takes_all(&mut self, from: usize, messages: Vec<Chunk>) -> Vec<Effect> {
+    fn takes_all(&mut self, from: usize, messages: Vec<StateMessage>) -> Vec<Effect> {
         let messages = messages.into_iter();
         messages.flat_map(|m| self.takes(from, m)).collect()
     }
@@ -193,7 +193,7 @@ fn is_whole(effects: &[Effect]) -> bool {
 }
 
 /// The chunks that are sent.
-fn transferred(effects: Vec<Effect>) -> Vec<(To, Chunk)> {
+fn transferred(effects: Vec<Effect>) -> Vec<(To, StateMessage)> {
     let sent = effects.into_iter().filter_map(|effect| match effect {
         Effect::State(link::SendRequest { to, message }) => Some((to, message)),
         _ => None,
@@ -261,7 +261,7 @@ fn a_state_in_which_it_has_no_place_is_refused() {
         let effects = p3.takes_all(1, chunks(&start, 1));
         assert!(restored(&effects).is_empty());
         let transfer = transfer(&start);
-        let enough = (To::One(p(1)), Chunk::Enough { transfer });
+        let enough = (To::One(p(1)), StateMessage::Enough { transfer });
         assert!(transferred(effects).contains(&enough));
         p3.upon(Event::AskToJoin);
         p3.upon(Event::AskToJoin);
@@ -313,8 +313,8 @@ fn a_member_gives_its_state_to_those_that_were_put_in_their_seats() {
     let mut length = 0;
     while !in_flight.is_empty() {
         let bytes = in_flight.iter().map(|(_, chunk)| match chunk {
-            Chunk::Chunk { bytes, .. } => bytes.len(),
-            Chunk::Took { .. } | Chunk::Enough { .. } => panic!("{chunk:?}"),
+            StateMessage::Chunk { bytes, .. } => bytes.len(),
+            StateMessage::Took { .. } | StateMessage::Enough { .. } => panic!("{chunk:?}"),
         });
         assert!(
             bytes.sum::<usize>() <= (1 << 20) + (256 << 10),
@@ -342,10 +342,10 @@ fn a_member_gives_its_state_to_those_that_were_put_in_their_seats() {
         (p1.algorithm.sequence.applied(), p1.algorithm.epoch.number()),
         (1, 1)
     );
-    assert!(!p3.algorithm.giving.is_busy());
+    assert!(!p3.algorithm.state_sender.is_busy());
     // What comes after the state is kept for as long as its receiver asks for it.
     assert!(p3.algorithm.batches.keeps_more());
-    p3.upon(Event::Give);
+    p3.upon(Event::TransferTimeout);
     let lacks = Message::Lacks {
         request: 1,
         held: Cut::default(),
@@ -353,9 +353,9 @@ fn a_member_gives_its_state_to_those_that_were_put_in_their_seats() {
         again: false,
     };
     p3.hears(1, lacks);
-    p3.upon(Event::Give);
+    p3.upon(Event::TransferTimeout);
     assert!(p3.algorithm.batches.keeps_more());
-    p3.upon(Event::Give);
+    p3.upon(Event::TransferTimeout);
     assert!(!p3.algorithm.batches.keeps_more());
 }
 
@@ -369,12 +369,12 @@ fn one_that_two_states_have_reached_too_late_has_the_others_slowed_until_one_is_
         }
         let others = To::Some([p(1), p(2)].into_iter().collect());
         let slower = (others, Message::Slower);
-        p3.upon(Event::Behind);
-        let first = sent(p3.upon(Event::Behind));
+        p3.upon(Event::StillBehind);
+        let first = sent(p3.upon(Event::StillBehind));
         assert_eq!(first.contains(&slower), slows, "{late} late: {first:?}");
         // While a state is coming, it is not asked for again, but the others are asked again to be slower.
         p3.algorithm.joining.note_move();
-        let then = sent(p3.upon(Event::Behind));
+        let then = sent(p3.upon(Event::StillBehind));
         assert_eq!(then.contains(&slower), slows, "{late} late: {then:?}");
         assert!(!then.contains(&(To::One(p(1)), join_of(&p3))));
     }
@@ -395,8 +395,8 @@ impl Chunks for Held {
 fn a_state_that_nobody_takes_is_given_up() {
     let end = |p3: &mut Alone, way: usize| match way {
         0 => {
-            p3.upon(Event::Give);
-            p3.upon(Event::Give);
+            p3.upon(Event::TransferTimeout);
+            p3.upon(Event::TransferTimeout);
         }
         1 => _ = p3.upon(Event::Status(Status::Begun { peer: p(1) })),
         2 => _ = p3.upon(Event::Status(Status::Gap { peer: p(1) })),
@@ -406,7 +406,7 @@ fn a_state_that_nobody_takes_is_given_up() {
                 applied: 1,
                 number: 1,
             };
-            p3.takes(1, Chunk::Enough { transfer });
+            p3.takes(1, StateMessage::Enough { transfer });
         }
     };
     for way in 0..4 {
@@ -451,12 +451,12 @@ fn a_state_with_a_chunk_that_is_too_long_is_not_given() {
     let (mut p3, transfer) = giving();
     let view = View::new(Spoiled(0));
     for (_, chunk) in transferred(p3.upon(Event::Request(Request::State { transfer, view }))) {
-        let Chunk::Chunk { last, .. } = chunk else {
+        let StateMessage::Chunk { last, .. } = chunk else {
             panic!("{chunk:?}");
         };
         assert!(!last, "it is not whole");
     }
-    assert!(!p3.algorithm.giving.is_busy());
+    assert!(!p3.algorithm.state_sender.is_busy());
 }
 
 #[test]
@@ -468,7 +468,7 @@ fn chunks_of_two_states_do_not_mix() {
     let all = answer(vec![(own, 1)], 3);
     p3.takes(1, all[0].clone());
     let of = |applied, digest_: Option<u64>| {
-        let Chunk::Chunk {
+        let StateMessage::Chunk {
             mut transfer,
             number,
             last,
@@ -479,7 +479,7 @@ fn chunks_of_two_states_do_not_mix() {
             panic!();
         };
         transfer.applied = applied;
-        Chunk::Chunk {
+        StateMessage::Chunk {
             transfer,
             number,
             last,
@@ -515,7 +515,7 @@ fn a_member_far_behind_takes_a_state_and_forgets_no_promise() {
     let promised = ballot(7, 2);
     let nack = of_first(ballots::Message::Nack { promised });
     assert_eq!(refused, [(To::One(p(2)), nack)]);
-    let asked = sent(p3.upon(Event::Behind));
+    let asked = sent(p3.upon(Event::StillBehind));
     assert_eq!(asked, [(To::One(p(1)), join_of(&p3))]);
     let effects = p3.takes_all(1, answer(vec![(later(1), 1)], 1));
     assert!(is_whole(&effects));
@@ -530,7 +530,8 @@ fn a_member_far_behind_takes_a_state_and_forgets_no_promise() {
 fn take_waits(p3: &mut Alone) -> usize {
     let timers: Vec<_> = p3.ctx.take_alarms().map(|alarm| alarm.id).collect();
     let on = timers.into_iter().filter_map(|id| p3.ctx.take_due(id));
-    on.filter(|event| matches!(event, Event::Behind)).count()
+    on.filter(|event| matches!(event, Event::StillBehind))
+        .count()
 }
 
 /// With two timers, each would cancel the state request that the other made. Seen in a run: a member that had
@@ -540,7 +541,7 @@ fn after_a_state_there_is_one_wait_for_getting_any_further() {
     let mut p3 = member();
     p3.hears(2, in_epoch(2, decided(6, &[])));
     assert_eq!(take_waits(&mut p3), 1);
-    let asked = sent(p3.upon(Event::Behind));
+    let asked = sent(p3.upon(Event::StillBehind));
     assert_eq!(asked, [(To::One(p(1)), join_of(&p3))]);
     // It is still behind, and waits again, when the state comes.
     assert!(is_whole(&p3.takes_all(1, answer(vec![(later(1), 1)], 1))));
@@ -605,7 +606,7 @@ fn a_member_that_gets_no_further_takes_the_state_and_is_bound_by_what_it_promise
         from,
     };
     p3.hears(2, in_epoch(2, prepare(7, 6)));
-    let asked = sent(p3.upon(Event::Behind));
+    let asked = sent(p3.upon(Event::StillBehind));
     assert!(
         matches!(&asked[..], [(To::One(to), Message::Lacks { decided: Some(2), .. })] if *to == p(1)),
         "{asked:?}"
@@ -618,7 +619,7 @@ fn a_member_that_gets_no_further_takes_the_state_and_is_bound_by_what_it_promise
         found: None,
     };
     p3.hears(1, short);
-    let asked = sent(p3.upon(Event::Behind));
+    let asked = sent(p3.upon(Event::StillBehind));
     assert_eq!(asked, [(To::One(p(1)), join_of(&p3))]);
     let newcomers = vec![(later(1), 1), (later(2), 1)];
     let state = answer(newcomers, 1);
@@ -634,7 +635,7 @@ fn a_member_that_gets_no_further_takes_the_state_and_is_bound_by_what_it_promise
         restored(&p3.takes_all(1, state)).is_empty(),
         "it needs it no more"
     );
-    assert!(p3.upon(Event::Behind).is_empty());
+    assert!(p3.upon(Event::StillBehind).is_empty());
     p3.hears(1, of(later(1), 1));
     let next = in_epoch(2, decided(6, &[(later(1), 1)]));
     assert_eq!(delivered(&p3.hears(2, next)), 1);
@@ -645,7 +646,7 @@ fn a_member_that_hears_only_of_later_epochs_takes_their_state() {
     let mut p3 = member();
     p3.hears(2, in_epoch(2, decided(6, &[])));
     assert_eq!(
-        sent(p3.upon(Event::Behind)),
+        sent(p3.upon(Event::StillBehind)),
         [(To::One(p(1)), join_of(&p3))]
     );
     p3.takes_all(1, answer(vec![(later(1), 1)], 1));
@@ -656,12 +657,12 @@ fn a_member_that_hears_only_of_later_epochs_takes_their_state() {
 /// One process knew another incarnation, which never took part.
 #[test]
 fn a_user_that_keeps_nothing_is_told_where_each_origin_goes_on() {
-    for (user, skips) in [(User::KeepsNothing, 1), (User::KeepsState, 0)] {
+    for (user, skips) in [(User::Stateless, 1), (User::GivesState, 0)] {
         let mut p3 = Alone::new();
         p3.algorithm.user = user;
         p3.hears(2, in_epoch(2, decided(6, &[(origin(1), 5)])));
         assert_eq!(
-            sent(p3.upon(Event::Behind)),
+            sent(p3.upon(Event::StillBehind)),
             [(To::One(p(1)), join_of(&p3))]
         );
         let effects = p3.takes_all(1, answer(Vec::new(), 1));

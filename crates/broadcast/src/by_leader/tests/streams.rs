@@ -14,7 +14,7 @@ fn every_property_holds_with_a_gap_at_every_step() {
     for n in [2, 3] {
         for (way, at) in every_way(n).flat_map(|way| (0..14).map(move |at| (way, at))) {
             for keep in [Keep::Nothing, Keep::First(1), Keep::First(2), Keep::Drawn] {
-                for acceptances in [Acceptances::Everybody, Acceptances::WhoNeedsThem] {
+                for acceptances in [Acceptances::Everybody, Acceptances::Fewest] {
                     let mut world = World::new(n, u64::from(at), Timed::lock_step()).unwrap();
                     let settings = OrderSettings {
                         instances: 2,

@@ -3,7 +3,7 @@
 use super::{
     ByLeader, Effect, Event,
     message::Start,
-    transfer::{Chunk, Transfer, digest_on},
+    transfer::{StateMessage, Transfer, digest_on},
 };
 use bytes::{Bytes, BytesMut};
 use quorate_abstractions::{
@@ -26,7 +26,7 @@ struct TooLong;
 
 /// A state that is being transferred.
 #[derive(Debug)]
-struct Gift {
+struct OutgoingTransfer {
     to: ProcessId,
     transfer: Transfer,
     start: Start,
@@ -41,9 +41,9 @@ struct Gift {
     moves: bool,
 }
 
-impl Gift {
+impl OutgoingTransfer {
     /// The next chunk, if another one may be in flight.
-    fn next_chunk(&mut self) -> Result<Option<Chunk>, TooLong> {
+    fn next_chunk(&mut self) -> Result<Option<StateMessage>, TooLong> {
         if self.in_flight.iter().sum::<usize>() >= WINDOW {
             return Ok(None);
         }
@@ -68,7 +68,7 @@ impl Gift {
         self.in_flight.push_back(bytes.len());
         let number = self.next;
         self.next += 1;
-        Ok(Some(Chunk::Chunk {
+        Ok(Some(StateMessage::Chunk {
             transfer: self.transfer,
             number,
             last,
@@ -94,8 +94,8 @@ impl Gift {
 
 /// The state that this process gives.
 #[derive(Debug, Default)]
-pub(super) struct Giving {
-    gift: Option<Gift>,
+pub(super) struct StateSender {
+    outgoing: Option<OutgoingTransfer>,
     /// The process that has got a state and may lack what comes after it, and whether it has asked since the
     /// timeout began anew. What comes after is kept as long as the process goes on asking.
     follows: Option<(ProcessId, bool)>,
@@ -104,15 +104,15 @@ pub(super) struct Giving {
     waits: bool,
 }
 
-impl Giving {
+impl StateSender {
     /// Whether a state is being transferred.
     pub(super) fn is_busy(&self) -> bool {
-        self.gift.is_some()
+        self.outgoing.is_some()
     }
 
     /// These processes no longer want a state from this process, nor what comes after it.
     fn stop(&mut self, gone: ProcessSet) {
-        self.gift.take_if(|gift| gone.contains(gift.to));
+        self.outgoing.take_if(|outgoing| gone.contains(outgoing.to));
         self.follows.take_if(|(p, _)| gone.contains(*p));
     }
 
@@ -145,18 +145,18 @@ impl ByLeader {
             return ctx.count("no state for it");
         }
         // A process that asks again has given up its earlier request.
-        self.stop_giving([from].into_iter().collect());
-        if self.giving.is_busy() {
+        self.stop_sending_state([from].into_iter().collect());
+        if self.state_sender.is_busy() {
             return ctx.count("a state for one at a time");
         }
-        self.giving.issued += 1;
-        let (number, start) = (self.giving.issued, self.start());
+        self.state_sender.issued += 1;
+        let (number, start) = (self.state_sender.issued, self.start());
         let transfer = Transfer {
             epoch: start.epoch,
             applied: start.applied,
             number,
         };
-        self.giving.gift = Some(Gift {
+        self.state_sender.outgoing = Some(OutgoingTransfer {
             to: from,
             transfer,
             start,
@@ -167,9 +167,9 @@ impl ByLeader {
             moves: true,
         });
         self.keep_more(true);
-        if !self.giving.waits {
-            self.giving.waits = true;
-            ctx.after(TIMEOUT, Event::Give);
+        if !self.state_sender.waits {
+            self.state_sender.waits = true;
+            ctx.after(TIMEOUT, Event::TransferTimeout);
         }
         if self.user.keeps_state() {
             ctx.trigger(Effect::Indicate(Indication::StateWanted {
@@ -193,9 +193,9 @@ impl ByLeader {
 
     /// The user's state has come: its chunks leave as far as they may.
     pub(super) fn upon_state(&mut self, number: u64, view: View, ctx: &mut Ctx<Self>) {
-        match &mut self.giving.gift {
-            Some(gift) if gift.transfer.number == number && gift.next == 0 => {
-                gift.view = Some(view);
+        match &mut self.state_sender.outgoing {
+            Some(outgoing) if outgoing.transfer.number == number && outgoing.next == 0 => {
+                outgoing.view = Some(view);
                 self.give(ctx);
             }
             Some(_) | None => ctx.count("nobody waits for this state"),
@@ -205,29 +205,29 @@ impl ByLeader {
     /// Sends chunks while more may be in flight. Once all are taken, sends the decisions since then, unless
     /// they are already in flight.
     fn give(&mut self, ctx: &mut Ctx<Self>) {
-        let Some(gift) = &mut self.giving.gift else {
+        let Some(outgoing) = &mut self.state_sender.outgoing else {
             return;
         };
-        let to = To::One(gift.to);
+        let to = To::One(outgoing.to);
         loop {
-            match gift.next_chunk() {
+            match outgoing.next_chunk() {
                 Ok(Some(message)) => ctx.trigger(Effect::State(link::SendRequest { to, message })),
                 Ok(None) => break,
                 Err(TooLong) => {
-                    let gone = ProcessSet::from_iter([gift.to]);
+                    let gone = ProcessSet::from_iter([outgoing.to]);
                     ctx.count("chunk of a state too long");
-                    return self.stop_giving(gone);
+                    return self.stop_sending_state(gone);
                 }
             }
         }
-        if gift.is_taken() {
-            let (to, transfer) = (gift.to, gift.transfer);
+        if outgoing.is_taken() {
+            let (to, transfer) = (outgoing.to, outgoing.transfer);
             if transfer.epoch == self.epoch.number() {
                 self.ballots.inform(to, transfer.applied.saturating_add(1));
                 self.upon_ballots_said(ctx);
             }
-            self.giving.gift = None;
-            self.giving.follows = Some((to, true));
+            self.state_sender.outgoing = None;
+            self.state_sender.follows = Some((to, true));
         }
     }
 
@@ -239,40 +239,45 @@ impl ByLeader {
         up_to: Option<u64>,
         ctx: &mut Ctx<Self>,
     ) {
-        let gift = self.giving.gift.as_mut();
-        let Some(gift) = gift.filter(|gift| (gift.to, gift.transfer) == (from, transfer)) else {
+        let outgoing = self.state_sender.outgoing.as_mut();
+        let Some(outgoing) =
+            outgoing.filter(|outgoing| (outgoing.to, outgoing.transfer) == (from, transfer))
+        else {
             return;
         };
         match up_to {
             Some(up_to) => {
-                gift.upon_taken(up_to);
+                outgoing.upon_taken(up_to);
                 self.give(ctx);
             }
-            None => self.stop_giving([from].into_iter().collect()),
+            None => self.stop_sending_state([from].into_iter().collect()),
         }
     }
 
     /// The timeout is over: a receiver that has taken nothing is given nothing more, and a process that has
     /// asked for nothing no longer has what comes after the state kept for it.
-    pub(super) fn upon_give(&mut self, ctx: &mut Ctx<Self>) {
-        self.giving.waits = false;
-        let (to, moves) = match (&mut self.giving.gift, &mut self.giving.follows) {
-            (Some(gift), _) => (gift.to, std::mem::take(&mut gift.moves)),
+    pub(super) fn upon_transfer_timeout(&mut self, ctx: &mut Ctx<Self>) {
+        self.state_sender.waits = false;
+        let (to, moves) = match (
+            &mut self.state_sender.outgoing,
+            &mut self.state_sender.follows,
+        ) {
+            (Some(outgoing), _) => (outgoing.to, std::mem::take(&mut outgoing.moves)),
             (None, Some((follower, asked))) => (*follower, std::mem::take(asked)),
             (None, None) => return,
         };
         if moves {
-            self.giving.waits = true;
-            ctx.after(TIMEOUT, Event::Give);
+            self.state_sender.waits = true;
+            ctx.after(TIMEOUT, Event::TransferTimeout);
         } else {
-            self.stop_giving([to].into_iter().collect());
+            self.stop_sending_state([to].into_iter().collect());
         }
     }
 
     /// These processes no longer want a state from this process.
-    pub(super) fn stop_giving(&mut self, gone: ProcessSet) {
-        self.giving.stop(gone);
-        if !self.giving.is_busy() && self.giving.follows.is_none() {
+    pub(super) fn stop_sending_state(&mut self, gone: ProcessSet) {
+        self.state_sender.stop(gone);
+        if !self.state_sender.is_busy() && self.state_sender.follows.is_none() {
             self.keep_more(false);
         }
     }
