@@ -5,6 +5,7 @@
 //! - [`wiring`]: on what the entries are wired in the simulator.
 //! - [`handles`]: by which handle of the library an algorithm is reached.
 //! - [`scenario`]: stacks, workloads and adversaries, from a seed.
+//! - [`rounds`]: the entries of algorithms in synchronous rounds, and what runs them.
 //! - [`matrix`]: every algorithm under every fault.
 //! - [`document`]: the texts that are generated from the entries.
 //!
@@ -18,5 +19,6 @@ pub mod handles;
 mod journal;
 pub mod matrix;
 pub mod model;
+pub mod rounds;
 pub mod scenario;
 pub mod wiring;

@@ -9,7 +9,7 @@ use std::{
 };
 
 /// The crates whose code must run the same in the simulator and in production.
-const PURE: [&str; 16] = [
+const PURE: [&str; 17] = [
     "core",
     "abstractions",
     "sim",
@@ -22,6 +22,7 @@ const PURE: [&str; 16] = [
     "quorums",
     "registers",
     "histories",
+    "rounds",
     "limits",
     "stacks",
     "laboratory",

@@ -5,6 +5,7 @@ mod bench;
 mod chaos;
 mod demo;
 mod http;
+mod limits;
 mod logging;
 mod members;
 mod node;
@@ -61,6 +62,8 @@ enum Command {
     Trace(trace::Trace),
     /// Runs a stack against an adversary in the simulator, and checks its properties.
     Sim(Box<sim::Sim>),
+    /// Shows what cannot be had, as runs that break exactly what is stated.
+    Limits(limits::Limits),
     /// Lists the algorithms: model, bound, properties, costs.
     Algorithms(algorithms::Algorithms),
     /// Measures what the layers cost on this machine.
@@ -105,6 +108,7 @@ fn main() -> ExitCode {
         Command::Faults(switches) => switches.run(),
         Command::Trace(trace) => trace.run(),
         Command::Sim(sim) => sim.run(),
+        Command::Limits(limits) => limits.run(),
         Command::Algorithms(algorithms) => algorithms.run(),
         Command::Bench(bench) => bench.run(),
         Command::Completions { shell } => {

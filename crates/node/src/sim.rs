@@ -1,5 +1,6 @@
 //! `quorate sim`: a stack against an adversary, seed by seed.
 pub mod pictures;
+mod rounds;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
@@ -27,7 +28,8 @@ use std::{
 pub struct Sim {
     /// What runs: an algorithm of `quorate algorithms`, with what it stands on; or one of its broken
     /// mutants, to see a violation.
-    stack: Subject,
+    #[arg(value_parser = parse_stack)]
+    stack: Stack,
     /// How many processes there are.
     #[arg(long, default_value_t = 3)]
     processes: usize,
@@ -114,6 +116,22 @@ pub struct Sim {
     requests: u64,
     #[command(flatten)]
     pictures: Pictures,
+    #[command(flatten)]
+    rounds: rounds::Options,
+}
+
+/// What runs: over an asynchronous network, or in synchronous rounds.
+#[derive(Clone, Copy, PartialEq, Debug)]
+enum Stack {
+    Events(Subject),
+    Rounds(rounds::Chosen),
+}
+
+fn parse_stack(name: &str) -> Result<Stack> {
+    match name.parse() {
+        Ok(chosen) => Ok(Stack::Rounds(chosen)),
+        Err(_) => Ok(Stack::Events(name.parse()?)),
+    }
 }
 
 /// The cut directions that one `--cut` names.
@@ -276,7 +294,15 @@ impl Sim {
     /// # Errors
     /// When a property is violated, or the scenario makes no sense.
     pub fn run(&self) -> Result<()> {
-        let scenario = self.scenario()?;
+        match self.stack {
+            Stack::Rounds(chosen) => rounds::run(self, chosen),
+            Stack::Events(subject) => self.run_events(subject),
+        }
+    }
+
+    fn run_events(&self, subject: Subject) -> Result<()> {
+        self.rounds.ensure_none()?;
+        let scenario = self.scenario(subject)?;
         scenario.validate()?;
         self.pictures.validate()?;
         let begun = Instant::now();
@@ -291,7 +317,7 @@ impl Sim {
             self.pictures.draw(&Caption {
                 title: format!(
                     "{}, {} processes, seed {interesting}",
-                    self.stack, scenario.processes
+                    subject, scenario.processes
                 ),
                 seed: interesting,
                 processes: scenario.processes,
@@ -328,8 +354,8 @@ impl Sim {
         Ok(Some(quorums.with_context(|| file.clone())?))
     }
 
-    fn scenario(&self) -> Result<Scenario> {
-        let mut scenario = Scenario::of(self.stack);
+    fn scenario(&self, subject: Subject) -> Result<Scenario> {
+        let mut scenario = Scenario::of(subject);
         scenario.layers = self.layers;
         scenario.quorums = self.on_quorums()?;
         let given = scenario.quorums.as_ref();

@@ -7,6 +7,15 @@ struct Command {
     sim: Sim,
 }
 
+impl Sim {
+    fn subject(&self) -> Subject {
+        match self.stack {
+            Stack::Events(subject) => subject,
+            Stack::Rounds(_) => panic!("it runs in rounds"),
+        }
+    }
+}
+
 /// The command, as a shell would split it.
 fn sim(arguments: &str) -> Sim {
     let arguments = arguments.replace('\'', "");
@@ -27,9 +36,8 @@ fn a_violation_is_an_error_and_a_sound_algorithm_is_not() {
 
 #[test]
 fn the_order_of_seeds_does_not_matter() {
-    let scenario = sim("total-order --crash 1 --layers ideal")
-        .scenario()
-        .unwrap();
+    let sim = sim("total-order --crash 1 --layers ideal");
+    let scenario = sim.scenario(sim.subject()).unwrap();
     let hash = || run_all(&scenario, &(0..20)).unwrap().hash;
     assert_eq!(hash(), hash());
 }
@@ -48,7 +56,8 @@ fn a_replay_is_the_same_run() {
         "by-quorums --quorums ../../config/quorums/figure-1.toml",
         "by-quorums --quorums ../../config/quorums/five.toml --pattern f2 --requests 2",
     ] {
-        let given = sim(given).scenario().unwrap();
+        let given = sim(given);
+        let given = given.scenario(given.subject()).unwrap();
         for seed in [10, 13] {
             let command = given.command(seed);
             let replay = sim(command.trim_start_matches("quorate sim "));
@@ -58,9 +67,10 @@ fn a_replay_is_the_same_run() {
                 layers: given.layers_of(seed),
                 ..given.clone()
             };
-            assert_eq!(replay.scenario().unwrap(), expected, "{command}");
+            let replayed = replay.scenario(replay.subject()).unwrap();
+            assert_eq!(replayed, expected, "{command}");
             let hash = |scenario: &Scenario| scenario.run(seed, false).unwrap().report.hash;
-            assert_eq!(hash(&replay.scenario().unwrap()), hash(&given), "{command}");
+            assert_eq!(hash(&replayed), hash(&given), "{command}");
         }
     }
 }
@@ -95,4 +105,35 @@ fn senseless_arguments_are_refused() {
     assert!(parse_seeds("5..5").is_err());
     assert!(parse_moment("noon").is_err());
     assert!(parse_layers("none").is_err());
+}
+
+#[test]
+fn algorithms_of_rounds_run_too() {
+    for good in [
+        "floodset --processes 4 --crash 2 --seeds 0..500",
+        "flood-set --processes 4 --crash 2 --exhaustive",
+        "flood-set --processes 4 --crash 1 --omission general --seeds 0..500",
+        "early-stopping --processes 5 --crash 3 --omission send --seeds 0..500",
+        "terminating-in-rounds --crash 1 --exhaustive",
+    ] {
+        sim(good).run().unwrap();
+    }
+    for bad in [
+        "floodset --processes 4 --crash 2 --rounds 2 --exhaustive",
+        "flood-set-sends-again --processes 4 --crash 1 --omission send --seeds 0..5000",
+        "one-round --crash 1 --exhaustive",
+        "floodset --crash 3",
+        "floodset --shiviz -",
+        "eager --rounds 2",
+    ] {
+        assert!(sim(bad).run().is_err(), "{bad}");
+    }
+}
+
+#[test]
+fn a_violation_in_rounds_can_be_replayed() {
+    let mutant =
+        sim("flood-set-sends-again --processes 4 --crash 1 --omission send --seeds 0..5000");
+    let said = mutant.run().unwrap_err().to_string();
+    assert!(said.contains("of 5000 runs violate"), "{said}");
 }

@@ -1,0 +1,510 @@
+//! The algorithms of synchronous rounds, and what runs them: in lock step, under crashes or omissions that are
+//! drawn from a seed, or under every pattern of crashes.
+use crate::algorithm::{Kind, Property};
+use quorate_core::{Membership, ProcessId, Random};
+use quorate_rounds::{
+    algorithm::RoundAlgorithm,
+    early_stopping::{self, EarlyStopping},
+    execution::{Execution, run},
+    failures::{OmissionKind, Pattern},
+    flood_set::{self, FloodSet},
+    grid::Grid,
+    one_round::OneRound,
+    properties::{self, Agreement, Broken, Delivery},
+    terminating::Terminating,
+};
+use rand::{RngExt, SeedableRng};
+use serde::Serialize;
+use std::{collections::BTreeMap, fmt, str::FromStr};
+
+/// An algorithm of rounds.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Entry {
+    /// The name by which commands know it.
+    pub name: &'static str,
+    /// Other names by which commands know it.
+    pub aliases: &'static [&'static str],
+    /// The abstraction that it implements.
+    pub abstraction: &'static str,
+    pub file: &'static str,
+    /// The failures under which its properties are judged: crashes, and maybe omissions.
+    pub survives: &'static str,
+    pub properties: &'static [Property],
+    /// When it is over, in words.
+    pub rounds: &'static str,
+    /// The messages to others, failure-free, where f ≥ 1.
+    pub messages: &'static str,
+    pub mutants: &'static [Mutant],
+    #[serde(skip)]
+    judge: fn(&Setting, Option<&str>) -> Judged,
+}
+
+/// An algorithm of rounds with one rule changed.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Mutant {
+    pub name: &'static str,
+    pub change: &'static str,
+    /// The property that it breaks.
+    pub breaks: &'static str,
+}
+
+/// One run: who proposes or broadcasts what, and what fails.
+#[derive(Clone, Debug)]
+pub struct Setting {
+    pub processes: Membership,
+    /// How many failures the algorithm is made for.
+    pub f: usize,
+    /// After how many rounds it decides, if not after as many as it should.
+    pub rounds: Option<u64>,
+    pub pattern: Pattern,
+    /// The proposal of each process, in rank order. The first is the message of a broadcast of p1.
+    pub values: Vec<u64>,
+}
+
+/// What came of a run.
+pub struct Judged {
+    pub broken: Vec<Broken>,
+    pub grid: Grid,
+    /// How many messages left a process for another.
+    pub sent: u64,
+    pub rounds: u64,
+}
+
+impl Judged {
+    fn of<A: RoundAlgorithm>(
+        setting: &Setting,
+        name: &str,
+        rounds: u64,
+        start: impl FnMut(ProcessId) -> A,
+        check: impl FnOnce(&Execution<A::Message, A::Output>) -> Vec<Broken>,
+    ) -> Judged {
+        let execution = run(&setting.processes, &setting.pattern, rounds, start);
+        let values: Vec<_> = setting.values.iter().map(u64::to_string).collect();
+        let title = format!("{name}, values {}: {}", values.join(" "), setting.pattern);
+        Judged {
+            broken: check(&execution),
+            grid: Grid::new(&title, &execution),
+            sent: execution.sent(),
+            rounds: execution.rounds,
+        }
+    }
+}
+
+impl Setting {
+    fn value(&self, p: ProcessId) -> u64 {
+        self.values.get(p.index()).copied().unwrap_or_default()
+    }
+
+    fn proposals(&self) -> BTreeMap<ProcessId, u64> {
+        let processes = self.processes.iter();
+        processes.map(|p| (p, self.value(p))).collect()
+    }
+
+    /// The round after which it decides.
+    fn last(&self) -> u64 {
+        self.rounds.unwrap_or(self.f as u64 + 1)
+    }
+
+    /// The f of an algorithm that decides after the rounds that were asked for.
+    fn made_for(&self) -> usize {
+        self.last().saturating_sub(1) as usize
+    }
+
+    /// Agreement is demanded of the faulty, too, where they only crash.
+    fn agreement(&self) -> Agreement {
+        if self.pattern.omissions.is_empty() {
+            Agreement::Uniform
+        } else {
+            Agreement::Regular
+        }
+    }
+}
+
+fn judge_one_round(setting: &Setting, _: Option<&str>) -> Judged {
+    let start = |p| OneRound::new(setting.value(p));
+    Judged::of(setting, "one-round", 1, start, |execution| {
+        properties::consensus(execution, &setting.proposals(), setting.agreement(), 1)
+    })
+}
+
+fn judge_flood_set(setting: &Setting, mutant: Option<&str>) -> Judged {
+    let start = |p| {
+        let algorithm = FloodSet::new(setting.made_for(), setting.value(p));
+        match mutant {
+            Some("flood-set-one-round-less") => algorithm.mutant(flood_set::Mutant::OneRoundLess),
+            Some(_) => algorithm.mutant(flood_set::Mutant::SendsAgain),
+            None => algorithm,
+        }
+    };
+    let name = mutant.unwrap_or("flood-set");
+    Judged::of(setting, name, setting.last(), start, |execution| {
+        let (proposals, agreement) = (setting.proposals(), setting.agreement());
+        properties::consensus(execution, &proposals, agreement, setting.last())
+    })
+}
+
+/// The sender is p1.
+fn sender(setting: &Setting) -> ProcessId {
+    setting.processes.coordinator(1)
+}
+
+fn judge_broadcast<M, V>(
+    setting: &Setting,
+    execution: &Execution<M, Delivery<V>>,
+    message: &V,
+) -> Vec<Broken>
+where
+    V: Clone + Ord + fmt::Debug,
+{
+    let regular = Agreement::Regular;
+    properties::terminating(
+        execution,
+        sender(setting),
+        Some(message),
+        regular,
+        setting.last(),
+    )
+}
+
+fn judge_terminating(setting: &Setting, _: Option<&str>) -> Judged {
+    let (sender, message) = (sender(setting), setting.value(sender(setting)));
+    let start = |p| {
+        let message = (p == sender).then_some(message);
+        Terminating::new(setting.made_for(), p, sender, message)
+    };
+    let name = "terminating-in-rounds";
+    Judged::of(setting, name, setting.last(), start, |execution| {
+        judge_broadcast(setting, execution, &message)
+    })
+}
+
+fn judge_early_stopping(setting: &Setting, mutant: Option<&str>) -> Judged {
+    let (sender, message) = (sender(setting), setting.value(sender(setting)));
+    let start = |p| {
+        let (own, f) = ((p == sender).then_some(message), setting.made_for());
+        let algorithm = EarlyStopping::new(f, &setting.processes, p, sender, own);
+        match mutant {
+            Some("early-stopping-says-it-again") => {
+                algorithm.mutant(early_stopping::Mutant::SenderSaysItAgain)
+            }
+            Some("early-stopping-silent") => algorithm.mutant(early_stopping::Mutant::Silent),
+            Some(_) => algorithm.mutant(early_stopping::Mutant::StopsLate),
+            None => algorithm,
+        }
+    };
+    let name = mutant.unwrap_or("early-stopping");
+    Judged::of(setting, name, setting.last(), start, |execution| {
+        let mut broken = judge_broadcast(setting, execution, &message);
+        if setting.pattern.omissions.is_empty() {
+            broken.extend(properties::early_stopping(execution, setting.made_for()));
+        }
+        broken
+    })
+}
+
+/// In rounds every property is safety: its bound is a round.
+const fn property(tag: &'static str, says: &'static str) -> Property {
+    Property {
+        tag,
+        kind: Kind::Safety,
+        says,
+    }
+}
+
+const CONSENSUS: [Property; 4] = [
+    property(
+        "C1",
+        "unanimity: if all propose v, nobody decides anything else",
+    ),
+    property(
+        "C2",
+        "uniform agreement: no two processes decide differently",
+    ),
+    property("C3", "integrity: at most one decision, of a proposed value"),
+    property(
+        "C4",
+        "termination: every correct process decides by the last round",
+    ),
+];
+
+const BROADCAST: [Property; 4] = [
+    property(
+        "TRB1",
+        "validity: the message of a correct sender is delivered by all correct processes",
+    ),
+    property(
+        "TRB2",
+        "agreement: no two correct processes deliver differently",
+    ),
+    property(
+        "TRB3",
+        "integrity: at most one delivery, of the sender's message or that it is faulty",
+    ),
+    property(
+        "TRB4",
+        "termination: every correct process delivers by the last round",
+    ),
+];
+
+const EARLY: [Property; 5] = [
+    BROADCAST[0],
+    BROADCAST[1],
+    BROADCAST[2],
+    BROADCAST[3],
+    property(
+        "ES",
+        "with t failures, delivery by round min(t+1, f+1) and halt by round min(t+2, f+1)",
+    ),
+];
+
+/// All of them.
+pub const ENTRIES: [Entry; 4] = [
+    Entry {
+        name: "one-round",
+        aliases: &[],
+        abstraction: "consensus, while nothing fails",
+        file: "rounds/src/one_round.rs",
+        survives: "no failure",
+        properties: &CONSENSUS,
+        rounds: "1",
+        messages: "n(n−1)",
+        mutants: &[],
+        judge: judge_one_round,
+    },
+    Entry {
+        name: "flood-set",
+        aliases: &["floodset"],
+        abstraction: "uniform consensus",
+        file: "rounds/src/flood_set.rs",
+        survives: "f < n crashes; no disagreement is known under omissions",
+        properties: &CONSENSUS,
+        rounds: "f+1",
+        messages: "n(n−1), or 2n(n−1) if proposals differ",
+        mutants: &[
+            Mutant {
+                name: "flood-set-one-round-less",
+                change: "it decides after f rounds",
+                breaks: "C2",
+            },
+            Mutant {
+                name: "flood-set-sends-again",
+                change: "it sends all that it knows in every round (breaks under omissions)",
+                breaks: "C2",
+            },
+        ],
+        judge: judge_flood_set,
+    },
+    Entry {
+        name: "terminating-in-rounds",
+        aliases: &["trb-in-rounds"],
+        abstraction: "terminating reliable broadcast",
+        file: "rounds/src/terminating.rs",
+        survives: "f < n crashes",
+        properties: &BROADCAST,
+        rounds: "f+1; 2 if nothing fails",
+        messages: "n(n−1)",
+        mutants: &[],
+        judge: judge_terminating,
+    },
+    Entry {
+        name: "early-stopping",
+        aliases: &[],
+        abstraction: "terminating reliable broadcast, early stopping",
+        file: "rounds/src/early_stopping.rs",
+        survives: "f < n crashes or send omissions",
+        properties: &EARLY,
+        rounds: "min(t+2, f+1) with t failures",
+        messages: "2n(n−1)",
+        mutants: &[
+            Mutant {
+                name: "early-stopping-says-it-again",
+                change: "the sender says its message again after its own delivery (breaks under omissions)",
+                breaks: "TRB2",
+            },
+            Mutant {
+                name: "early-stopping-silent",
+                change: "what was delivered is not passed on",
+                breaks: "TRB2",
+            },
+            Mutant {
+                name: "early-stopping-stops-late",
+                change: "without news it waits for round f + 1",
+                breaks: "ES",
+            },
+        ],
+        judge: judge_early_stopping,
+    },
+];
+
+impl Entry {
+    /// Whether commands know it by this name.
+    pub fn is_called(&self, name: &str) -> bool {
+        self.name == name || self.aliases.contains(&name)
+    }
+
+    fn tags(&self) -> String {
+        let tags: Vec<_> = self
+            .properties
+            .iter()
+            .map(|property| property.tag)
+            .collect();
+        tags.join(" ")
+    }
+}
+
+/// A list of algorithms of rounds, one per line.
+pub fn list(entries: &[Entry]) -> String {
+    let head = ["name", "abstraction", "rounds", "messages", "properties"].map(str::to_owned);
+    let rows = entries.iter().map(|entry| {
+        let [name, abstraction] = [entry.name, entry.abstraction].map(str::to_owned);
+        let [rounds, messages] = [entry.rounds, entry.messages].map(str::to_owned);
+        [name, abstraction, rounds, messages, entry.tags()]
+    });
+    let rows: Vec<_> = std::iter::once(head).chain(rows).collect();
+    let widths: Vec<usize> = (0..5)
+        .filter_map(|column| rows.iter().map(|row| row[column].chars().count()).max())
+        .collect();
+    let mut text = String::new();
+    for row in &rows {
+        let cells = row.iter().zip(&widths);
+        let cells: Vec<_> = cells
+            .map(|(cell, width)| format!("{cell:width$}"))
+            .collect();
+        text.push_str(cells.join("  ").trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+/// One algorithm of rounds in full.
+pub fn describe(entry: &Entry) -> String {
+    let mut text = format!("{} — {}\n", entry.name, entry.abstraction);
+    for (name, value) in [
+        ("survives", entry.survives),
+        ("rounds", entry.rounds),
+        ("messages", entry.messages),
+        ("file", entry.file),
+    ] {
+        text.push_str(&format!("  {name:<10} {value}\n"));
+    }
+    for property in entry.properties {
+        text.push_str(&format!("  {:<10} {}\n", property.tag, property.says));
+    }
+    for mutant in entry.mutants {
+        text.push_str(&format!(
+            "  mutant     {}: {} ({})\n",
+            mutant.name, mutant.change, mutant.breaks
+        ));
+    }
+    text
+}
+
+/// An algorithm of rounds, or a mutant of one.
+#[derive(Clone, Copy, Debug)]
+pub struct Subject {
+    pub entry: &'static Entry,
+    pub mutant: Option<&'static Mutant>,
+}
+
+/// No algorithm of rounds has this name.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("there is no algorithm of rounds `{0}`")]
+pub struct Unknown(String);
+
+impl FromStr for Subject {
+    type Err = Unknown;
+
+    fn from_str(name: &str) -> Result<Self, Unknown> {
+        static ALL: [Entry; 4] = ENTRIES;
+        for entry in &ALL {
+            if entry.is_called(name) {
+                let mutant = None;
+                return Ok(Subject { entry, mutant });
+            }
+            if let Some(mutant) = entry.mutants.iter().find(|mutant| mutant.name == name) {
+                let mutant = Some(mutant);
+                return Ok(Subject { entry, mutant });
+            }
+        }
+        Err(Unknown(name.to_owned()))
+    }
+}
+
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.mutant.map_or(self.entry.name, |mutant| mutant.name))
+    }
+}
+
+/// What fails in the runs of a scenario.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Failures {
+    /// Up to f processes crash, at random.
+    Crashes,
+    /// f processes omit messages of this kind, at random.
+    Omissions(OmissionKind),
+}
+
+/// Runs of an algorithm.
+#[derive(Clone, Copy, Debug)]
+pub struct Scenario {
+    pub subject: Subject,
+    pub processes: Membership,
+    pub f: usize,
+    pub rounds: Option<u64>,
+    pub failures: Failures,
+}
+
+impl Scenario {
+    fn judge(&self, pattern: Pattern, values: Vec<u64>) -> Judged {
+        let setting = Setting {
+            processes: self.processes,
+            f: self.f,
+            rounds: self.rounds,
+            pattern,
+            values,
+        };
+        let mutant = self.subject.mutant.map(|mutant| mutant.name);
+        (self.subject.entry.judge)(&setting, mutant)
+    }
+
+    /// The run of a seed: proposals of 0 to 2, and failures, are drawn from it.
+    pub fn run(&self, seed: u64) -> Judged {
+        let mut rng = Random::seed_from_u64(seed);
+        let values = self
+            .processes
+            .iter()
+            .map(|_| rng.random_range(0..3))
+            .collect();
+        let (processes, rounds) = (&self.processes, self.f as u64 + 1);
+        let pattern = match self.failures {
+            Failures::Crashes => Pattern::random_crashes(processes, self.f, rounds, &mut rng),
+            Failures::Omissions(kind) => {
+                Pattern::random_omissions(processes, self.f, rounds, kind, &mut rng)
+            }
+        };
+        self.judge(pattern, values)
+    }
+
+    /// Every pattern of up to f crashes, with all proposals of 0 and 1: how many runs there are, and the first
+    /// that breaks something.
+    pub fn exhaust(&self) -> (u64, Option<Judged>) {
+        let n = self.processes.n();
+        let patterns = Pattern::all_crashes(&self.processes, self.f, self.f as u64 + 1);
+        let (mut runs, mut first) = (0, None);
+        for choice in 0..1_u64 << n {
+            let values: Vec<u64> = (0..n).map(|place| choice >> place & 1).collect();
+            for pattern in &patterns {
+                let judged = self.judge(pattern.clone(), values.clone());
+                runs += 1;
+                if !judged.broken.is_empty() && first.is_none() {
+                    first = Some(judged);
+                }
+            }
+        }
+        (runs, first)
+    }
+}
+
+#[cfg(test)]
+mod tests;

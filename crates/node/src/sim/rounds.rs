@@ -1,0 +1,174 @@
+//! `quorate sim` for algorithms of synchronous rounds.
+use super::Sim;
+use anyhow::{Result, bail, ensure};
+use clap::{Args, ValueEnum};
+use quorate_core::Membership;
+use quorate_laboratory::rounds::{Failures, Judged, Scenario, Subject, Unknown};
+use quorate_rounds::failures::OmissionKind;
+use std::{fs, str::FromStr};
+
+/// How an algorithm of synchronous rounds runs. `--crash` is f, the number of failures that it is made for.
+#[derive(Args, Clone, Default, Debug)]
+#[command(next_help_heading = "Synchronous rounds")]
+pub struct Options {
+    /// After how many rounds the algorithm decides, if not after f + 1.
+    #[arg(long, value_name = "K", value_parser = clap::value_parser!(u64).range(1..=100))]
+    rounds: Option<u64>,
+    /// f processes omit messages, where otherwise up to f crash.
+    #[arg(long, value_enum, value_name = "WHICH")]
+    omission: Option<Omission>,
+    /// Runs every pattern of crashes, with all proposals of 0 and 1, instead of seeds.
+    #[arg(long, conflicts_with = "omission")]
+    exhaustive: bool,
+}
+
+/// Which messages are omitted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+enum Omission {
+    /// Those that a faulty process sends.
+    Send,
+    /// Those that are sent to it.
+    Receive,
+    /// Those of both kinds.
+    General,
+}
+
+impl Options {
+    /// Nothing of this is given.
+    ///
+    /// # Errors
+    /// When something is, for an algorithm that does not run in rounds.
+    pub fn ensure_none(&self) -> Result<()> {
+        ensure!(
+            self.rounds.is_none() && self.omission.is_none() && !self.exhaustive,
+            "--rounds, --omission and --exhaustive are for algorithms of synchronous rounds (`quorate algorithms`)"
+        );
+        Ok(())
+    }
+}
+
+/// The algorithm that was chosen.
+#[derive(Clone, Copy, Debug)]
+pub struct Chosen(Subject);
+
+impl PartialEq for Chosen {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.to_string() == other.0.to_string()
+    }
+}
+
+impl FromStr for Chosen {
+    type Err = Unknown;
+
+    fn from_str(name: &str) -> Result<Self, Unknown> {
+        name.parse().map(Chosen)
+    }
+}
+
+/// All patterns of a larger system do not fit into the memory.
+const MOST_EXHAUSTIVE: usize = 5;
+
+/// Runs the seeds, or every pattern.
+///
+/// # Errors
+/// When a property is violated, or the options make no sense.
+pub fn run(sim: &Sim, Chosen(subject): Chosen) -> Result<()> {
+    let options = &sim.rounds;
+    let processes = Membership::of_size(sim.processes)?;
+    let f = sim
+        .crash
+        .unwrap_or_else(|| processes.n().saturating_sub(1).min(1));
+    ensure!(f < processes.n(), "f must be below the number of processes");
+    ensure!(
+        sim.pictures.shiviz.is_none(),
+        "a run in rounds has no log for ShiViz"
+    );
+    let failures = match options.omission {
+        None => Failures::Crashes,
+        Some(Omission::Send) => Failures::Omissions(OmissionKind::Send),
+        Some(Omission::Receive) => Failures::Omissions(OmissionKind::Receive),
+        Some(Omission::General) => Failures::Omissions(OmissionKind::General),
+    };
+    let scenario = Scenario {
+        subject,
+        processes,
+        f,
+        rounds: options.rounds,
+        failures,
+    };
+    let (runs, violated, first, shown) = if options.exhaustive {
+        ensure!(
+            processes.n() <= MOST_EXHAUSTIVE && f <= 2,
+            "every pattern: at most {MOST_EXHAUSTIVE} processes and 2 crashes"
+        );
+        let (runs, first) = scenario.exhaust();
+        (runs, u64::from(first.is_some()), None, first)
+    } else {
+        let broken = |seed: &u64| !scenario.run(*seed).broken.is_empty();
+        let violated: Vec<u64> = sim.seeds.clone().filter(broken).collect();
+        let first = violated.first().copied();
+        let shown = scenario.run(first.unwrap_or(sim.seeds.start));
+        let runs = sim.seeds.end - sim.seeds.start;
+        (runs, violated.len() as u64, first, Some(shown))
+    };
+    let properties = subject.entry.properties.iter().map(|property| property.tag);
+    let tags: Vec<_> = properties.collect();
+    let what = if violated == 0 {
+        "hold"
+    } else {
+        "are violated in some"
+    };
+    sim.pictures.say(&format!(
+        "{subject}: {} {what}, {runs} runs, n = {}, f = {f}",
+        tags.join(" "),
+        processes.n()
+    ));
+    if let Some(shown) = &shown {
+        draw(sim, shown)?;
+    }
+    let Some(shown) = shown.filter(|_| violated > 0) else {
+        return Ok(());
+    };
+    for broken in &shown.broken {
+        sim.pictures.say(&format!("broken: {broken}"));
+    }
+    if let Some(seed) = first {
+        sim.pictures
+            .say(&format!("replay: {}", replay(sim, subject, f, seed)));
+        bail!("{violated} of {runs} runs violate a property");
+    }
+    bail!("a pattern of crashes violates a property")
+}
+
+/// The picture of the first violation, or else of the first seed.
+fn draw(sim: &Sim, shown: &Judged) -> Result<()> {
+    if sim.pictures.diagram || !shown.broken.is_empty() {
+        sim.pictures.say(shown.grid.to_string().trim_end());
+    }
+    match sim.pictures.svg.as_deref() {
+        Some("-") => print!("{}", shown.grid.svg()),
+        Some(path) => fs::write(path, shown.grid.svg())?,
+        None => {}
+    }
+    Ok(())
+}
+
+/// The command that shows this seed again.
+fn replay(sim: &Sim, subject: Subject, f: usize, seed: u64) -> String {
+    let mut command = format!(
+        "quorate sim {subject} --processes {} --crash {f}",
+        sim.processes
+    );
+    if let Some(rounds) = sim.rounds.rounds {
+        command.push_str(&format!(" --rounds {rounds}"));
+    }
+    if let Some(value) = sim
+        .rounds
+        .omission
+        .and_then(|omission| omission.to_possible_value())
+    {
+        command.push_str(&format!(" --omission {}", value.get_name()));
+    }
+    let end = seed + 1;
+    format!("{command} --seeds {seed}..{end} --diagram")
+}
