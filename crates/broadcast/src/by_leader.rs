@@ -310,7 +310,7 @@ impl ByLeader {
                 found,
             } => self.upon_found(from, request, part, (more, short), found, ctx),
             Message::Ballots { epoch, message } => {
-                self.upon_epoch_message(from, epoch, message, ctx)
+                self.upon_epoch_message(from, epoch, message, ctx);
             }
             Message::Stable {
                 epoch,
@@ -335,7 +335,7 @@ impl ByLeader {
                 bytes,
             } => self.upon_chunk(from, transfer, (number, last, digest), bytes, ctx),
             StateMessage::Took { transfer, up_to } => {
-                self.upon_taken(from, transfer, Some(up_to), ctx)
+                self.upon_taken(from, transfer, Some(up_to), ctx);
             }
             StateMessage::Enough { transfer } => self.upon_taken(from, transfer, None, ctx),
         }

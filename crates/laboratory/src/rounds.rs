@@ -15,7 +15,7 @@ use quorate_rounds::{
 };
 use rand::{RngExt, SeedableRng};
 use serde::Serialize;
-use std::{collections::BTreeMap, fmt, str::FromStr};
+use std::{collections::BTreeMap, fmt, fmt::Write, str::FromStr};
 
 /// An algorithm of rounds.
 #[derive(Clone, Copy, Debug, Serialize)]
@@ -385,16 +385,18 @@ pub fn describe(entry: &Entry) -> String {
         ("messages", entry.messages),
         ("file", entry.file),
     ] {
-        text.push_str(&format!("  {name:<10} {value}\n"));
+        let _ = writeln!(text, "  {name:<10} {value}");
     }
     for property in entry.properties {
-        text.push_str(&format!("  {:<10} {}\n", property.tag, property.says));
+        let _ = writeln!(text, "  {:<10} {}", property.tag, property.says);
     }
     for mutant in entry.mutants {
-        text.push_str(&format!(
-            "  mutant     {}: {} ({})\n",
-            mutant.name, mutant.change, mutant.breaks
-        ));
+        let Mutant {
+            name,
+            change,
+            breaks,
+        } = mutant;
+        let _ = writeln!(text, "  mutant     {name}: {change} ({breaks})");
     }
     text
 }

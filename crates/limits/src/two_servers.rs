@@ -328,7 +328,6 @@ impl Ran {
 
 /// A protocol in the three worlds.
 pub struct Shown {
-    /// The protocol.
     pub protocol: Protocol,
     /// How many servers there are.
     pub servers: usize,

@@ -78,9 +78,10 @@ fn show_rounds() -> Result<Shown> {
 }
 
 fn show_two_servers(servers: usize) -> Result<Shown> {
-    let protocols: &[_] = match servers.is_multiple_of(2) {
-        true => &two_servers::Protocol::ALL,
-        false => &[two_servers::Protocol::Majority],
+    let protocols: &[_] = if servers.is_multiple_of(2) {
+        &two_servers::Protocol::ALL
+    } else {
+        &[two_servers::Protocol::Majority]
     };
     let (mut texts, mut unexpected, mut svg) = (Vec::new(), Vec::new(), String::new());
     for protocol in protocols {

@@ -5,7 +5,7 @@ use clap::{Args, ValueEnum};
 use quorate_core::Membership;
 use quorate_laboratory::rounds::{Failures, Judged, Scenario, Subject, Unknown};
 use quorate_rounds::failures::OmissionKind;
-use std::{fs, str::FromStr};
+use std::{fmt::Write, fs, str::FromStr};
 
 /// How an algorithm of synchronous rounds runs. `--crash` is f, the number of failures that it is made for.
 #[derive(Args, Clone, Default, Debug)]
@@ -160,14 +160,14 @@ fn replay(sim: &Sim, subject: Subject, f: usize, seed: u64) -> String {
         sim.processes
     );
     if let Some(rounds) = sim.rounds.rounds {
-        command.push_str(&format!(" --rounds {rounds}"));
+        let _ = write!(command, " --rounds {rounds}");
     }
     if let Some(value) = sim
         .rounds
         .omission
         .and_then(|omission| omission.to_possible_value())
     {
-        command.push_str(&format!(" --omission {}", value.get_name()));
+        let _ = write!(command, " --omission {}", value.get_name());
     }
     let end = seed + 1;
     format!("{command} --seeds {seed}..{end} --diagram")
