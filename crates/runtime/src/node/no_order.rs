@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 /// What a module has to do with the order of the group: nothing.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum GroupUse {
     Beside,
 }
 
@@ -27,7 +27,7 @@ impl Chosen {
 }
 
 impl Group {
-    pub(super) fn links_of(&self, _: &str, _: Place) -> PerfectLinks<TokioHost> {
+    pub(super) fn links_of(&self, _: &str, _: GroupUse) -> PerfectLinks<TokioHost> {
         match *self {}
     }
 
