@@ -181,6 +181,10 @@ async fn views_work_over_an_order_that_puts_nobody_into_a_seat() {
         assert!(matches!(first, Event::View { view, .. } if view.members.len() == 3));
         within(group.deliver(7)).await.unwrap();
     }
+    // Before all three have met, no two of them may go on alone.
+    for node in &nodes {
+        within(node.admitted()).await.unwrap();
+    }
     kill(nodes.remove(2)).await;
     for (_, events) in &mut groups[..2] {
         loop {
