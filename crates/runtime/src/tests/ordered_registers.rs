@@ -154,6 +154,9 @@ async fn registers_outlive_the_restart_of_a_process_and_so_do_versions() {
     let version = within(all[0].1.write("a", &5)).await.unwrap();
     let mut watch = all[1].1.watch("a");
     within(watch.changed()).await.unwrap();
+    for (node, _) in &all {
+        within(node.admitted()).await.unwrap();
+    }
     kill(all.remove(2).0).await;
     let (node, again) = begin_at(3, &peers).await;
     // The watch begins before the process has the state, and is told when the state comes.

@@ -233,6 +233,9 @@ async fn what_is_beside_the_order_says_that_its_process_was_started_again() {
     assert_eq!(deposit(bank, "ann", 1).await, 1);
     assert_eq!(within(choice.propose(1, &5)).await.unwrap(), 5);
     within(gossip.deliver(1)).await.unwrap();
+    for (node, _) in &nodes {
+        within(node.admitted()).await.unwrap();
+    }
     kill(nodes.remove(2).0).await;
     let mut builder = bind(Kind::Udp, 3, &peers);
     let (bank, (gossip, mut heard), choice) = declare(&mut builder);
@@ -570,6 +573,9 @@ async fn a_state_of_which_something_is_missing_stops_the_node_with_the_reason() 
     within(ledgers[0].submit(Bytes::from_static(b"entry")))
         .await
         .unwrap();
+    for node in &nodes {
+        within(node.admitted()).await.unwrap();
+    }
     kill(nodes.remove(2)).await;
     let (builder, again) = ledger(bind(Kind::Udp, 3, &peers));
     let node = within(builder.start()).await.unwrap();
