@@ -1,0 +1,24 @@
+//! The pictures and outputs in the documentation are those that are drawn. `UPDATE_GOLDEN=1` writes them anew.
+use quorate_limits::{rounds, two_servers};
+use std::{fs, path::Path};
+
+#[test]
+fn the_pictures_of_the_page_on_limits_are_those_that_are_drawn() {
+    let shown = rounds::show().unwrap();
+    let protocols = two_servers::Protocol::ALL.map(|it| two_servers::show(it, 2).unwrap());
+    let texts = protocols.each_ref().map(two_servers::Shown::text);
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    for (name, drawn) in [
+        ("rounds.svg", shown.svg()),
+        ("rounds.txt", shown.text()),
+        ("two-servers.svg", protocols[0].svg()),
+        ("two-servers.txt", texts.join("\n")),
+    ] {
+        let path = root.join("docs/diagrams").join(name);
+        if std::env::var_os("UPDATE_GOLDEN").is_some() {
+            fs::write(&path, &drawn).unwrap();
+        }
+        let kept = fs::read_to_string(&path).unwrap_or_default();
+        assert!(kept == drawn, "{name} is stale: run with UPDATE_GOLDEN=1");
+    }
+}
