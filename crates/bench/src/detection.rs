@@ -259,14 +259,14 @@ mod tests {
     #[test]
     fn survivors_notice_that_a_process_has_stopped() {
         let interval = Duration::from_millis(50);
-        let patient = increasing_timeout::DetectorSettings {
+        let slow = increasing_timeout::DetectorSettings {
             interval,
             timeout: Duration::from_secs(1),
         };
         let synchronous =
             exclude_on_timeout::SynchronyBounds::new(interval, Duration::from_secs(1)).unwrap();
         for detector in [
-            Detector::EventuallyPerfect(patient),
+            Detector::EventuallyPerfect(slow),
             Detector::Perfect(synchronous),
         ] {
             let group = Detectors::start(3, detector).unwrap();

@@ -58,9 +58,8 @@
 //!
 //! # Streams
 //! A stream between two processes that ends loses messages, but both remain members. Once it begins anew,
-//! both send again, in their present epoch, what is open between them: the messages of [`ballots`], and an
-//! origin's
-//! its batches that are not ordered. A request for what is missing, and a state in transfer between the two,
+//! both send again, in their present epoch, what is open between them: the messages of [`ballots`], and each
+//! origin its batches that are not ordered. A request for what is missing, and a state in transfer between the two,
 //! are abandoned. Ordered batches are not sent again: the other asks for them when it notices, by later
 //! decisions or by cuts beyond what it holds. A process that makes no progress for a second asks for decisions
 //! and batches; if these are no longer kept, it asks for the state. A state of the present epoch only advances
@@ -85,9 +84,8 @@
 //! nothing promised and nothing accepted, the newcomer like everybody. So the promises of the seat's earlier
 //! incarnation no longer matter. That incarnation never takes part again: its messages, and all of earlier
 //! epochs, are dropped. Cuts are cumulative and origins keep their batches, so that what was void is ordered
-//! again. Before
-//! a process enters the new epoch, it sends the others the decisions of the old one that they may lack: if any
-//! process gets beyond that epoch, every correct process does, or takes a state.
+//! again. Before a process enters the new epoch, it sends the others the decisions of the old one that they may
+//! lack: if any process gets beyond that epoch, every correct process does, or takes a state.
 //!
 //! A newcomer that the links of its peers talk to (they have *adopted* it) asks one process after the other for
 //! the state as of some later instance, and takes part from there. What arrives before that waits, within
@@ -98,8 +96,7 @@
 //! in it, and a digest of everything up to it, so that chunks of two states cannot be mixed. One state is
 //! received at a time; a giver that falls silent is abandoned, and another is asked. The new epoch's first
 //! ballot belongs to the process of lowest rank that is not new, so that nobody has to wait for a newcomer. A
-//! newcomer
-//! counts towards majorities once it has its state. Until then it counts as down: those that are down and those
+//! newcomer counts towards majorities once it has its state. Until then it counts as down: those that are down and those
 //! that have no state yet must be no more than f together.
 //!
 //! # Parts

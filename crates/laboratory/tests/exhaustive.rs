@@ -86,7 +86,7 @@ const MUTANTS: &[(&str, Case)] = &[
     ("non-blocking-without-reports", case(2, Load::One, 1)),
     ("every-vote-a-yes", case(2, Load::Second, 0)),
     ("as-they-come", case(2, Load::Two, 0)),
-    ("on-messages-patient", case(3, Load::Second, 1)),
+    ("on-messages-never-suspects", case(3, Load::Second, 1)),
     ("ordered-by-the-dead", case(3, Load::Second, 1)),
     ("first-come", case(2, Load::One, 0)),
     ("terminating-without-reports", case(2, Load::One, 1)),

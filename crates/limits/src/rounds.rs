@@ -8,7 +8,7 @@
 //!
 //! # Source
 //! The lecture on consensus and reliable broadcast, the lower bound on rounds; Fischer and Lynch, 1982.
-use quorate_core::{Membership, ProcessId, ProcessSet, process::BadMembership};
+use quorate_core::{Membership, ProcessId, process::BadMembership};
 use quorate_rounds::{
     execution::{Execution, run},
     failures::Pattern,
@@ -17,7 +17,11 @@ use quorate_rounds::{
     grid::Grid,
     properties::{Agreement, Broken, consensus},
 };
-use std::{collections::BTreeMap, fmt::Write};
+use quorate_sim::testing::set;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write,
+};
 
 /// n, f, rounds, and whether a chain must exist.
 const SIZES: [(usize, usize, u64, bool); 5] = [
@@ -30,18 +34,12 @@ const SIZES: [(usize, usize, u64, bool); 5] = [
 
 /// The result: the published run, the table, and the chains.
 pub struct Shown {
-    execution: Execution<std::collections::BTreeSet<u8>, u8>,
+    execution: Execution<BTreeSet<u8>, u8>,
     broken: Vec<Broken>,
     findings: Vec<((usize, usize, u64, bool), Findings)>,
     proof: Vec<Link>,
     /// What `FloodSet` with one round decides along the chain of the proof.
     decisions: Vec<Vec<u8>>,
-}
-
-/// The processes of these ranks.
-fn set(ranks: &[usize]) -> ProcessSet {
-    let processes = ranks.iter().filter_map(|rank| ProcessId::from_rank(*rank));
-    processes.collect()
 }
 
 /// Shows all of it.

@@ -206,13 +206,13 @@ fn the_pair_serves_its_clients_under_each_pattern_and_nobody_by_classical_access
     }
 }
 
-const PATIENT: &str = "60000";
+const TIMEOUT_MS: &str = "60000";
 
 /// Runs `quorate registers` against a replica; returns the output and how long it took.
 fn ordered(node: &Node, verb: &str, words: &[&str]) -> (String, Duration) {
     let begun = Instant::now();
     let admin = node.admin.to_string();
-    let how = ["--admin", &admin, "--timeout-ms", PATIENT];
+    let how = ["--admin", &admin, "--timeout-ms", TIMEOUT_MS];
     let output = run(&[&["registers", verb], &how[..], words].concat());
     let told = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{verb}: {told}");
@@ -222,7 +222,7 @@ fn ordered(node: &Node, verb: &str, words: &[&str]) -> (String, Duration) {
 
 /// Five replicas with an almost full store, whose segments are as long as they may be.
 fn full() -> Vec<Node> {
-    let nodes = five("generalized", &["--deadline-ms", PATIENT]);
+    let nodes = five("generalized", &["--deadline-ms", TIMEOUT_MS]);
     let begun = Instant::now();
     for key in 0..20 {
         let set = format!(
@@ -273,7 +273,7 @@ fn at_the_limits_of_their_sizes_all_that_is_shared_returns() {
 /// count.
 #[test]
 fn the_store_is_full_when_it_is() {
-    let nodes = five("generalized", &["--deadline-ms", PATIENT]);
+    let nodes = five("generalized", &["--deadline-ms", TIMEOUT_MS]);
     let set = |rank: usize, key: &str, length: usize| {
         nodes[rank - 1].ask(&format!("SET {key} {}", "v".repeat(length)))
     };

@@ -139,7 +139,7 @@ pub struct Flooding<M> {
     /// The items that are passed on when the batch ends.
     passed: BTreeMap<Id, Bytes>,
     retained: Retained,
-    /// What is said again of it to whom a stream has begun anew. `None` where streams do not end.
+    /// The items that are sent again to a process to which a stream has begun anew. `None` if streams do not end.
     again: Option<BTreeMap<ProcessId, Again>>,
     messages: PhantomData<fn() -> M>,
 }
@@ -334,7 +334,7 @@ impl<M: Wire + Observe> Flooding<M> {
         items.retain(|id, _| {
             known
                 .get(&id.origin)
-                .is_some_and(|of| of.stands(id.version))
+                .is_some_and(|of| of.is_retained(id.version))
         });
         items.extend(posted);
         self.send(To::Some(self.processes.others(self.me)), &items, ctx);

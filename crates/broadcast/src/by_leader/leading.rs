@@ -37,12 +37,12 @@ impl ByLeader {
             self.sequence.propose(&cut);
             self.ballots.propose(instance, cut);
         }
-        // Who is alone has decided what it has proposed.
+        // In a group of one, what is proposed is decided at once.
         self.upon_decided(ctx);
         self.upon_outgoing(ctx);
     }
 
-    /// Whether acceptances go to the leader alone, who then has to tell what everybody holds.
+    /// Whether acceptances go to the leader alone, which then has to tell what everybody holds.
     pub(super) fn acceptances_go_to_leader(&self) -> bool {
         let wanted = self.settings.acceptances == Acceptances::Fewest;
         wanted && (2..=3).contains(&self.processes.n())

@@ -208,7 +208,7 @@ fn ten_thousand_instances_leave_what_is_said_to_stand() {
     assert!(inner.instances.is_empty());
     assert_eq!(inner.instances.retired().gaps(), 0);
     assert_eq!(inner.retained.len(), DECISIONS);
-    assert_eq!(algorithm.stands.len(), 1 + DECISIONS);
+    assert_eq!(algorithm.retained.len(), 1 + DECISIONS);
     assert_eq!(algorithm.decided, 10_000);
 }
 
@@ -348,7 +348,7 @@ mod context {
         pub(super) algorithm: ByQuorums,
         ctx: Ctx<ByQuorums>,
         /// The slots in which a message is retained.
-        pub(super) stands: BTreeSet<Slot>,
+        pub(super) retained: BTreeSet<Slot>,
         pub(super) decided: u64,
         pub(super) posted: Vec<Message>,
         pub(super) counters: Counters,
@@ -362,7 +362,7 @@ mod context {
                 algorithm: ByQuorums::new(&world.host(p(1)), quorums),
                 ctx: Context::new("consensus".into(), 1, counters.clone()),
                 counters,
-                stands: BTreeSet::new(),
+                retained: BTreeSet::new(),
                 decided: 0,
                 posted: Vec::new(),
             }
@@ -388,12 +388,12 @@ mod context {
             for effect in effects {
                 match effect {
                     Effect::Flooding(flooding::Request::Post { slot, message, .. }) => {
-                        self.stands.insert(slot);
+                        self.retained.insert(slot);
                         self.posted.push(message.clone());
                         self.deliver(p(1), message);
                     }
                     Effect::Flooding(flooding::Request::Withdraw { slot }) => {
-                        self.stands.remove(&slot);
+                        self.retained.remove(&slot);
                     }
                     Effect::CatchUp(_) => {}
                     Effect::Decide(_) => self.decided += 1,

@@ -279,7 +279,7 @@ pub(super) static ALL: &[Algorithm] = &[
             check: check_rotating,
         },
         mutants: &[Mutant {
-            name: "patient",
+            name: "never-suspects",
             aliases: &[],
             change: "nobody ever suspects a coordinator",
             breaks: "UC4",

@@ -156,7 +156,7 @@ const ON_MESSAGES: Algorithm = Algorithm {
         ..BY_CONSENSUS.simulation
     },
     mutants: &[Mutant {
-        name: "on-messages-patient",
+        name: "on-messages-never-suspects",
         aliases: &[],
         change: "nobody ever suspects a coordinator of consensus",
         breaks: "TOB1",

@@ -228,7 +228,8 @@ impl PerfectLink {
         }
     }
 
-    /// Of streams it has an effect though later frames have come before; heartbeats, and news of room, have none then.
+    /// A frame about streams takes effect even if later frames have already arrived; an old heartbeat or an old
+    /// report of room does not.
     fn upon_stamped(&mut self, stamped: Stamped, ctx: &mut Ctx) {
         let Stamped {
             from,

@@ -14,14 +14,14 @@
 //! A greeting that is not verified supersedes nothing, and nothing is kept of it: the nonce of a start in a draw
 //! is a keyed hash of the two, so that it is known again when it comes back. So strangers may greet as often
 //! as they like: they end no draw, since they are told no nonce, and there is nothing that they could fill. Of
-//! those that greet in one batch so many are answered, chosen by chance.
+//! those that greet in one batch a few are answered, chosen at random.
 use quorate_core::{Incarnation, Random};
 use rand::{Rng, SeedableRng};
 
 /// A random number that only someone who was sent it can repeat.
 pub type Nonce = u64;
 
-/// So many greetings of a seat are answered at the end of a batch.
+/// The most greetings of one seat that are answered at the end of a batch.
 pub const ANSWERS: usize = 64;
 
 /// The nonce that one start of the peer has to echo.
@@ -139,7 +139,7 @@ impl Draws {
         self.ended += 1;
     }
 
-    /// Has a greeting to the start that was heard last leave at the end of this batch.
+    /// Schedules a greeting to the start that was heard last, for the end of this batch.
     pub fn answer(&mut self, rng: &mut Random) {
         let Some(latest) = self.latest.filter(|latest| !self.due.contains(latest)) else {
             return;

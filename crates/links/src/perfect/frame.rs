@@ -89,20 +89,20 @@ pub struct PacketHead {
     pub acknowledged: u64,
 }
 
-/// A frame of a session that is not numbered.
+/// An unnumbered frame of a session.
 #[derive(Debug)]
 pub struct Stamped {
     /// The sender.
     pub from: ProcessId,
     /// The session.
     pub token: Token,
-    /// Of two the later has a higher one.
+    /// Increases from frame to frame.
     pub stamp: u64,
     /// What it says.
     pub content: Content,
 }
 
-/// What a frame of a session says that is not numbered.
+/// The content of an unnumbered frame of a session.
 #[derive(Debug)]
 pub enum Content {
     /// What has arrived.
@@ -112,7 +112,7 @@ pub enum Content {
     },
     /// The sender's next stream begins with this packet, once the receiver has answered.
     Open { stream: u32, first: u64 },
-    /// That is known; of the receiver's stream before it all had arrived up to this packet.
+    /// The answer to `Open`: of the previous stream, all packets up to this one had arrived.
     Opened { stream: u32, upto: u64 },
     /// A sign of life.
     Beat(Beat),

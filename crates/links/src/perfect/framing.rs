@@ -1,4 +1,4 @@
-//! What greetings and other frames have in common: how they begin and end, and what is wrong with what is none.
+//! The common beginning and end of greetings and other frames, and why a datagram may be no frame.
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use quorate_core::{ProcessId, wire};
 
@@ -8,12 +8,12 @@ pub const HELLO: u8 = 1;
 /// What stands at the end of every frame.
 pub const CHECKSUM: usize = 4;
 
-/// The datagram is no frame.
+/// Why a datagram is no frame.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Malformed {
-    /// It is none of ours.
+    /// It is not a frame of this protocol.
     Frame,
-    /// It is not what was sent.
+    /// It is damaged.
     Damaged,
     /// A greeting of another version of this protocol.
     Version {

@@ -1,8 +1,8 @@
-//! How the exchange with a peer goes, in numbers.
+//! Measurements of the exchange with a peer.
 use quorate_core::ProcessId;
 use std::time::Duration;
 
-/// How the exchange with one peer goes.
+/// Measurements of the exchange with one peer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub struct Gauge {
@@ -12,7 +12,7 @@ pub struct Gauge {
     pub owed: usize,
     /// How many bytes are in flight to it, heads included.
     pub in_flight: usize,
-    /// How many bytes may be in flight at once, as the way to it has shown; zero: there is no session with it.
+    /// How many bytes may be in flight at once, as congestion control allows; zero without a session.
     pub window: usize,
     /// The time from a message to its acknowledgement, smoothed; `None`: nothing was measured since the two have
     /// met.

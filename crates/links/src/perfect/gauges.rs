@@ -1,4 +1,4 @@
-//! Who asks is told how the exchange with each peer goes.
+//! Answers requests for the gauges of all peers.
 use super::{
     algorithm::{Ctx, PerfectLink},
     events::Effect,

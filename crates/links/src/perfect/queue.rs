@@ -1,10 +1,10 @@
-//! What waits to be sent to a peer.
+//! The queue of messages to a peer.
 use super::outbox::Outbox;
 use bytes::Bytes;
 use quorate_abstractions::lanes::LaneId;
 use quorate_core::Time;
 
-/// What waits to be sent to a peer in the present stream, or why nothing does.
+/// The queue to a peer in the present stream, or why there is none.
 #[derive(Default)]
 pub struct Queue {
     outbox: Outbox,
@@ -25,22 +25,22 @@ impl Queue {
         &mut self.outbox
     }
 
-    /// What waits, in bytes.
+    /// The length of the queue in bytes.
     pub fn bytes(&self) -> usize {
         self.outbox.bytes()
     }
 
-    /// What waits in one lane: bytes, and messages.
+    /// The part of one lane: bytes, and messages.
     pub fn of_lane(&self, lane: LaneId) -> (usize, usize) {
         self.outbox.of_lane(lane)
     }
 
-    /// Whether nothing waits.
+    /// Whether the queue is empty.
     pub fn is_empty(&self) -> bool {
         self.outbox.is_empty()
     }
 
-    /// Nothing is sent of what waits.
+    /// Nothing in the queue is sent.
     pub fn clear(&mut self) {
         self.outbox = Outbox::default();
         self.ends_at = None;

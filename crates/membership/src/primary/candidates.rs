@@ -1,10 +1,10 @@
-//! Who can be in the next view, as far as this process knows.
+//! The processes that can be in the next view, as far as this process knows.
 use super::Agreed;
 use quorate_abstractions::eventually_perfect::Indication;
 use quorate_core::{Incarnation, ProcessId, ProcessSet};
 use std::collections::BTreeMap;
 
-/// What is known of those that are members, or want to be.
+/// What is known of the members, and of the processes that want to be members.
 #[derive(Default)]
 pub(super) struct Candidates {
     suspected: ProcessSet,
@@ -22,33 +22,33 @@ impl Candidates {
         indication.apply(&mut self.suspected);
     }
 
-    /// Somebody is outside, and asks to be in the view after that one.
+    /// A process is outside, and asks to be in the view after this one.
     pub(super) fn note_join(&mut self, p: ProcessId, view: u64) {
         let last = self.joiners.entry(p).or_default();
         *last = view.max(*last);
         self.note_absent(p, view);
     }
 
-    /// Somebody is outside of that view.
+    /// A process is outside of this view.
     pub(super) fn note_absent(&mut self, p: ProcessId, view: u64) {
         let last = self.absent.entry(p).or_default();
         *last = view.max(*last);
     }
 
-    /// Unless it has said that it is outside, it is a member: its latest start is the one that the view has.
+    /// Notes that the latest start is the one that the view has, unless the process has said that it is outside.
     pub(super) fn note_member(&mut self, p: ProcessId) {
         if !self.absent.contains_key(&p) {
             self.latest.remove(&p);
         }
     }
 
-    /// Another start of the process is alive. What the one before has asked for is not this one's.
+    /// Another start of the process is alive. Requests of the earlier start do not count.
     pub(super) fn note_start(&mut self, p: ProcessId, start: Incarnation) {
         self.latest.insert(p, start);
         self.joiners.remove(&p);
     }
 
-    /// A view begins: what was said of earlier ones is void.
+    /// A view begins: requests and reports of earlier views no longer count.
     pub(super) fn begin(&mut self, view: u64) {
         self.joiners.retain(|_, of| *of >= view);
         self.absent.retain(|_, of| *of >= view);
@@ -58,8 +58,8 @@ impl Candidates {
         self.suspected.contains(p)
     }
 
-    /// Those whom the view lists, and who are none of its members: another start of the process is there now, or
-    /// it was out of reach when the view was decided, and asks to join.
+    /// The processes that the view lists and that are not members: another start is there now, or the process was
+    /// out of reach when the view was decided, and asks to join.
     pub(super) fn outside(&self, agreed: &Agreed) -> ProcessSet {
         let is_outside = |p: &ProcessId| {
             let (latest, start) = (self.latest.get(p), agreed.starts.get(p));
@@ -69,13 +69,13 @@ impl Candidates {
         agreed.view.members.iter().filter(is_outside).collect()
     }
 
-    /// Those of the view that can be in the next one as its members.
+    /// The members of the view that can be in the next one.
     pub(super) fn staying(&self, agreed: &Agreed) -> ProcessSet {
         let members = agreed.view.members.without(self.outside(agreed));
         members.without(self.suspected)
     }
 
-    /// Who wants to be in the next view and is not suspected.
+    /// The processes that want to be in the next view and are not suspected.
     pub(super) fn joining(&self, agreed: &Agreed) -> ProcessSet {
         let now = self.joiners.iter();
         let now = now.filter(|(_, view)| **view == agreed.view.id);

@@ -31,10 +31,10 @@ impl Sponsoring {
 
 /// The handlers of a member.
 impl Primary {
-    /// A process is outside, and asks to be in the view after that one.
+    /// A process is outside, and asks to be in the view after this one.
     pub(super) fn upon_join(&mut self, from: ProcessId, view: u64, ctx: &mut Ctx<Self>) {
         self.candidates.note_join(from, view);
-        // Whoever asks again has not got the state.
+        // A process that asks again did not receive the state.
         self.sponsoring.served.remove(from);
         self.upon_eligibility(ctx);
     }
@@ -53,7 +53,7 @@ impl Primary {
         ctx: &mut Ctx<Self>,
     ) {
         self.candidates.note_start(p, start);
-        // What the start before has asked for, or flushed, is not this one's.
+        // Requests and flushes of the earlier start do not count for this one.
         self.sponsoring.served.remove(p);
         self.early_flushes.remove(&p);
         let copy = self.flushed.get(&p).and_then(|flush| flush.copy);

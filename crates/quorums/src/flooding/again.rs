@@ -34,9 +34,9 @@ impl Default for Again {
 impl Again {
     /// A stream has begun, on which all of these items are sent again. Returns whether a portion may leave at
     /// once.
-    pub(super) fn begin(&mut self, stands: impl Iterator<Item = Id>) -> bool {
+    pub(super) fn begin(&mut self, retained: impl Iterator<Item = Id>) -> bool {
         let (mut before, mut behind) = (VecDeque::new(), VecDeque::new());
-        for id in stands {
+        for id in retained {
             let is_behind = self.last.is_none_or(|last| id > last);
             if is_behind { &mut behind } else { &mut before }.push_back(id);
         }

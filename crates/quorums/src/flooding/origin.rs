@@ -26,13 +26,13 @@ impl Known {
     }
 
     /// Whether this version was received and, as far as is known, is retained.
-    pub(super) fn stands(&self, version: u64) -> bool {
+    pub(super) fn is_retained(&self, version: u64) -> bool {
         self.received.contains(&version)
     }
 
     /// Whether this version was replaced or withdrawn.
     pub(super) fn is_over(&self, version: u64) -> bool {
-        !self.is_new(version) && !self.stands(version)
+        !self.is_new(version) && !self.is_retained(version)
     }
 
     /// Accepts a version that is new.

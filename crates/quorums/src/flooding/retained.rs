@@ -1,4 +1,4 @@
-//! What stands, where it is repeated, or streams end; and when each of it is due again.
+//! The retained items, kept only if they are repeated or if streams may end, and when each is due again.
 use super::message::Id;
 use bytes::Bytes;
 use quorate_core::{ProcessId, Random, Time};
@@ -12,27 +12,27 @@ struct Repeated {
     times: u32,
 }
 
-/// What stands.
+/// The retained items.
 #[derive(Default)]
 pub(super) struct Retained {
     items: BTreeMap<Id, Repeated>,
-    /// When the timer fires that is running.
+    /// When the running timer fires.
     armed: Option<Time>,
 }
 
 impl Retained {
-    /// Keeps an item, which is due then.
+    /// Keeps an item, which is due at this time.
     pub(super) fn keep(&mut self, id: Id, bytes: Bytes, due: Time) {
         let times = 0;
         self.items.insert(id, Repeated { bytes, due, times });
     }
 
-    /// An item no longer stands.
+    /// An item is no longer retained.
     pub(super) fn forget(&mut self, id: Id) {
         self.items.remove(&id);
     }
 
-    /// Of this origin, these versions no longer stand.
+    /// These versions of this origin are no longer retained.
     pub(super) fn forget_of(&mut self, origin: ProcessId, is_over: impl Fn(u64) -> bool) {
         let (first, last) = (0, u64::MAX);
         let [first, last] = [first, last].map(|version| Id { origin, version });
@@ -43,18 +43,18 @@ impl Retained {
         }
     }
 
-    /// What stands, in order.
+    /// The retained items, in order.
     pub(super) fn ids(&self) -> impl Iterator<Item = Id> {
         self.items.keys().copied()
     }
 
-    /// The item, if it stands.
+    /// The item, if it is retained.
     pub(super) fn bytes(&self, id: Id) -> Option<&Bytes> {
         self.items.get(&id).map(|item| &item.bytes)
     }
 
-    /// Once something is due: that, and what is about to be. It is due again after a pause that grows from the
-    /// shortest to the longest.
+    /// Takes the items that are due or nearly due. Each is due again after a pause that grows from the shortest
+    /// to the longest.
     pub(super) fn take_due(
         &mut self,
         (shortest, longest): (Duration, Duration),
@@ -77,7 +77,7 @@ impl Retained {
         due
     }
 
-    /// After which time the timer is to fire, if it is to be started: when the first item is due.
+    /// The time until the first item is due, if the timer has to be started.
     pub(super) fn arm(&mut self, now: Time) -> Option<Duration> {
         let due = self.items.values().map(|item| item.due).min()?;
         let is_late = self.armed.is_none_or(|armed| armed <= now || due < armed);
@@ -87,14 +87,14 @@ impl Retained {
         })
     }
 
-    /// How many items stand.
+    /// The number of retained items.
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.items.len()
     }
 }
 
-/// The pause, and up to a quarter more, so that processes do not keep step.
+/// The pause and up to a quarter of it, at random, so that processes do not send at the same time.
 pub(super) fn jittered(pause: Duration, rng: &mut Random) -> Duration {
     pause.mul_f64(1.0 + f64::from(rng.next_u32()) / f64::from(u32::MAX) / 4.0)
 }

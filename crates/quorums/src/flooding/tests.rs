@@ -355,7 +355,7 @@ fn nothing_grows_with_the_slots_that_were_withdrawn() {
             p2.hear(1, messages);
         }
         assert_eq!(delivered, 1 + 2 * 1999);
-        assert_eq!(p2.hear(3, kept), 0, "what stands is delivered once");
+        assert_eq!(p2.hear(3, kept), 0, "a retained item is delivered once");
         for alone in [&p1, &p2] {
             assert!(alone.flooding.known[&p(1)].size() <= 3);
             assert!(alone.flooding.retained.len() <= 2);

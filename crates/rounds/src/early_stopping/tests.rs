@@ -6,16 +6,9 @@ use crate::{
     properties::{Agreement, Broken, early_stopping, terminating},
 };
 use quorate_core::Random;
+use quorate_sim::testing::{p, set};
 use rand::{RngExt, SeedableRng};
 use std::{cell::Cell, collections::BTreeSet, rc::Rc};
-
-fn p(rank: usize) -> ProcessId {
-    ProcessId::from_rank(rank).unwrap()
-}
-
-fn set(ranks: &[usize]) -> ProcessSet {
-    ranks.iter().map(|rank| p(*rank)).collect()
-}
 
 /// A broadcast of p1.
 fn broadcast(

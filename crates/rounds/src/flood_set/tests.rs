@@ -6,19 +6,11 @@ use crate::{
     properties::{Agreement, Broken, consensus},
 };
 use quorate_core::{Membership, ProcessSet, Random};
+use quorate_sim::testing::{p, set};
 use rand::{RngExt, SeedableRng};
 use std::collections::BTreeMap;
 
 type Proposals = BTreeMap<ProcessId, u8>;
-
-fn set(ranks: &[usize]) -> ProcessSet {
-    let processes = ranks.iter().filter_map(|rank| ProcessId::from_rank(*rank));
-    processes.collect()
-}
-
-fn p(rank: usize) -> ProcessId {
-    ProcessId::from_rank(rank).unwrap()
-}
 
 fn proposals(values: &[u8]) -> Proposals {
     let processes = Membership::of_size(values.len()).unwrap();

@@ -6,14 +6,7 @@ use crate::{
     properties::{Agreement, terminating},
 };
 use quorate_core::{Membership, ProcessSet};
-
-fn p(rank: usize) -> ProcessId {
-    ProcessId::from_rank(rank).unwrap()
-}
-
-fn set(ranks: &[usize]) -> ProcessSet {
-    ranks.iter().map(|rank| p(*rank)).collect()
-}
+use quorate_sim::testing::{p, set};
 
 /// A broadcast of p1, or none.
 fn broadcast(

@@ -43,7 +43,7 @@ fn put_id(me: Origin, sequence: u64, payload: &Bytes) -> Bytes {
     message.freeze()
 }
 
-/// Takes off what [`put_id`] put on. There is no such message where nobody counts as far.
+/// Removes the identifier that [`put_id`] has added. `None` if the number is higher than any process counts.
 fn take_id(from: ProcessId, message: &mut Bytes) -> Result<(Origin, u64), Undecodable> {
     let origin = Origin {
         process: from,
@@ -56,12 +56,12 @@ fn take_id(from: ProcessId, message: &mut Bytes) -> Result<(Origin, u64), Undeco
     Ok((origin, sequence))
 }
 
-/// Whether a message may have this number: then those behind it can be counted, too.
+/// Whether a message may have this number, so that the messages after it can be counted, too.
 fn is_possible(sequence: u64) -> bool {
     (1..=LAST_NUMBER).contains(&sequence)
 }
 
-/// Has a reader told of the peers to which, or from which, something may be lost.
+/// Tells a reader of the peers to or from which messages may be lost.
 fn tell_gaps(wiring: &Wiring, reader: Outlet<Told>) {
     let up = Addr::new(move |status| match status {
         Status::Ended { peer } | Status::Gap { peer } => reader.tell(Told::Gap(peer)),
@@ -70,7 +70,7 @@ fn tell_gaps(wiring: &Wiring, reader: Outlet<Told>) {
     link::watch_streams(&wiring.links.status(), up);
 }
 
-/// Whom a broadcast waits for. What somebody misses is made good only where a state is given.
+/// The peers that a broadcast waits for. Missed messages are replaced only where states are transferred.
 fn wait_of(broadcast: Broadcast) -> Wait {
     match (broadcast, broadcast.needs()) {
         (TOTAL_ORDER, _) => Wait::for_order_without_state(),
@@ -110,8 +110,9 @@ impl Wiring {
 /// Broadcasts.
 impl Builder {
     /// Declares uniform total-order broadcast of messages of type `T`: every process delivers the
-    /// same messages in the same order. One that was out of reach for so long that the others have forgotten
-    /// what it missed goes on behind that, and is told so: see [`Skipped`](crate::StreamError::Skipped).
+    /// same messages in the same order. A process that was out of reach for so long that the others have
+    /// forgotten what it missed resumes after the missing messages, and is told so: see
+    /// [`Skipped`](crate::StreamError::Skipped).
     ///
     /// # Errors
     /// When the name is used already.
@@ -123,11 +124,10 @@ impl Builder {
     }
 
     /// Declares uniform total-order broadcast without handles: `up` is called on the protocol
-    /// thread, in order, with every batch. One without payloads says that this process goes on behind messages
-    /// of the origin that nobody keeps for it: those before `first` that it has not delivered it never will.
-    /// What is sent to the address given before the node has
-    /// started, or after it has stopped, is dropped. There is no window: the caller limits what is
-    /// in flight.
+    /// thread, in order, with every batch. A batch without payloads says that this process resumes after messages
+    /// of the origin that no process keeps for it: it will never deliver the messages before `first` that it has
+    /// not delivered yet. Messages that are sent to the returned address before the node has started, or after it
+    /// has stopped, are dropped. There is no window: the caller limits what is in flight.
     ///
     /// # Errors
     /// When the name is used already.

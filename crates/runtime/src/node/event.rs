@@ -7,34 +7,34 @@ use std::net::SocketAddr;
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum NodeEvent {
-    /// This process takes part from now on: enough others have met it, or, where it was started again, it has
-    /// its seat and the state.
+    /// This process takes part from now on: enough others have met it, or, if it was started again, it has its
+    /// seat and the state.
     Admitted,
     /// This process was started again: it waits for its seat, and for the state of the others.
     Newcomer {
-        /// Who said so.
+        /// The process that reported this.
         by: ProcessId,
         /// The start that the others know.
         known: Incarnation,
     },
-    /// This process was given the state of the others, since it was started again, or was too far behind.
+    /// This process has received the state of the others, because it was started again or was too far behind.
     CaughtUp {
-        /// How many bytes came.
+        /// The size of the state in bytes.
         bytes: u64,
-        /// Where in the order the state is.
+        /// The position of the state in the order.
         position: u64,
     },
     /// Another process is given the state of this one.
     StateGiven,
     /// This process was given a state that it cannot read, and stops.
     Unreadable,
-    /// This process may not take part. Nothing changes that any more.
+    /// This process may not take part. This is final.
     Excluded {
         /// Who said so.
         by: ProcessId,
         reason: String,
     },
-    /// Data flows between this process and that start of a peer.
+    /// Data flows between this process and this start of a peer.
     Connected {
         peer: ProcessId,
         /// Which start of it.
@@ -47,14 +47,14 @@ pub enum NodeEvent {
     },
     /// A peer's name leads nowhere: it is looked up again, and an address that was known stays until then.
     NotLocated { peer: ProcessId, reason: String },
-    /// What answers at a peer's address cannot be talked to.
+    /// A process that answers at a peer's address is incompatible.
     Refused { peer: ProcessId, reason: String },
-    /// Another start of a peer is there than the one that took part, which has crashed.
+    /// A peer was started again: the start that took part has crashed.
     Replaced {
         peer: ProcessId,
         /// The start that took part.
         known: Incarnation,
-        /// The one that is there.
+        /// The new start.
         newcomer: Incarnation,
     },
     /// The stream to a process has ended, since it owed too much for too long: what was sent to it and not
@@ -67,14 +67,14 @@ pub enum NodeEvent {
     StreamBegun { peer: ProcessId },
     /// Something that a process sent is missing here for good.
     Gap { peer: ProcessId },
-    /// A peer is suspected from now on: to have crashed, or to be of as little use.
+    /// A peer is suspected: it may have crashed, or be cut off from a majority.
     Suspected { peer: ProcessId },
     /// A peer is suspected no longer.
     Restored { peer: ProcessId },
     /// A process has crashed, as the perfect failure detector reports.
     Crashed { process: ProcessId },
-    /// A process has said that it is about to stop, and a majority stays without it: it is suspected from now on, so
-    /// that nobody waits for it.
+    /// A process has said that it is about to stop, and a majority remains without it: it is suspected from now on,
+    /// so that nobody waits for it.
     Leaving {
         /// The process; oneself, too.
         process: ProcessId,
@@ -95,10 +95,10 @@ pub enum NodeEvent {
         /// The process; oneself, too.
         process: ProcessId,
     },
-    /// Another process than before is trusted to lead, which is a hint: see
+    /// The trusted leader has changed. It is a hint: see
     /// [`Node::leader_hint`](super::Node::leader_hint).
     Elected { leader: ProcessId },
-    /// Others hold the seats from now on, as the group's order has it.
+    /// The order of the group has given seats to other incarnations.
     Seats {
         /// How many replacements there were before: see [`NodeStatus::epoch`](super::NodeStatus::epoch).
         epoch: u64,
@@ -108,13 +108,13 @@ pub enum NodeEvent {
     /// The handles of a module wait for room.
     Slowed {
         module: String,
-        /// Who slows it.
+        /// The peers that slow it.
         by: Hindrance,
     },
     /// A module has room again.
     SlowedNoLonger { module: String },
     /// This process wanted to send a message that is longer than the link carries: it went to nobody. The handles
-    /// refuse such messages; an algorithm of one's own is to keep its messages below the limit.
+    /// refuse such messages; your own algorithms must stay below the limit.
     TooLong {
         /// The lane: the module's name, and what the module has called it.
         lane: String,
@@ -123,8 +123,8 @@ pub enum NodeEvent {
         /// The longest allowed: see [`maximum_message`](super::Builder::maximum_message).
         limit: usize,
     },
-    /// The reader was slow: so many events are missing here. What came of them is in the
-    /// [snapshot](super::NodeEvents::now) of the next event.
+    /// The reader was slow, and this many events were dropped. Their result is in the
+    /// [status](super::NodeEvents::now) after the next event.
     Missed {
         /// How many.
         count: u64,

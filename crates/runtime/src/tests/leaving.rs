@@ -11,7 +11,7 @@ use quorate_detectors::increasing_timeout;
 use std::time::{Duration, Instant};
 
 /// Sets a timeout that is never reached: if a process is suspected, it is for another reason.
-fn patient(builder: Builder) -> Builder {
+fn with_long_timeout(builder: Builder) -> Builder {
     builder.detector(increasing_timeout::DetectorSettings {
         timeout: Duration::from_hours(1),
         ..increasing_timeout::DetectorSettings::default()
@@ -48,7 +48,7 @@ async fn start(builders: impl Iterator<Item = Builder>) -> Vec<Member> {
 #[tokio::test]
 async fn a_leader_that_leaves_is_suspected_at_once_and_the_next_one_leads() {
     for kind in [Kind::Udp, Kind::Tcp] {
-        let mut members = start(builders(kind, 5).into_iter().map(patient)).await;
+        let mut members = start(builders(kind, 5).into_iter().map(with_long_timeout)).await;
         for leader in 1..=2 {
             // The leader orders the broadcasts of the others.
             within(members[2].orders.deliver(1)).await.unwrap();
@@ -81,7 +81,7 @@ async fn a_leader_that_leaves_is_suspected_at_once_and_the_next_one_leads() {
 #[tokio::test]
 async fn a_follower_that_leaves_disturbs_nobody() {
     for kind in [Kind::Udp, Kind::Tcp] {
-        let mut members = start(builders(kind, 3).into_iter().map(patient)).await;
+        let mut members = start(builders(kind, 3).into_iter().map(with_long_timeout)).await;
         within(members[1].orders.deliver(1)).await.unwrap();
         let mut hints = members[1].node.leader_hints();
         while within(hints.next()).await.unwrap() != Some(p(1)) {}
@@ -110,7 +110,7 @@ async fn a_follower_that_leaves_disturbs_nobody() {
 async fn all_that_leave_together_deliver_what_is_in_flight() {
     for kind in [Kind::Udp, Kind::Tcp] {
         for _ in 0..5 {
-            let members = start(builders(kind, 3).into_iter().map(patient)).await;
+            let members = start(builders(kind, 3).into_iter().map(with_long_timeout)).await;
             for number in 0..100 {
                 for member in &members {
                     within(member.orders.broadcast(number)).await.unwrap();
@@ -131,7 +131,7 @@ async fn who_has_left_comes_back_and_leads_again() {
     for kind in [Kind::Udp, Kind::Tcp] {
         let peers = free(kind);
         let start = |rank| {
-            let mut builder = patient(bind(kind, rank, &peers));
+            let mut builder = with_long_timeout(bind(kind, rank, &peers));
             let bank = builder.replicated("bank", Bank::default()).unwrap();
             async move { (within(builder.start()).await.unwrap(), bank) }
         };
