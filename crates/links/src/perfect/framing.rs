@@ -13,7 +13,7 @@ pub const CHECKSUM: usize = 4;
 pub enum Malformed {
     /// It is not a frame of this protocol.
     Frame,
-    /// It is damaged.
+    /// Its checksum does not match.
     Damaged,
     /// A greeting of another version of this protocol.
     Version {

@@ -6,7 +6,7 @@
     reason = "each test binary uses a part, and fails by panicking"
 )]
 use std::{
-    fs::File,
+    fs::{self, File},
     io::{self, BufRead, BufReader, Read, Write},
     net::{SocketAddr, TcpListener, TcpStream, UdpSocket},
     path::PathBuf,
@@ -188,6 +188,26 @@ impl Node {
                 .status
                 .success()
         );
+        if name == "STOP" {
+            // The signal is on its way: its threads go on until each has got it.
+            wait_for("the process to be stopped", || {
+                self.is_stopped().then_some(())
+            });
+        }
+    }
+
+    /// Whether all threads of the process are stopped.
+    fn is_stopped(&self) -> bool {
+        let threads = format!("/proc/{}/task", self.child.id());
+        let mut threads = fs::read_dir(threads).unwrap();
+        threads.all(|thread| {
+            let stat = fs::read_to_string(thread.unwrap().path().join("stat"));
+            // The state stands behind the name, which is in parentheses.
+            let stat = stat.unwrap_or_default();
+            stat.rsplit(") ")
+                .next()
+                .is_some_and(|rest| rest.starts_with('T'))
+        })
     }
 
     pub fn exit_code(&mut self) -> Option<i32> {
@@ -195,7 +215,7 @@ impl Node {
     }
 
     pub fn log(&self) -> String {
-        std::fs::read_to_string(&self.log).unwrap_or_default()
+        fs::read_to_string(&self.log).unwrap_or_default()
     }
 
     /// Sends one request, as a line, and reads its reply.
