@@ -5,7 +5,7 @@ use clap::{Args, ValueEnum};
 use quorate_core::Membership;
 use quorate_laboratory::rounds::{Failures, Judged, Scenario, Subject, Unknown};
 use quorate_rounds::failures::OmissionKind;
-use std::{fmt::Write, fs, str::FromStr};
+use std::{collections::BTreeSet, fmt::Write, fs, str::FromStr};
 
 /// How an algorithm of synchronous rounds runs. `--crash` is f, the number of failures that it is made for.
 #[derive(Args, Clone, Default, Debug)]
@@ -113,16 +113,17 @@ pub fn run(sim: &Sim, Chosen(subject): Chosen) -> Result<()> {
     };
     let properties = subject.entry.properties.iter().map(|property| property.tag);
     let tags: Vec<_> = properties.collect();
+    let broken = shown.iter().flat_map(|shown| &shown.broken);
+    let broken: BTreeSet<_> = broken.map(|broken| broken.property).collect();
     let what = if violated == 0 {
-        "hold"
+        format!("{} hold", tags.join(" "))
     } else {
-        "are violated in some"
+        let broken: Vec<_> = broken.into_iter().collect();
+        format!("{} violated, of {}", broken.join(" "), tags.join(" "))
     };
-    sim.pictures.say(&format!(
-        "{subject}: {} {what}, {runs} runs, n = {}, f = {f}",
-        tags.join(" "),
-        processes.n()
-    ));
+    let n = processes.n();
+    sim.pictures
+        .say(&format!("{subject}: {what}; {runs} runs, n = {n}, f = {f}"));
     if let Some(shown) = &shown {
         draw(sim, shown)?;
     }
