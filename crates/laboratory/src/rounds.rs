@@ -36,7 +36,7 @@ pub struct Entry {
     pub messages: &'static str,
     pub mutants: &'static [Mutant],
     #[serde(skip)]
-    judge: fn(&Setting, Option<&str>) -> Judged,
+    judge: fn(&Setting) -> Judged,
 }
 
 /// An algorithm of rounds with one rule changed.
@@ -46,6 +46,8 @@ pub struct Mutant {
     pub change: &'static str,
     /// The property that it breaks.
     pub breaks: &'static str,
+    #[serde(skip)]
+    judge: fn(&Setting) -> Judged,
 }
 
 /// One run: who proposes or broadcasts what, and what fails.
@@ -120,24 +122,22 @@ impl Setting {
     }
 }
 
-fn judge_one_round(setting: &Setting, _: Option<&str>) -> Judged {
+fn judge_one_round(setting: &Setting) -> Judged {
     let start = |p| OneRound::new(setting.value(p));
     Judged::of(setting, "one-round", 1, start, |execution| {
         properties::consensus(execution, &setting.proposals(), setting.agreement(), 1)
     })
 }
 
-fn judge_flood_set(setting: &Setting, mutant: Option<&str>) -> Judged {
+fn judge_flood_set(setting: &Setting, mutant: Option<flood_set::Mutant>) -> Judged {
     let start = |p| {
         let algorithm = FloodSet::new(setting.made_for(), setting.value(p));
         match mutant {
-            Some("flood-set-one-round-less") => algorithm.mutant(flood_set::Mutant::OneRoundLess),
-            Some(_) => algorithm.mutant(flood_set::Mutant::SendsAgain),
+            Some(mutant) => algorithm.mutant(mutant),
             None => algorithm,
         }
     };
-    let name = mutant.unwrap_or("flood-set");
-    Judged::of(setting, name, setting.last(), start, |execution| {
+    Judged::of(setting, "flood-set", setting.last(), start, |execution| {
         let (proposals, agreement) = (setting.proposals(), setting.agreement());
         properties::consensus(execution, &proposals, agreement, setting.last())
     })
@@ -166,7 +166,7 @@ where
     )
 }
 
-fn judge_terminating(setting: &Setting, _: Option<&str>) -> Judged {
+fn judge_terminating(setting: &Setting) -> Judged {
     let (sender, message) = (sender(setting), setting.value(sender(setting)));
     let start = |p| {
         let message = (p == sender).then_some(message);
@@ -178,28 +178,29 @@ fn judge_terminating(setting: &Setting, _: Option<&str>) -> Judged {
     })
 }
 
-fn judge_early_stopping(setting: &Setting, mutant: Option<&str>) -> Judged {
+fn judge_early_stopping(setting: &Setting, mutant: Option<early_stopping::Mutant>) -> Judged {
     let (sender, message) = (sender(setting), setting.value(sender(setting)));
     let start = |p| {
         let (own, f) = ((p == sender).then_some(message), setting.made_for());
         let algorithm = EarlyStopping::new(f, &setting.processes, p, sender, own);
         match mutant {
-            Some("early-stopping-says-it-again") => {
-                algorithm.mutant(early_stopping::Mutant::SenderSaysItAgain)
-            }
-            Some("early-stopping-silent") => algorithm.mutant(early_stopping::Mutant::Silent),
-            Some(_) => algorithm.mutant(early_stopping::Mutant::StopsLate),
+            Some(mutant) => algorithm.mutant(mutant),
             None => algorithm,
         }
     };
-    let name = mutant.unwrap_or("early-stopping");
-    Judged::of(setting, name, setting.last(), start, |execution| {
-        let mut broken = judge_broadcast(setting, execution, &message);
-        if setting.pattern.omissions.is_empty() {
-            broken.extend(properties::early_stopping(execution, setting.made_for()));
-        }
-        broken
-    })
+    Judged::of(
+        setting,
+        "early-stopping",
+        setting.last(),
+        start,
+        |execution| {
+            let mut broken = judge_broadcast(setting, execution, &message);
+            if setting.pattern.omissions.is_empty() {
+                broken.extend(properties::early_stopping(execution, setting.made_for()));
+            }
+            broken
+        },
+    )
 }
 
 /// In rounds every property is safety: its bound is a round.
@@ -258,7 +259,7 @@ const EARLY: [Property; 5] = [
 ];
 
 /// All of them.
-pub const ENTRIES: [Entry; 4] = [
+pub static ENTRIES: [Entry; 4] = [
     Entry {
         name: "one-round",
         aliases: &[],
@@ -285,14 +286,16 @@ pub const ENTRIES: [Entry; 4] = [
                 name: "flood-set-one-round-less",
                 change: "it decides after f rounds",
                 breaks: "C2",
+                judge: |setting| judge_flood_set(setting, Some(flood_set::Mutant::OneRoundLess)),
             },
             Mutant {
                 name: "flood-set-sends-again",
                 change: "it sends all that it knows in every round (breaks under omissions)",
                 breaks: "C2",
+                judge: |setting| judge_flood_set(setting, Some(flood_set::Mutant::SendsAgain)),
             },
         ],
-        judge: judge_flood_set,
+        judge: |setting| judge_flood_set(setting, None),
     },
     Entry {
         name: "terminating-in-rounds",
@@ -320,19 +323,28 @@ pub const ENTRIES: [Entry; 4] = [
                 name: "early-stopping-says-it-again",
                 change: "the sender says its message again after its own delivery (breaks under omissions)",
                 breaks: "TRB2",
+                judge: |setting| {
+                    judge_early_stopping(setting, Some(early_stopping::Mutant::SenderSaysItAgain))
+                },
             },
             Mutant {
                 name: "early-stopping-silent",
                 change: "what was delivered is not passed on",
                 breaks: "TRB2",
+                judge: |setting| {
+                    judge_early_stopping(setting, Some(early_stopping::Mutant::Silent))
+                },
             },
             Mutant {
                 name: "early-stopping-stops-late",
                 change: "without news it waits for round f + 1",
                 breaks: "ES",
+                judge: |setting| {
+                    judge_early_stopping(setting, Some(early_stopping::Mutant::StopsLate))
+                },
             },
         ],
-        judge: judge_early_stopping,
+        judge: |setting| judge_early_stopping(setting, None),
     },
 ];
 
@@ -395,6 +407,7 @@ pub fn describe(entry: &Entry) -> String {
             name,
             change,
             breaks,
+            ..
         } = mutant;
         let _ = writeln!(text, "  mutant     {name}: {change} ({breaks})");
     }
@@ -417,8 +430,7 @@ impl FromStr for Subject {
     type Err = Unknown;
 
     fn from_str(name: &str) -> Result<Self, Unknown> {
-        static ALL: [Entry; 4] = ENTRIES;
-        for entry in &ALL {
+        for entry in &ENTRIES {
             if entry.is_called(name) {
                 let mutant = None;
                 return Ok(Subject { entry, mutant });
@@ -466,8 +478,8 @@ impl Scenario {
             pattern,
             values,
         };
-        let mutant = self.subject.mutant.map(|mutant| mutant.name);
-        (self.subject.entry.judge)(&setting, mutant)
+        let Subject { entry, mutant } = self.subject;
+        mutant.map_or(entry.judge, |mutant| mutant.judge)(&setting)
     }
 
     /// The run of a seed: proposals of 0 to 2, and failures, are drawn from it.

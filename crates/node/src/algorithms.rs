@@ -45,7 +45,7 @@ impl Algorithms {
         if let Some(algorithm) = algorithms::find(name) {
             return Ok((vec![algorithm], Vec::new()));
         }
-        let in_rounds = rounds::ENTRIES.into_iter();
+        let in_rounds = rounds::ENTRIES.iter().copied();
         if let Some(entry) = in_rounds.clone().find(|entry| entry.is_called(name)) {
             return Ok((Vec::new(), vec![entry]));
         }
@@ -56,7 +56,7 @@ impl Algorithms {
         if chosen.is_empty() && in_rounds.is_empty() {
             let names = algorithms::all().map(|a| a.name);
             let names: Vec<_> = names
-                .chain(rounds::ENTRIES.map(|entry| entry.name))
+                .chain(rounds::ENTRIES.iter().map(|entry| entry.name))
                 .collect();
             anyhow::bail!(
                 "nothing in the laboratory matches; it has {}",

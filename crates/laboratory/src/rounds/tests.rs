@@ -17,7 +17,7 @@ fn tags(judged: &Judged) -> Vec<&'static str> {
 
 #[test]
 fn what_is_said_of_each_algorithm_holds_under_every_pattern() {
-    for entry in ENTRIES {
+    for entry in &ENTRIES {
         let sizes: &[(usize, usize)] = match entry.name {
             "one-round" => &[(3, 0), (4, 0)],
             _ => &[(3, 1), (4, 2)],
@@ -32,7 +32,7 @@ fn what_is_said_of_each_algorithm_holds_under_every_pattern() {
 
 #[test]
 fn each_mutant_breaks_the_property_that_is_said() {
-    for entry in ENTRIES {
+    for entry in &ENTRIES {
         for mutant in entry.mutants {
             let omits = mutant.change.contains("omissions");
             let found = if omits {

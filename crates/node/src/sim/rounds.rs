@@ -65,6 +65,34 @@ impl FromStr for Chosen {
     }
 }
 
+/// Nothing is given that has no meaning in rounds: what is ignored would look as if it had been survived.
+fn ensure_of_rounds(sim: &Sim) -> Result<()> {
+    let given = [
+        ("--loss", sim.loss.is_some()),
+        ("--duplicate", sim.duplicate > 0.0),
+        ("--cuts", sim.cuts > 0),
+        ("--cut", !sim.cut.is_empty()),
+        ("--pauses", sim.pauses > 0),
+        ("--accurate", sim.accurate),
+        ("--storm", sim.storm),
+        ("--bandwidth", sim.bandwidth > 0),
+        ("--queue", sim.queue > 0),
+        ("--gaps", sim.gaps > 0),
+        ("--gap", !sim.gap.is_empty()),
+        ("--late", sim.late > 0),
+        ("--start", !sim.start.is_empty()),
+        ("--restarts", sim.restarts > 0),
+        ("--slow", sim.slow > 0),
+        ("--long-cuts", sim.long_cuts > 0),
+        ("--quorums", sim.quorums.is_some()),
+        ("--shiviz", sim.pictures.shiviz.is_some()),
+    ];
+    let given = given.iter().find(|(_, is_given)| *is_given);
+    given.map_or(Ok(()), |(option, _)| {
+        bail!("{option} has no meaning for an algorithm of synchronous rounds")
+    })
+}
+
 /// All patterns of a larger system do not fit into the memory.
 const MOST_EXHAUSTIVE: usize = 5;
 
@@ -73,16 +101,13 @@ const MOST_EXHAUSTIVE: usize = 5;
 /// # Errors
 /// When a property is violated, or the options make no sense.
 pub fn run(sim: &Sim, Chosen(subject): Chosen) -> Result<()> {
+    ensure_of_rounds(sim)?;
     let options = &sim.rounds;
     let processes = Membership::of_size(sim.processes)?;
     let f = sim
         .crash
         .unwrap_or_else(|| processes.n().saturating_sub(1).min(1));
     ensure!(f < processes.n(), "f must be below the number of processes");
-    ensure!(
-        sim.pictures.shiviz.is_none(),
-        "a run in rounds has no log for ShiViz"
-    );
     let failures = match options.omission {
         None => Failures::Crashes,
         Some(Omission::Send) => Failures::Omissions(OmissionKind::Send),

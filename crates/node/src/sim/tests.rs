@@ -124,6 +124,9 @@ fn algorithms_of_rounds_run_too() {
         "one-round --crash 1 --exhaustive",
         "floodset --crash 3",
         "floodset --shiviz -",
+        "floodset --loss 0.1",
+        "floodset --cut 1>2@5..",
+        "floodset --restarts 1",
         "eager --rounds 2",
     ] {
         assert!(sim(bad).run().is_err(), "{bad}");
