@@ -14,25 +14,28 @@
 //! Safety needs neither the detector nor timing. Nobody is assumed to keep up. A process that lacks more than
 //! the others still keep does not get those messages. It gets its user's state instead, and TOB1 and TOB4
 //! hold in that sense ([`spawn_with_state`], [`spawn_reconfigurable`]). If the user keeps no state
-//! ([`spawn`]), the process resumes after the missing messages, and a [`Deliver`] without payloads tells its
-//! user, for each origin, where.
+//! ([`spawn`]), a state transfer that carries no user's state tells the process where each origin goes on, and a
+//! [`Deliver`] without payloads tells its user; TOB1 and TOB4 do not hold for the messages that are skipped.
 //!
 //! # Messages
-//! - `Data(id, batch)`, from the origin → all: the requests that waited together. While the batch is not
-//!   ordered, it is sent again to a process whose stream has begun anew.
+//! - `Data(id, batch)`, from the origin → all: the requests that waited together; `id` numbers the origin's
+//!   batches, while users see the numbers of messages. A batch is *ordered* at a process once a cut that covers
+//!   it is applied there. Until then it is sent again to a process whose stream has begun anew.
 //! - `Accept`, `Accepted` and the other messages of [`ballots`], on one [`Cut`] per instance: for each
-//!   origin, the number of the last batch that is delivered next.
+//!   origin, the number up to which its batches are delivered once the cut is applied.
 //! - `Stable(held, decided)`, from the leader → the others, now and then, if acceptances go to the leader
-//!   alone: everybody holds this, so that nobody needs to keep it.
-//! - `Lacks(request, held)`, from a process that has missed batches of a cut for a while → the others in
-//!   turn, with at most one open request to each. The answer is `Found(request, batch)`: at most 64 batches
-//!   per origin and about 1 MiB, without batches that are being sent already. It also says whether there is
+//!   alone: every process holds all batches up to `held`, and has decided all instances up to `decided`, so that
+//!   nobody needs to keep either. Otherwise the acceptances tell it.
+//! - `Lacks(request, held)`, from a process that has missed batches of a cut for a while → one process
+//!   after the other, or all at once after a state; at most one request is open with each. The answer is
+//!   `Found(request, batch)`: at most 64 batches per origin and about 1 MiB, without those that the answerer has
+//!   sent on the present stream, unless the request says that they were dropped. It also says whether there is
 //!   more, or whether something is no longer kept. A process that is stuck uses this request to ask for
 //!   decisions, too.
 //! - `Join(incarnation)`, from a newcomer, or from a member that lacks what nobody keeps → the others in
 //!   turn; answered with the state. The state has a lane of its own: `Chunk(transfer, number, digest)`, of
 //!   which about 1 MiB is in flight, `Took`, and `Enough` from a process that wants no more.
-//! - `Slower`, from a process that two states in a row have reached too late → all others, until it has a
+//! - `Slower`, from a process that was still behind after each of its last two states → all others, until it has a
 //!   state: for 20 s each origin waits between its batches, 20 ms and half a second per MiB.
 //!
 //! # Cost
@@ -72,14 +75,15 @@
 //!   that was in each seat before.
 //! - 1,024 decisions (65,536 while this process gives its state).
 //! - At a process that lags: 65,536 decisions that are not applied; per origin, 65,536 batches or 96 MiB, and
-//!   the batches that the next cut needs; of later epochs, 2¹⁸ messages and 64 MiB of batches. The process
-//!   asks later for what it drops.
+//!   above 96 MiB the batches that something here waits for; of later epochs, and of incarnations that have no
+//!   seat yet, 2¹⁸ messages, and 65,536 batches or 64 MiB. The process asks later for what it drops.
 //! - Of a state, the chunks in flight; at the process that gives it, the user's view, one at a time, for as
 //!   long as a receiver takes it.
 //!
 //! # Processes that come back without their memory
-//! Started with [`spawn_reconfigurable`], it is [`reconfigurable`]: a cut may name an incarnation with
-//! no batches, which puts it in its seat once the cut is applied. That ends the *epoch*: what
+//! Started with [`spawn_reconfigurable`], it offers [`reconfigurable`]: an entry of a cut with the number 0
+//! puts that incarnation in its seat once the cut is applied. Until its links say whether it came later than
+//! another, no process takes part. A replacement ends the *epoch*: what
 //! was decided in later instances is void, and the acceptors begin anew after this instance, with
 //! nothing promised and nothing accepted, the newcomer like everybody. So the promises of the seat's earlier
 //! incarnation no longer matter. That incarnation never takes part again: its messages, and all of earlier
@@ -92,7 +96,7 @@
 //! bounds. The first incarnation ever in a seat is no newcomer, however late it is: it is a member that lags,
 //! has promised nothing, and asks for the state like any other.
 //!
-//! Each chunk carries the transfer that it belongs to (the sender's number, the epoch, the instance), its place
+//! Each chunk carries the transfer that it belongs to (the sender's count of transfers, the epoch, the instance), its place
 //! in it, and a digest of everything up to it, so that chunks of two states cannot be mixed. One state is
 //! received at a time; a giver that falls silent is abandoned, and another is asked. The new epoch's first
 //! ballot belongs to the process of lowest rank that is not new, so that nobody has to wait for a newcomer. A
@@ -103,8 +107,9 @@
 //! - `batches`: one's own batches, those of others, who holds what. `accepting`, `deferred`: proposals, and those
 //!   that wait for batches. `leading`: what a leader proposes. `sequence`: cuts, from proposed to applied.
 //! - `catching_up`: what a process that lacks something asks for. `ahead`, `early`: what arrives before its time.
-//! - `epoch`: who holds the seats, and what a replacement ends. `joining`, `state_sender`, `transfer`: a state
-//!   transfer to this process, from it, and its messages. `pace`: how fast batches leave. `rejoining`: the wiring with states.
+//! - `epoch`: who holds the seats, and what a replacement ends. `joining`: a state transfer to this
+//!   process, and what happens over a gap. `state_sender`: a transfer from it. `transfer`: the messages of both.
+//!   `pace`: how fast batches leave. `rejoining`: the wiring, with states and without.
 //! - Rules (“upon exists …”) are called where they can become true: where batches are here that were not
 //!   (`upon_batches_here`), where the ballots have heard or said something (`upon_ballots_heard`, `upon_ballots_said`),
 //!   and where another rule has made them true.
@@ -207,15 +212,15 @@ ports! {
     asks adopt: link::Adopt => Adopt;
     // A candidate that has lost to a higher ballot campaigns again.
     timer Retry;
-    // An answer to a request for missing batches has not come: the next process is asked.
+    // Batches have been missing for a while, or an answer has not come: the next process is asked.
     timer AskAgain;
-    // The receiver of a state transfer has taken nothing for too long.
+    // Whether the receiver of a state still takes chunks, or asks for what follows, is looked at.
     timer TransferTimeout;
     // The next batch may leave, if this process was asked to broadcast less.
     timer PaceOver;
-    // No member has answered the join request: it is sent again.
+    // If no answer to the join request is arriving, another process is asked.
     timer AskToJoin;
-    // This process has applied nothing since it was found to be behind.
+    // Whether this process has applied anything since it was found to be behind is looked at.
     timer StillBehind;
 }
 
@@ -412,10 +417,10 @@ impl ByLeader {
         if self.batches.is_forged(id) {
             return ctx.count("impossible identifier");
         }
-        if !self.joining.takes_part() || !self.epoch.may_hold(id.origin) {
+        if !self.joining.takes_part() || !self.epoch.may_hold_seat(id.origin) {
             let dropped = self.ahead.hold(id, batch);
             if dropped > 0 {
-                self.missing.upon_dropped(&self.processes);
+                self.missing.note_dropped(&self.processes);
             }
             return ctx.count_many("of another epoch", dropped);
         }
@@ -424,12 +429,13 @@ impl ByLeader {
         }
         let needed = self.needed(id.origin);
         if !self.batches.hold(id, batch, needed) {
-            self.missing.upon_dropped(&self.processes);
+            self.missing.note_dropped(&self.processes);
             ctx.count("identifier too far ahead");
         }
     }
 
-    /// Batches are here that were not: proposals, promises or decisions may have waited for them.
+    /// Batches are here that were not: proposals, promises or decisions may have waited for them. The first two rules
+    /// send what follows from them.
     fn upon_batches_here(&mut self, ctx: &mut Ctx<Self>) {
         if self.joining.takes_part() {
             self.upon_held(ctx);
@@ -438,7 +444,7 @@ impl ByLeader {
         }
     }
 
-    /// The ballots have heard something, or what was said to them waits for batches.
+    /// The ballots have taken in a message, or keep one until its batches are here.
     fn upon_ballots_heard(&mut self, ctx: &mut Ctx<Self>) {
         if self.joining.takes_part() {
             self.upon_held(ctx);
@@ -452,8 +458,8 @@ impl ByLeader {
         }
     }
 
-    /// The ballots say something of their own accord: something again, or that they ask for a ballot, below which
-    /// no proposal waits any more.
+    /// The ballots have messages that no received message caused: repetitions, or a new campaign. A campaign outdates the
+    /// proposals that wait in lower ballots.
     fn upon_ballots_said(&mut self, ctx: &mut Ctx<Self>) {
         if self.joining.takes_part() {
             self.upon_held(ctx);
@@ -548,7 +554,7 @@ pub fn spawn(
 ) -> Addr<Broadcast> {
     let delivered = Addr::new(move |indication| match indication {
         Indication::Deliver(indication) => up.send(indication),
-        // Nobody gives a state, and nobody is ever replaced.
+        // The user gives no state: a transfer carries only where each origin goes on. Nobody is ever replaced.
         Indication::Epoch(_) | Indication::StateWanted { .. } | Indication::Restore(_) => {}
     });
     let algorithm = ByLeader::new(host, settings);

@@ -5,25 +5,28 @@
 //! - CRB2 no duplication (safety). CRB3 no creation (safety).
 //! - CRB4 agreement (liveness), as strong as that of the layer below: over uniform broadcast
 //!   ([`as_reliable`](quorate_abstractions::uniform::as_reliable)) it is uniform.
-//! - CRB5 causal order (safety): a message is delivered after all that precedes it.
+//! - CRB5 causal order (safety): a message is delivered after all that precedes it. A message precedes another if
+//!   the other's origin broadcast or delivered it before, or through a chain of such messages.
 //!
 //! # Assumes
 //! Reliable broadcast, and what it assumes; no failure detector. One incarnation per process, which the links
 //! ensure. No origin is more than 2²⁰ broadcasts ahead of what a correct process has delivered from it;
-//! messages beyond that are refused. If the layer below loses a message in a gap, the messages that causally
+//! messages beyond that are refused; so are more than 256 MiB of payloads that wait, but for the origin's next
+//! message. If the layer below loses a message in a gap, the messages that causally
 //! follow it are never delivered here. The handles of a node tell their users of gaps.
 //!
 //! # Messages
 //! `Message(predecessors, payload)`, from the origin → everybody, by reliable broadcast. Its identifier is
-//! the one that reliable broadcast gives it: both count an origin's broadcasts from 1. The predecessors are n
+//! the one that reliable broadcast gives it: both count an origin's broadcasts from 1, as no other module uses
+//! that instance of reliable broadcast. The predecessors are n
 //! counters: the number of messages of each process that the origin has delivered before; of its own, the
 //! number that it has broadcast.
 //!
 //! # Cost
-//! The messages of the reliable broadcast, failure-free and with crashes: over [`lazy`](crate::lazy)
-//! n−1, over [`eager`](crate::eager) n(n−1). As many steps as reliable broadcast takes, and the wait for
+//! The messages of the reliable broadcast: failure-free over [`lazy`](crate::lazy) n−1, over
+//! [`eager`](crate::eager) and [`majority_ack`](crate::majority_ack) n(n−1). As many steps as reliable broadcast takes, and the wait for
 //! what precedes. A header of n counters. Memory: n counters, and what waits: per origin, at most 2²⁰
-//! messages and 256 MiB. What exceeds this is dropped, as if lost in a gap.
+//! messages and 256 MiB, and the origin's next message. What exceeds this is dropped, as if lost in a gap.
 //!
 //! No message of a correct origin waits for ever, except after a gap. If the layer below is not uniform, a
 //! message of a crashed origin may: the origin broadcast it after it had delivered something that no correct
@@ -34,9 +37,9 @@
 //! # Why it holds
 //! The counters cover all that precedes a message, as an origin's messages are delivered in order and without
 //! gaps; a message is delivered once the counts here have reached them (CRB5). Every message comes from the
-//! layer below, and each number is delivered once (CRB2, CRB3). A process that delivers a message has
+//! layer below, and each number is delivered once (CRB2, CRB3). A correct process that delivers a message has
 //! delivered all that precedes it, so that the layer below delivers all of that to every correct process; by
-//! induction none of it waits there for ever, and neither does the message (CRB4). A correct process also
+//! induction none of it waits for ever at any correct process, and neither does the message (CRB4). A correct process also
 //! delivers its own broadcasts in this way (CRB1).
 //!
 //! # Source
@@ -93,7 +96,7 @@ pub struct CausalWaiting {
     pending: BTreeMap<(ProcessId, u64), (Origin, Message)>,
     /// The bytes of these payloads, by process.
     bytes: BTreeMap<ProcessId, usize>,
-    /// The most bytes that may wait, per process.
+    /// The most bytes that may wait, per origin.
     most: usize,
 }
 

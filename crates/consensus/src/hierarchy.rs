@@ -4,7 +4,7 @@
 //! goes on. Every other process waits for the leader's value, which it adopts, or for the report of the
 //! leader's crash. A value that comes early waits for its round; one that comes late has no effect, because a
 //! later leader may have imposed another since.
-use crate::said::Said;
+use crate::last_messages::LastMessages;
 use bytes::{Bytes, BytesMut};
 use quorate_abstractions::link::{SendRequest, Status, To};
 use quorate_core::{
@@ -129,7 +129,7 @@ pub(crate) struct Hierarchy {
     pub(crate) crashed: ProcessSet,
     pub(crate) instances: Instances<Climb>,
     /// What this process has imposed.
-    imposed: Said<Bytes>,
+    imposed: LastMessages<Bytes>,
 }
 
 impl Hierarchy {
@@ -139,7 +139,7 @@ impl Hierarchy {
             processes,
             crashed: ProcessSet::EMPTY,
             instances: Instances::new(INSTANCES_AHEAD),
-            imposed: Said::default(),
+            imposed: LastMessages::default(),
         }
     }
 

@@ -17,10 +17,10 @@ pub mod by_quorums;
 pub mod by_total_order;
 pub mod hierarchical;
 pub mod hierarchy;
+mod last_messages;
 pub mod leader_driven;
 pub mod randomised;
 pub mod rotating;
-mod said;
 #[cfg(test)]
 mod testing;
 pub mod uniform_hierarchical;

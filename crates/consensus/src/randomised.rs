@@ -54,7 +54,7 @@
 //! not reached or has left, and keeps none. Such an estimate is an estimate of that round, which is all that
 //! the argument requires. Proposals carry the estimate for this. A process that decides sends the decision to
 //! all and stops, instead of playing on.
-use crate::said::Said;
+use crate::last_messages::LastMessages;
 use bytes::Bytes;
 use quorate_abstractions::{
     consensus::{self, Decide, Propose},
@@ -132,7 +132,7 @@ pub struct Randomised {
     me: ProcessId,
     instances: Instances<Instance>,
     /// The latest decisions.
-    decided: Said<bool>,
+    decided: LastMessages<bool>,
 }
 
 ports! {
@@ -180,7 +180,7 @@ impl Randomised {
             processes: *host.processes(),
             me: host.me(),
             instances: Instances::new(INSTANCES_AHEAD),
-            decided: Said::default(),
+            decided: LastMessages::default(),
         }
     }
 

@@ -52,7 +52,7 @@
 //! the payloads they stand for are available, and proposes only what uniform broadcast delivered.
 mod message;
 
-use crate::said::Said;
+use crate::last_messages::LastMessages;
 use bytes::{Bytes, BytesMut};
 pub use message::{Content, Message};
 use quorate_abstractions::{
@@ -118,7 +118,7 @@ pub struct Rotating {
     process: Process,
     instances: Instances<Instance>,
     /// The latest decisions.
-    decided: Said<Bytes>,
+    decided: LastMessages<Bytes>,
 }
 
 ports! {
@@ -158,7 +158,7 @@ impl Rotating {
                 suspected: ProcessSet::EMPTY,
             },
             instances: Instances::new(INSTANCES_AHEAD),
-            decided: Said::default(),
+            decided: LastMessages::default(),
         }
     }
 

@@ -12,7 +12,7 @@ const GRACE: Duration = Duration::from_secs(2);
 #[derive(Args, Debug)]
 pub struct Propose {
     #[command(flatten)]
-    how: How,
+    how: AgreementOptions,
     /// Which instance, counted from 1. Each decides once.
     #[arg(value_parser = clap::value_parser!(u64).range(1..))]
     instance: u64,
@@ -24,7 +24,7 @@ pub struct Propose {
 #[derive(Args, Debug)]
 pub struct Commit {
     #[command(flatten)]
-    how: How,
+    how: AgreementOptions,
     /// Which instance, counted from 1. Each is decided once.
     #[arg(value_parser = clap::value_parser!(u64).range(1..))]
     instance: u64,
@@ -55,7 +55,7 @@ impl Commit {
 
 /// Where to ask, and for how long.
 #[derive(Args, Debug)]
-pub struct How {
+pub struct AgreementOptions {
     /// The replica's admin address.
     #[arg(long, value_name = "ADDRESS:PORT", default_value = status::ADMIN, env = "QUORATE_ADMIN")]
     admin: SocketAddr,
@@ -64,7 +64,7 @@ pub struct How {
     timeout_ms: u64,
 }
 
-impl How {
+impl AgreementOptions {
     /// Sends the request; gives the answer.
     pub fn ask(&self, path: &str, mut body: Value) -> Result<Value> {
         body["timeout_ms"] = json!(self.timeout_ms);

@@ -13,11 +13,11 @@ use std::time::Duration;
 #[derive(Args, Debug)]
 pub struct Bench {
     #[command(subcommand)]
-    what: What,
+    what: Benchmark,
 }
 
 #[derive(Subcommand, Debug)]
-enum What {
+enum Benchmark {
     /// Runs everything, interleaved, and prints a table of ratios to the raw socket.
     Suite(Suite),
     /// Sends messages over the perfect link, and prints how many a second arrive.
@@ -38,8 +38,8 @@ struct Link {
     #[arg(long)]
     round_trip: bool,
     /// What the processes talk.
-    #[arg(long, value_enum, default_value_t = Way::Udp)]
-    transport: Way,
+    #[arg(long, value_enum, default_value_t = EdgeKind::Udp)]
+    transport: EdgeKind,
     /// The length of a datagram [default: what suits loopback].
     #[arg(long, value_name = "BYTES")]
     datagram: Option<usize>,
@@ -56,7 +56,7 @@ struct Suite {
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
-enum Way {
+enum EdgeKind {
     /// Datagrams.
     Udp,
     /// Connections.
@@ -84,8 +84,8 @@ struct TotalOrder {
     #[arg(long, default_value_t = 0)]
     tune: u64,
     /// What the processes talk.
-    #[arg(long, value_enum, default_value_t = Way::Udp)]
-    transport: Way,
+    #[arg(long, value_enum, default_value_t = EdgeKind::Udp)]
+    transport: EdgeKind,
     /// The length of a datagram [default: what suits loopback].
     #[arg(long, value_name = "BYTES")]
     datagram: Option<usize>,
@@ -104,21 +104,21 @@ impl Bench {
     /// Runs it.
     pub fn run(self) -> Result<()> {
         match self.what {
-            What::Suite(Suite { rounds, measure_ms }) => {
+            Benchmark::Suite(Suite { rounds, measure_ms }) => {
                 print!("{}", suite::run(rounds, Duration::from_millis(measure_ms)));
                 Ok(())
             }
-            What::Link(arguments) => arguments.run(),
-            What::TotalOrder(arguments) => arguments.run(),
+            Benchmark::Link(arguments) => arguments.run(),
+            Benchmark::TotalOrder(arguments) => arguments.run(),
         }
     }
 }
 
-impl From<Way> for Transport {
-    fn from(way: Way) -> Self {
-        match way {
-            Way::Udp => Transport::Udp,
-            Way::Tcp => Transport::Tcp,
+impl From<EdgeKind> for Transport {
+    fn from(kind: EdgeKind) -> Self {
+        match kind {
+            EdgeKind::Udp => Transport::Udp,
+            EdgeKind::Tcp => Transport::Tcp,
         }
     }
 }

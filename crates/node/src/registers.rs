@@ -2,7 +2,7 @@
 mod check;
 mod load;
 
-use crate::agreements::How;
+use crate::agreements::AgreementOptions;
 use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
@@ -19,14 +19,14 @@ enum Verb {
     /// Prints the value of a register; nothing, if it was never written.
     Read {
         #[command(flatten)]
-        how: How,
+        how: AgreementOptions,
         /// The register.
         key: String,
     },
     /// Writes a register. Two dashes go before a value that begins with one: `write k -- -5`.
     Write {
         #[command(flatten)]
-        how: How,
+        how: AgreementOptions,
         /// The register.
         key: String,
         /// The value.
@@ -35,7 +35,7 @@ enum Verb {
     /// Prints the segments of all replicas as of one moment.
     Snapshot {
         #[command(flatten)]
-        how: How,
+        how: AgreementOptions,
         /// The value to give to this replica's segment before the scan.
         #[arg(long)]
         update: Option<String>,
@@ -43,7 +43,7 @@ enum Verb {
     /// Adds to a set that only grows, and prints what is in it: of any two answers one contains the other.
     Join {
         #[command(flatten)]
-        how: How,
+        how: AgreementOptions,
         /// The elements to add; without any, only print the set.
         elements: Vec<String>,
     },

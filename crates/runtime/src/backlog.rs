@@ -41,10 +41,10 @@ pub struct Meter {
     /// locked.
     own: AtomicUsize,
     /// The link to tell; `None` if there is none yet, or if nobody reads any more.
-    told: Mutex<Option<Told>>,
+    told: Mutex<Option<Reporting>>,
 }
 
-struct Told {
+struct Reporting {
     link: Addr<Backlog>,
     at_the_limit: AtTheLimit,
     /// The time at which the user fell behind, or was last reported as reading.
@@ -53,7 +53,7 @@ struct Told {
     said: Backlog,
 }
 
-impl Told {
+impl Reporting {
     fn say(&mut self, backlog: Backlog) {
         self.at = Instant::now();
         self.said = backlog;
@@ -73,7 +73,7 @@ impl Meter {
         }
     }
 
-    fn told(&self) -> MutexGuard<'_, Option<Told>> {
+    fn told(&self) -> MutexGuard<'_, Option<Reporting>> {
         self.told.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -81,7 +81,7 @@ impl Meter {
     pub fn open(&self, link: Addr<Backlog>, at_the_limit: AtTheLimit) {
         let mut told = self.told();
         self.own.store(self.first(at_the_limit), Relaxed);
-        *told = Some(Told {
+        *told = Some(Reporting {
             link,
             at_the_limit,
             at: Instant::now(),

@@ -166,7 +166,7 @@ impl Faults {
 }
 
 /// One direction of the channel between this process and a peer.
-type Way = (ProcessId, Direction);
+type PeerDirection = (ProcessId, Direction);
 
 /// What the fault injector reacts to.
 enum Event {
@@ -175,7 +175,7 @@ enum Event {
     /// Datagrams of this peer have arrived.
     Incoming(ProcessId, Bytes, usize),
     /// The delay of this effect is over.
-    Release(Way, Effect),
+    Release(PeerDirection, Effect),
 }
 
 /// A transmission or an arrival that the fault injector lets through.
@@ -212,7 +212,7 @@ struct Passing {
 struct Injector {
     faults: Faults,
     stream: bool,
-    ways: BTreeMap<Way, Passing>,
+    ways: BTreeMap<PeerDirection, Passing>,
     inside: Inside,
 }
 
@@ -262,7 +262,7 @@ impl Algorithm for Injector {
 impl Injector {
     fn filter(
         &mut self,
-        way: Way,
+        way: PeerDirection,
         bytes: Bytes,
         segment: usize,
         ctx: &mut Ctx<Self>,
@@ -334,7 +334,7 @@ impl Passing {
 
     fn hold(
         &mut self,
-        way: Way,
+        way: PeerDirection,
         delay: Duration,
         effect: Effect,
         inside: &Inside,

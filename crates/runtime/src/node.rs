@@ -63,8 +63,8 @@ mod replicated;
 #[cfg(feature = "shared-memory")]
 mod segments;
 mod sight;
-mod snapshot;
 mod socket;
+mod status;
 #[cfg(feature = "shared-memory")]
 mod store;
 #[cfg(feature = "links")]
@@ -114,8 +114,8 @@ pub use registers::{Reading, Registers};
 pub use replicated::{Alone, Chunk, Items, Machine, Replicated, SubmitError, SubmitPermit};
 #[cfg(feature = "shared-memory")]
 pub use segments::Segments;
-pub use snapshot::{Admission, NodeStatus, Peer, Way};
 pub use socket::Socket;
+pub use status::{Admission, ChannelState, NodeStatus, Peer};
 #[cfg(feature = "links")]
 pub use stubborn::{Repeater, Repetition};
 #[cfg(feature = "broadcast")]

@@ -22,7 +22,7 @@ const BELOW: [&str; 3] = ["link", "detector", "leader"];
 
 /// The kind of a recorded event.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum What {
+pub enum EventKind {
     /// A module handled an event.
     Event(Observation),
     /// A module triggered an effect.
@@ -54,7 +54,7 @@ pub struct Recorded {
     pub at: Duration,
     /// The module, or the lane, of the event.
     pub name: Name,
-    pub what: What,
+    pub what: EventKind,
 }
 
 /// The contents of a recorder.
@@ -118,7 +118,7 @@ impl Recorder {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn add(&self, name: &Name, what: What) {
+    fn add(&self, name: &Name, what: EventKind) {
         let at = self.epoch + self.begun.elapsed();
         let name = name.clone();
         self.state().push(Recorded { at, name, what });
@@ -148,7 +148,7 @@ impl Probe for Recorder {
     fn event(&mut self, actor: &Name, event: &dyn Observe) {
         let observation = event.observe();
         if is_kept(actor, &observation) {
-            self.add(actor, What::Event(observation));
+            self.add(actor, EventKind::Event(observation));
         }
     }
 
@@ -156,7 +156,7 @@ impl Probe for Recorder {
         let observation = effect.observe();
         self.state().cause = observation.label;
         if is_kept(actor, &observation) {
-            self.add(actor, What::Effect(observation));
+            self.add(actor, EventKind::Effect(observation));
         }
         true
     }
@@ -178,7 +178,7 @@ impl Tap for Recorder {
                 *number += 1;
                 (*number, state.cause)
             };
-            let send = What::Send {
+            let send = EventKind::Send {
                 to,
                 number,
                 label,
@@ -199,7 +199,7 @@ impl Tap for Recorder {
             *number
         };
         let digest = digest(message);
-        let receive = What::Receive {
+        let receive = EventKind::Receive {
             from,
             number,
             digest,

@@ -25,7 +25,7 @@ const ANSWER_BYTES: usize = 1 << 20;
 
 /// What was sent to a process on the stream to it, so that it is not sent again.
 #[derive(Debug, Default)]
-struct Said {
+struct Sent {
     /// Own batches with a higher number than this.
     own_beyond: u64,
     /// Per origin, the last batch that was sent in answers.
@@ -52,7 +52,7 @@ pub(super) struct Batches {
     sent: u64,
     /// Own batches that are not ordered yet, by number.
     own: BTreeMap<u64, Bytes>,
-    said: BTreeMap<ProcessId, Said>,
+    said: BTreeMap<ProcessId, Sent>,
     /// Whether more batches than usual are kept, because a state is being transferred.
     keeps_more: bool,
     streams: BTreeMap<Origin, Stream>,
@@ -68,7 +68,7 @@ impl Batches {
             outgoing: Outgoing::new(settings),
             sent: 0,
             own: BTreeMap::new(),
-            said: processes.iter().map(|p| (p, Said::default())).collect(),
+            said: processes.iter().map(|p| (p, Sent::default())).collect(),
             keeps_more: false,
             streams: BTreeMap::new(),
             holds: processes.iter().map(|p| (p, Cut::default())).collect(),
@@ -127,9 +127,9 @@ impl Batches {
 
     /// Forgets what was sent to this process: the incarnation that is there now has received nothing.
     fn begin_anew_with(&mut self, p: ProcessId) {
-        let said = Said {
+        let said = Sent {
             own_beyond: self.sent,
-            ..Said::default()
+            ..Sent::default()
         };
         self.said.insert(p, said);
     }
@@ -156,7 +156,7 @@ impl Batches {
         self.streams.get(origin).map_or(0, |s| s.contiguous)
     }
 
-    /// The first batch that the cut covers and that is not here.
+    /// An origin of which the cut covers batches that are not here, and the last of these that it covers.
     pub(super) fn lack(&self, cut: &Cut) -> Option<Lack> {
         let mut ups = cut.0.iter();
         let lack = ups.find(|(origin, up_to)| self.contiguous(origin) < **up_to);
@@ -231,9 +231,9 @@ impl Batches {
     pub(super) fn advance(
         &mut self,
         ordered: &[(Origin, u64, u64)],
-        may_hold: impl Fn(Origin) -> bool,
+        may_hold_seat: impl Fn(Origin) -> bool,
     ) -> Vec<(MessageId, u64)> {
-        self.streams.retain(|origin, _| may_hold(*origin));
+        self.streams.retain(|origin, _| may_hold_seat(*origin));
         let mut skipped = Vec::new();
         for (origin, ordered, delivered) in ordered {
             let stream = self.streams.entry(*origin).or_default();
@@ -305,10 +305,10 @@ impl Batches {
     /// Another incarnation is in the seat: batches of earlier incarnations that are not ordered will never
     /// be. The last one's ordered batches stay for processes that may lack them: the newcomer's state covers
     /// all of them.
-    pub(super) fn replace(&mut self, seat: ProcessId, may_hold: impl Fn(Origin) -> bool) {
+    pub(super) fn replace(&mut self, seat: ProcessId, may_hold_seat: impl Fn(Origin) -> bool) {
         let ordered = self.streams.iter().map(|(o, s)| (*o, s.ordered));
         let ordered = Cut(ordered.filter(|(_, up_to)| *up_to > 0).collect());
-        let is_gone = |origin: &Origin| origin.process == seat && !may_hold(*origin);
+        let is_gone = |origin: &Origin| origin.process == seat && !may_hold_seat(*origin);
         self.streams
             .retain(|origin, stream| !is_gone(origin) || !stream.is_closed());
         for (origin, stream) in &mut self.streams {

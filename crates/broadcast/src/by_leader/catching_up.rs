@@ -109,7 +109,7 @@ impl Missing {
     }
 
     /// Something that had come was dropped: all processes have to send it again.
-    pub(super) fn upon_dropped(&mut self, processes: &Membership) {
+    pub(super) fn note_dropped(&mut self, processes: &Membership) {
         self.again = processes.set();
     }
 

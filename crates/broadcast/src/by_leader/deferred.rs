@@ -1,4 +1,4 @@
-//! Proposals that wait for batches. Each is filed under the first batch that it lacks, so that a batch wakes
+//! Proposals that wait for batches. Each is filed under the last batch that it needs of the first origin of which it lacks some, so that a batch wakes
 //! only the proposals that wait for it. A process that is far behind has tens of thousands of them.
 use crate::ordering::Cut;
 use quorate_consensus::ballots::{Acceptance, Ballot};

@@ -52,7 +52,7 @@ impl Epoch {
     }
 
     /// Whether the origin may hold its seat: while no newcomer holds a seat, its holder is not known here.
-    pub(super) fn may_hold(&self, origin: Origin) -> bool {
+    pub(super) fn may_hold_seat(&self, origin: Origin) -> bool {
         let holder = self.holders.get(&origin.process);
         holder.is_none_or(|(incarnation, _)| *incarnation == origin.incarnation)
     }
@@ -160,10 +160,10 @@ impl ByLeader {
             let adopt = self.epoch.hold(newcomer);
             ctx.trigger(Effect::Adopt(adopt));
             self.batches
-                .replace(newcomer.process, |origin| self.epoch.may_hold(origin));
+                .replace(newcomer.process, |origin| self.epoch.may_hold_seat(origin));
         }
         // An incarnation that some process did not know, put in its seat with its memory, goes on.
-        if !self.epoch.may_hold(self.me) {
+        if !self.epoch.may_hold_seat(self.me) {
             self.joining.leave();
         }
         let epoch = self.epoch.present();

@@ -191,7 +191,7 @@ impl ByLeader {
     pub(super) fn upon_too_far_behind(&mut self, ctx: &mut Ctx<Self>) {
         ctx.count("too far behind");
         self.ahead.drop_messages();
-        self.missing.upon_dropped(&self.processes);
+        self.missing.note_dropped(&self.processes);
         self.ask_to_join(ctx);
     }
 
@@ -340,8 +340,8 @@ impl ByLeader {
         self.joining.backoff = JOINING;
         self.epoch
             .begin(start.epoch, start.leader, &start.newcomers);
-        let may_hold = |origin| self.epoch.may_hold(origin);
-        let skipped = self.batches.advance(&start.streams, may_hold);
+        let may_hold_seat = |origin| self.epoch.may_hold_seat(origin);
+        let skipped = self.batches.advance(&start.streams, may_hold_seat);
         self.sequence.skip_to(start.applied);
         if goes_on {
             self.ballots.skip_to(start.applied);

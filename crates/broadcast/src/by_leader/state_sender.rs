@@ -140,7 +140,7 @@ impl ByLeader {
             incarnation,
         };
         let was_put_there = self.epoch.is_replaced(from);
-        let has_place = self.epoch.may_hold(origin) && (was_put_there || !is_newcomer);
+        let has_place = self.epoch.may_hold_seat(origin) && (was_put_there || !is_newcomer);
         if !self.joining.takes_part() || !has_place || from == self.me.process {
             return ctx.count("no state for it");
         }

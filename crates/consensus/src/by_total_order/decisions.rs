@@ -1,6 +1,6 @@
 //! The decisions: the state that covers the order up to some point.
 use super::{INSTANCES_AHEAD, Instance};
-use crate::said::{BYTES, INSTANCES};
+use crate::last_messages::{BYTES, INSTANCES};
 use bytes::{Buf, Bytes, BytesMut};
 use quorate_abstractions::consensus::Decide;
 use quorate_core::{

@@ -170,7 +170,7 @@ const BY_LEADER: Algorithm = Algorithm {
     name: "by-leader",
     gap: Gap::Repeats(
         "what ballots repeat, and batches that are not ordered or that the receiver may lack; who is \
-             behind what is kept gets a snapshot",
+             behind what is kept gets the state",
     ),
     handle: named("broadcast", ""),
     aliases: &[],

@@ -46,7 +46,7 @@ pub struct Outcomes {
 }
 
 /// What serves requests: the replica or the registers.
-pub trait Asked {
+pub trait Server {
     /// How long the oldest request in flight has been in flight; `None` if none is.
     fn oldest(&self) -> Option<Duration>;
 
@@ -130,7 +130,7 @@ impl Outcomes {
     }
 
     /// Checks once an interval, as long as this process takes part.
-    pub async fn watch(&self, asked: &impl Asked, mut role: watch::Receiver<Role>) {
+    pub async fn watch(&self, server: &impl Server, mut role: watch::Receiver<Role>) {
         if role.wait_for(|s| *s == Role::Voter).await.is_err() {
             return;
         }
@@ -142,8 +142,8 @@ impl Outcomes {
             if *role.borrow() != Role::Voter {
                 return;
             }
-            if self.look(asked.oldest()) == Look::Idle {
-                asked.probe();
+            if self.look(server.oldest()) == Look::Idle {
+                server.probe();
             }
         }
     }
@@ -205,7 +205,7 @@ mod tests {
         hanging: Mutex<Option<Instant>>,
     }
 
-    impl Asked for Store {
+    impl Server for Store {
         fn oldest(&self) -> Option<Duration> {
             self.hanging.lock().unwrap().map(|since| since.elapsed())
         }

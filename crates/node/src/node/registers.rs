@@ -6,7 +6,7 @@
 //! at its deadline leaves the queue, and its caller is told that nothing was done. The total size of all
 //! waiting operations is bounded.
 use super::{
-    outcomes::{Asked, Outcomes},
+    outcomes::{Outcomes, Server},
     replica::{ROOM, Refusal},
     unwritten::Held,
     view::View,
@@ -259,7 +259,7 @@ impl QueuedOperation {
     }
 }
 
-impl Asked for Registers {
+impl Server for Registers {
     fn oldest(&self) -> Option<Duration> {
         self.0.handle.progress().oldest
     }

@@ -7,7 +7,7 @@ mod store;
 
 pub use store::Store;
 
-use super::{outcomes::Asked, unwritten::Held, view::View};
+use super::{outcomes::Server, unwritten::Held, view::View};
 use bytes::{Bytes, BytesMut};
 use quorate_runtime::node::Replicated;
 use quorate_services::{
@@ -329,7 +329,7 @@ impl Replica {
     }
 }
 
-impl Asked for Replica {
+impl Server for Replica {
     fn oldest(&self) -> Option<Duration> {
         let state = self.state();
         let in_flight = state.in_flight.values().next().copied();

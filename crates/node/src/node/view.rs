@@ -12,7 +12,7 @@ use futures::{Stream, StreamExt, stream};
 use quorate_core::{Membership, ProcessId, ProcessSet};
 use quorate_runtime::{
     Node, NodeEvent,
-    node::{Admission as Known, NodeStatus, Peer, Way},
+    node::{Admission as Known, ChannelState, NodeStatus, Peer},
 };
 use serde_json::{Value, json};
 use std::{fmt::Write, sync::Arc, time::Duration};
@@ -67,7 +67,10 @@ fn role_in(now: &NodeStatus) -> Role {
 
 /// Whether data flows to a peer, or would flow if the peer owed less.
 fn is_connected(peer: &Peer) -> bool {
-    matches!(peer.way, Way::Connected { .. } | Way::Ended { .. })
+    matches!(
+        peer.channel,
+        ChannelState::Connected { .. } | ChannelState::Ended { .. }
+    )
 }
 
 /// The present epoch, who leads, and who is suspected, as far as this process knows.
@@ -345,12 +348,12 @@ impl View {
 
 fn peer_to_json(now: &NodeStatus, peer: &Peer) -> Value {
     let timeout = peer.timeout.unwrap_or_default();
-    let refused = match &peer.way {
-        Way::Refused { reason } => Some(reason),
+    let refused = match &peer.channel {
+        ChannelState::Refused { reason } => Some(reason),
         _ => None,
     };
-    let replaced = match peer.way {
-        Way::Replaced { newcomer, .. } => Some(newcomer.to_string()),
+    let replaced = match peer.channel {
+        ChannelState::Replaced { newcomer, .. } => Some(newcomer.to_string()),
         _ => None,
     };
     json!({
@@ -376,12 +379,12 @@ fn role_of(now: &NodeStatus, peer: &Peer) -> &'static str {
     if peer.process == now.me {
         return role_in(now).word();
     }
-    match &peer.way {
-        Way::Replaced { .. } => "newcomer",
+    match &peer.channel {
+        ChannelState::Replaced { .. } => "newcomer",
         _ if peer.stream_ended => "lost",
         _ if now.suspected.contains(peer.process) => "suspected",
-        Way::Refused { .. } => "refused",
-        Way::Connected { .. } => "voter",
+        ChannelState::Refused { .. } => "refused",
+        ChannelState::Connected { .. } => "voter",
         _ => "unknown",
     }
 }

@@ -1,6 +1,6 @@
 //! A trace as lines of JSON: a head, and then one line for each record.
 use quorate_core::{MessageId, Observation, ProcessId, observe::Role};
-use quorate_runtime::recorder::{Recorded, Recording, What};
+use quorate_runtime::recorder::{EventKind, Recorded, Recording};
 use serde::{Deserialize, Serialize};
 
 /// The process and the start whose trace it is.
@@ -27,13 +27,13 @@ pub struct Line {
     pub name: String,
     /// What happened.
     #[serde(flatten)]
-    pub what: Said,
+    pub what: LineKind,
 }
 
 /// What happened.
 #[derive(Clone, Serialize, Deserialize, Debug)]
 #[serde(tag = "kind", rename_all = "lowercase")]
-pub enum Said {
+pub enum LineKind {
     /// A module handled an event.
     Event(Seen),
     /// A module triggered an effect.
@@ -115,24 +115,24 @@ impl From<&Recorded> for Line {
             at: u64::try_from(recorded.at.as_nanos()).unwrap_or(u64::MAX),
             name: recorded.name.as_str().to_owned(),
             what: match recorded.what {
-                What::Event(observation) => Said::Event(Seen::from(&observation)),
-                What::Effect(observation) => Said::Effect(Seen::from(&observation)),
-                What::Send {
+                EventKind::Event(observation) => LineKind::Event(Seen::from(&observation)),
+                EventKind::Effect(observation) => LineKind::Effect(Seen::from(&observation)),
+                EventKind::Send {
                     to,
                     number,
                     label,
                     digest,
-                } => Said::Send {
+                } => LineKind::Send {
                     to: to.rank(),
                     number,
                     label: label.to_owned(),
                     digest,
                 },
-                What::Receive {
+                EventKind::Receive {
                     from,
                     number,
                     digest,
-                } => Said::Receive {
+                } => LineKind::Receive {
                     from: from.rank(),
                     number,
                     digest,

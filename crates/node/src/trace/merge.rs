@@ -1,6 +1,6 @@
 //! Merges the traces of several processes into one. No copy arrives before it is sent; otherwise the order is
 //! that of the clocks.
-use super::line::{Head, Line, Said, Seen, Side};
+use super::line::{Head, Line, LineKind, Seen, Side};
 use anyhow::{Context, Result, ensure};
 use quorate_core::{Name, Observation, ProcessId, Time, observe::Role};
 use quorate_sim::{Kind, ModuleNumber, Record};
@@ -84,7 +84,7 @@ impl<'a> Merger<'a> {
     }
 
     fn note_send(&mut self, process: usize, line: &'a Line) {
-        if let Said::Send {
+        if let LineKind::Send {
             to,
             number,
             label,
@@ -121,7 +121,7 @@ impl<'a> Merger<'a> {
 
     /// The sending of the copy that arrives: the one with the same number, if it carries the same payload.
     fn sending(&self, process: usize, line: &'a Line) -> Option<&Sent<'a>> {
-        let Said::Receive {
+        let LineKind::Receive {
             from,
             number,
             digest,
@@ -160,9 +160,9 @@ impl<'a> Merger<'a> {
 
     fn kind(&mut self, process: usize, line: &'a Line) -> Result<Kind> {
         Ok(match &line.what {
-            Said::Event(seen) => Kind::Event(self.observation(seen)?),
-            Said::Effect(seen) => Kind::Effect(self.observation(seen)?),
-            Said::Send {
+            LineKind::Event(seen) => Kind::Event(self.observation(seen)?),
+            LineKind::Effect(seen) => Kind::Effect(self.observation(seen)?),
+            LineKind::Send {
                 to,
                 number,
                 label,
@@ -183,7 +183,7 @@ impl<'a> Merger<'a> {
                     digest: *digest,
                 }
             }
-            Said::Receive { from, digest, .. } => {
+            LineKind::Receive { from, digest, .. } => {
                 let known = self.sending(process, line).filter(|sent| sent.emitted);
                 let known = known.map(|sent| (sent.message, sent.label));
                 let (message, label) = match known {

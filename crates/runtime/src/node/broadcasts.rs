@@ -3,7 +3,7 @@ use super::{
     Broadcaster, Builder, Deliveries, Wiring,
     codec::{Coded, Coding},
     flow::Flow,
-    handles::{Batch, Told},
+    handles::{Batch, ReaderItem},
     late_address::LateAddress,
     modules::HEADS,
     order::GroupUse,
@@ -62,9 +62,9 @@ fn is_possible(sequence: u64) -> bool {
 }
 
 /// Tells a reader of the peers to or from which messages may be lost.
-fn tell_gaps(wiring: &Wiring, reader: Outlet<Told>) {
+fn tell_gaps(wiring: &Wiring, reader: Outlet<ReaderItem>) {
     let up = Addr::new(move |status| match status {
-        Status::Ended { peer } | Status::Gap { peer } => reader.tell(Told::Gap(peer)),
+        Status::Ended { peer } | Status::Gap { peer } => reader.tell(ReaderItem::Gap(peer)),
         _ => {}
     });
     link::watch_streams(&wiring.links.status(), up);
@@ -247,12 +247,12 @@ impl Builder {
                     if origin == me {
                         own.skipped(first.sequence);
                     }
-                    return inlet.tell(Told::Skipped(first));
+                    return inlet.tell(ReaderItem::Skipped(first));
                 }
                 if origin == me {
                     own.delivered(first.sequence, payloads.len() as u64);
                 }
-                inlet.tell(Told::Batch(Batch { first, payloads }));
+                inlet.tell(ReaderItem::Batch(Batch { first, payloads }));
             });
             let wait = wait_of(broadcast);
             reader.open(wiring.pressure(wait, flow.pressure()), wait.reader());
@@ -296,7 +296,7 @@ impl Builder {
                 if origin == me {
                     own.delivered(sequence, 1);
                 }
-                inlet.tell(Told::Batch(Batch {
+                inlet.tell(ReaderItem::Batch(Batch {
                     first: MessageId { origin, sequence },
                     payloads: vec![message],
                 }));
@@ -319,7 +319,7 @@ impl Builder {
         Ok(handles)
     }
 
-    fn prepare<T>(&self, codec: Coding<T>) -> (Arc<Flow>, Outlet<Told>, Ends<T>) {
+    fn prepare<T>(&self, codec: Coding<T>) -> (Arc<Flow>, Outlet<ReaderItem>, Ends<T>) {
         let limit = self.link.maximum_message.saturating_sub(HEADS);
         let flow = Arc::new(Flow::new(self.limits, limit));
         let (outlet, intake) = Outlet::new(self.backlog);
@@ -328,7 +328,7 @@ impl Builder {
         (flow, outlet, (broadcaster, deliveries))
     }
 
-    fn keep(&mut self, flow: Arc<Flow>, outlet: Outlet<Told>) -> Arc<dyn End> {
+    fn keep(&mut self, flow: Arc<Flow>, outlet: Outlet<ReaderItem>) -> Arc<dyn End> {
         let outlet: Arc<dyn End> = Arc::new(outlet);
         self.handles.flows.push(flow);
         self.handles.outlets.push(outlet.clone());

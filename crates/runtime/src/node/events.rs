@@ -120,7 +120,7 @@ impl NodeEvent {
 
 /// An event, and the status after it.
 #[derive(Clone, Debug)]
-pub(super) struct Told {
+pub(super) struct EventAndStatus {
     pub event: NodeEvent,
     pub now: Arc<NodeStatus>,
 }
@@ -157,18 +157,21 @@ pub(super) struct Told {
 /// # }
 /// ```
 pub struct NodeEvents {
-    told: BoxStream<'static, Told>,
+    told: BoxStream<'static, EventAndStatus>,
     now: Arc<NodeStatus>,
 }
 
 impl NodeEvents {
     /// The events of this receiver; `None` if the node has stopped. `now` is the status before them.
-    pub(super) fn new(receiver: Option<broadcast::Receiver<Told>>, now: Arc<NodeStatus>) -> Self {
+    pub(super) fn new(
+        receiver: Option<broadcast::Receiver<EventAndStatus>>,
+        now: Arc<NodeStatus>,
+    ) -> Self {
         let told = stream::unfold((receiver, now.clone()), |(receiver, now)| async move {
             let mut receiver = receiver?;
             let told = match receiver.recv().await {
                 Ok(told) => told,
-                Err(RecvError::Lagged(count)) => Told {
+                Err(RecvError::Lagged(count)) => EventAndStatus {
                     event: NodeEvent::Missed { count },
                     now,
                 },

@@ -149,7 +149,7 @@ pub struct Delivery<T> {
 }
 
 /// An item that the protocol thread passes to a reader.
-pub(crate) enum Told {
+pub(crate) enum ReaderItem {
     /// Messages.
     Batch(Batch),
     /// The channel to this peer, or from it, has lost messages.
@@ -165,14 +165,14 @@ pub(crate) struct Batch {
     pub payloads: Vec<Bytes>,
 }
 
-impl Cost for Told {
+impl Cost for ReaderItem {
     fn cost(&self) -> usize {
         match self {
-            Told::Batch(batch) => {
+            ReaderItem::Batch(batch) => {
                 let payloads = batch.payloads.iter();
                 payloads.map(|payload| payload.len() + OVERHEAD).sum()
             }
-            Told::Gap(_) | Told::Skipped(_) => OVERHEAD,
+            ReaderItem::Gap(_) | ReaderItem::Skipped(_) => OVERHEAD,
         }
     }
 }
@@ -190,7 +190,7 @@ impl Cost for Told {
 /// if total order goes on after messages that nobody keeps for this process. After these errors the stream
 /// goes on, after any other error it ends.
 pub struct Deliveries<T> {
-    intake: Intake<Told>,
+    intake: Intake<ReaderItem>,
     batch: Option<Unpacked>,
     decode: fn(Bytes) -> Option<T>,
 }
@@ -204,7 +204,7 @@ struct Unpacked {
 }
 
 impl<T> Deliveries<T> {
-    pub(super) fn new(intake: Intake<Told>, codec: Coding<T>) -> Self {
+    pub(super) fn new(intake: Intake<ReaderItem>, codec: Coding<T>) -> Self {
         Deliveries {
             intake,
             batch: None,
@@ -239,13 +239,13 @@ impl<T> Stream for Deliveries<T> {
                 return Poll::Ready(Some(delivery));
             }
             match std::task::ready!(this.intake.poll_next(cx)) {
-                Some(Ok(Told::Gap(peer))) => {
+                Some(Ok(ReaderItem::Gap(peer))) => {
                     return Poll::Ready(Some(Err(StreamError::Gap { peer })));
                 }
-                Some(Ok(Told::Skipped(next))) => {
+                Some(Ok(ReaderItem::Skipped(next))) => {
                     return Poll::Ready(Some(Err(StreamError::Skipped { next })));
                 }
-                Some(Ok(Told::Batch(Batch { first, payloads }))) => {
+                Some(Ok(ReaderItem::Batch(Batch { first, payloads }))) => {
                     this.batch = Some(Unpacked {
                         next: first,
                         payloads: payloads.into_iter(),

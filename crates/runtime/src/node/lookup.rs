@@ -7,7 +7,7 @@
 //! silent. A name that cannot be resolved is no error: it may be known later, and until then the known
 //! address stays in use. If the name resolves to several addresses, the present one stays in use while it
 //! is among them. If the peer is silent nonetheless, the next address is tried.
-use super::{NodeStatus, sight::Sight, snapshot::Way, socket::Bound};
+use super::{NodeStatus, sight::Sight, socket::Bound, status::ChannelState};
 use crate::peers::{Addresses, PeerAddress, PeerName};
 use futures_core::future::BoxFuture;
 use quorate_abstractions::heartbeat::Heard;
@@ -217,10 +217,12 @@ impl Lookups {
 /// Whether no data flows between a peer and this process, or the peer is suspected. A peer that is
 /// suspected only because it is cut off from others is heard, and not silent.
 fn is_silent(now: &NodeStatus, peer: ProcessId) -> bool {
-    let is_reached = now
-        .peers
-        .get(peer.index())
-        .is_some_and(|it| matches!(it.way, Way::Connected { .. } | Way::Ended { .. }));
+    let is_reached = now.peers.get(peer.index()).is_some_and(|it| {
+        matches!(
+            it.channel,
+            ChannelState::Connected { .. } | ChannelState::Ended { .. }
+        )
+    });
     !is_reached || now.suspected.without(now.cut_off).contains(peer)
 }
 

@@ -2,7 +2,7 @@
 use super::{
     NodeStatus,
     event::NodeEvent,
-    events::{NodeEvents, Told, WAITING},
+    events::{EventAndStatus, NodeEvents, WAITING},
 };
 use quorate_core::{Counters, ProcessId, ProcessSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,7 +16,7 @@ pub(super) struct Sight {
     turn: Mutex<()>,
     /// The last status that was reported, for readers that begin to listen.
     latest: Arc<Mutex<Arc<NodeStatus>>>,
-    events: broadcast::Sender<Told>,
+    events: broadcast::Sender<EventAndStatus>,
     /// Names the node in the log.
     span: Span,
     status: watch::Sender<NodeStatus>,
@@ -42,7 +42,7 @@ pub(super) fn log_counts(counters: &Counters, span: &Span) {
 #[cfg_attr(not(feature = "detectors"), expect(dead_code, reason = "nobody asks"))]
 pub(super) struct Seen {
     latest: Arc<Mutex<Arc<NodeStatus>>>,
-    events: broadcast::WeakSender<Told>,
+    events: broadcast::WeakSender<EventAndStatus>,
     pub status: watch::Receiver<NodeStatus>,
     pub suspected: watch::Receiver<ProcessSet>,
     pub trusted: watch::Receiver<Option<ProcessId>>,
@@ -107,7 +107,7 @@ impl Sight {
         for event in events {
             let now = now.clone();
             // There may be no listener.
-            let _ = self.events.send(Told { event, now });
+            let _ = self.events.send(EventAndStatus { event, now });
         }
         *latest = now;
     }

@@ -22,7 +22,7 @@ fn the_oldest_records_are_forgotten_and_the_numbers_go_on() {
     let recording = recorder.recording();
     assert_eq!((recording.records.len(), recording.forgotten), (3, 5));
     let of = |record: &Recorded| match record.what {
-        What::Send { to, number, .. } => (to, number),
+        EventKind::Send { to, number, .. } => (to, number),
         _ => unreachable!("only sends were recorded"),
     };
     let kept: Vec<_> = recording.records.iter().map(of).collect();
@@ -42,7 +42,7 @@ fn copies_are_numbered_by_lane_and_peer_and_own_ones_are_none() {
         .records
         .iter()
         .filter_map(|record| match record.what {
-            What::Receive { from, number, .. } => Some((record.name.clone(), from, number)),
+            EventKind::Receive { from, number, .. } => Some((record.name.clone(), from, number)),
             _ => None,
         })
         .collect();
@@ -77,9 +77,9 @@ fn a_copy_has_the_label_of_the_effect_that_sends_it() {
         .records
         .iter()
         .map(|record| match record.what {
-            What::Effect(observation) | What::Event(observation) => observation.label,
-            What::Send { label, .. } => label,
-            What::Receive { .. } => "",
+            EventKind::Effect(observation) | EventKind::Event(observation) => observation.label,
+            EventKind::Send { label, .. } => label,
+            EventKind::Receive { .. } => "",
         })
         .collect();
     assert_eq!(labels, ["Data", "Data"]);

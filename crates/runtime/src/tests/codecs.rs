@@ -6,7 +6,7 @@ use super::{
 use crate::{
     Builder, Error, MemoryError, ProposeError, SubmitError,
     choice::Consensus,
-    node::{Codec, Coded, Raw, Serde, Uncodable, Way},
+    node::{ChannelState, Codec, Coded, Raw, Serde, Uncodable},
 };
 use bytes::Bytes;
 use futures::StreamExt;
@@ -111,8 +111,8 @@ async fn it_matters_which_of_two_like_modules_has_which_codec() {
         nodes.push(within(builder.start()).await.unwrap());
     }
     let mut status = nodes[1].status();
-    let refused = |way: &Way| matches!(way, Way::Refused { reason } if reason.contains("coded:"));
-    let refused = status.wait_for(|now| now.peers.iter().any(|peer| refused(&peer.way)));
+    let refused = |channel: &ChannelState| matches!(channel, ChannelState::Refused { reason } if reason.contains("coded:"));
+    let refused = status.wait_for(|now| now.peers.iter().any(|peer| refused(&peer.channel)));
     within(refused).await.unwrap();
 }
 
@@ -135,7 +135,7 @@ async fn processes_whose_codecs_differ_do_not_talk_and_say_so() {
     );
     assert!(!nodes[1].stack().contains("coded"), "{}", nodes[1].stack());
     let mut status = nodes[1].status();
-    let refused = |way: &Way| matches!(way, Way::Refused { reason } if reason.contains("even"));
-    let refused = status.wait_for(|now| now.peers.iter().any(|peer| refused(&peer.way)));
+    let refused = |channel: &ChannelState| matches!(channel, ChannelState::Refused { reason } if reason.contains("even"));
+    let refused = status.wait_for(|now| now.peers.iter().any(|peer| refused(&peer.channel)));
     within(refused).await.unwrap();
 }

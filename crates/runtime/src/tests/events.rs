@@ -7,7 +7,7 @@ use super::{
 use crate::{
     NodeEvent, NodeEvents,
     faults::Faults,
-    node::{Admission, Way},
+    node::{Admission, ChannelState},
 };
 use futures::StreamExt;
 use quorate_core::{MessageId, ProcessSet, message::Origin};
@@ -139,7 +139,7 @@ async fn who_is_started_again_waits_for_the_state_and_the_others_see_its_seat_ch
         until_all(&mut seen, wanted).await;
         let seat = &seen.now().peers[2];
         assert_eq!((seat.holder, seat.held_before), (Some(incarnation), 1));
-        assert_eq!(seat.way, Way::Connected { incarnation });
+        assert_eq!(seat.channel, ChannelState::Connected { incarnation });
         let id: MessageId = within(again.news.deliver(1)).await.unwrap();
         assert_eq!(id.origin, origin);
     }

@@ -2,7 +2,7 @@ use super::*;
 use crate::{
     Broadcaster, Builder, Deliveries, Delivery, Error, Node, StartError, StreamError,
     faults::{Direction, Fault},
-    node::{Admission, Way},
+    node::{Admission, ChannelState},
 };
 use futures::StreamExt;
 use quorate_broadcast::by_consensus;
@@ -484,7 +484,7 @@ async fn a_new_incarnation_is_excluded_and_told_so() {
         Some(Err(StreamError::Ended(Error::Excluded { .. })))
     ));
     let mut status = members[0].node.status();
-    within(status.wait_for(|now| matches!(now.peers[2].way, Way::Replaced { .. })))
+    within(status.wait_for(|now| matches!(now.peers[2].channel, ChannelState::Replaced { .. })))
         .await
         .unwrap();
 }

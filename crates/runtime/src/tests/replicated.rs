@@ -7,7 +7,8 @@ use crate::{
     Broadcaster, Builder, Deliveries, Error, Node, ProposeError, StartError, StreamError,
     choice::Consensus,
     node::{
-        Alone, Chunk, Coded, GroupOrder, Items, Machine, Replicated, SubmitError, Unreadable, Way,
+        Alone, ChannelState, Chunk, Coded, GroupOrder, Items, Machine, Replicated, SubmitError,
+        Unreadable,
     },
 };
 use bytes::Bytes;
@@ -297,7 +298,7 @@ async fn the_name_of_the_order_is_taken_and_other_machines_are_refused() {
     let (one, _other) = (one.start().await.unwrap(), other.start().await.unwrap());
     let mut status = one.status();
     let refused = status.wait_for(
-        |now| matches!(&now.peers[1].way, Way::Refused { reason } if reason.contains("shop")),
+        |now| matches!(&now.peers[1].channel, ChannelState::Refused { reason } if reason.contains("shop")),
     );
     within(refused).await.unwrap();
 }
@@ -534,10 +535,10 @@ async fn refuse_each_other(declare: impl Fn(usize, Builder) -> Builder, named: &
         let (builder, _) = ledger(declare(rank, bind(Kind::Udp, rank, &peers)));
         nodes.push(within(builder.start()).await.unwrap());
     }
-    let names_it = |way: &Way| matches!(way, Way::Refused { reason } if reason.contains(named));
+    let names_it = |channel: &ChannelState| matches!(channel, ChannelState::Refused { reason } if reason.contains(named));
     for (node, other) in nodes.iter().zip([1, 0]) {
         let mut status = node.status();
-        let refused = status.wait_for(|now| names_it(&now.peers[other].way));
+        let refused = status.wait_for(|now| names_it(&now.peers[other].channel));
         within(refused).await.unwrap();
     }
 }

@@ -35,7 +35,7 @@ pub type Seen = (usize, u64);
 
 /// The replies that the clients have got.
 #[derive(Default)]
-pub struct Told {
+pub struct Replies {
     /// All operations that may have been executed.
     pub operations: History<String, Seen>,
     /// How many operations have an outcome.
@@ -57,7 +57,7 @@ pub struct Clients {
     /// history.
     connections: Cell<u64>,
     written: Cell<u64>,
-    told: RefCell<Told>,
+    told: RefCell<Replies>,
 }
 
 /// How a request ended.
@@ -88,7 +88,7 @@ impl Clients {
     }
 
     /// The replies until now.
-    pub fn history(&self) -> Told {
+    pub fn history(&self) -> Replies {
         self.told.take()
     }
 

@@ -20,14 +20,14 @@ pub async fn members(State(admin): State<Admin>) -> Json<Value> {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Which {
+pub struct ViewsQuery {
     #[serde(default)]
     watch: bool,
 }
 
 /// `GET /views`: the present view. With `?watch=true` also each view that follows, one line of JSON each,
 /// until the client leaves.
-pub async fn views(State(admin): State<Admin>, Query(which): Query<Which>) -> Response {
+pub async fn views(State(admin): State<Admin>, Query(which): Query<ViewsQuery>) -> Response {
     // The subscription comes first, so that no change is missed before the view is read.
     let changes = admin.view.changes();
     let present = admin.view.present();

@@ -74,7 +74,7 @@ pub struct Join {
     timeout_ms: Option<u64>,
 }
 
-type Asked<T> = Result<Json<T>, JsonRejection>;
+type Body<T> = Result<Json<T>, JsonRejection>;
 
 fn answer(done: Result<Value, Failure>) -> Response {
     match done {
@@ -84,7 +84,7 @@ fn answer(done: Result<Value, Failure>) -> Response {
 }
 
 /// Reads a register.
-pub async fn read(State(admin): State<Admin>, asked: Asked<Read>) -> Response {
+pub async fn read(State(admin): State<Admin>, asked: Body<Read>) -> Response {
     answer(match asked {
         Ok(Json(asked)) => admin.read(asked).await,
         Err(rejection) => Err(rejection.into()),
@@ -92,7 +92,7 @@ pub async fn read(State(admin): State<Admin>, asked: Asked<Read>) -> Response {
 }
 
 /// Writes a register.
-pub async fn write(State(admin): State<Admin>, asked: Asked<Write>) -> Response {
+pub async fn write(State(admin): State<Admin>, asked: Body<Write>) -> Response {
     answer(match asked {
         Ok(Json(asked)) => admin.write(asked).await,
         Err(rejection) => Err(rejection.into()),
@@ -100,7 +100,7 @@ pub async fn write(State(admin): State<Admin>, asked: Asked<Write>) -> Response 
 }
 
 /// Updates this process's segment, if asked to, and scans all.
-pub async fn snapshot(State(admin): State<Admin>, asked: Asked<ScanRequest>) -> Response {
+pub async fn snapshot(State(admin): State<Admin>, asked: Body<ScanRequest>) -> Response {
     answer(match asked {
         Ok(Json(asked)) => admin.snapshot(asked).await,
         Err(rejection) => Err(rejection.into()),
@@ -108,7 +108,7 @@ pub async fn snapshot(State(admin): State<Admin>, asked: Asked<ScanRequest>) -> 
 }
 
 /// Proposes elements; answers with those that are decided.
-pub async fn join(State(admin): State<Admin>, asked: Asked<Join>) -> Response {
+pub async fn join(State(admin): State<Admin>, asked: Body<Join>) -> Response {
     answer(match asked {
         Ok(Json(asked)) => admin.join(asked).await,
         Err(rejection) => Err(rejection.into()),

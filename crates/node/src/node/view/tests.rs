@@ -65,7 +65,7 @@ impl Told {
 fn connect(now: &mut NodeStatus, rank: usize, incarnation: u64) {
     let incarnation = Incarnation(incarnation);
     let peer = &mut now.peers[rank - 1];
-    peer.way = Way::Connected { incarnation };
+    peer.channel = ChannelState::Connected { incarnation };
     peer.incarnation = Some(incarnation);
     peer.holder = Some(incarnation);
 }
@@ -177,7 +177,7 @@ async fn peers_and_what_slows_modules_are_shown() {
         now.peers[1].stream_ended = true;
         now.peers[2].timeout = Some(timeout);
         let reason = "another cluster".to_owned();
-        now.peers[3].way = Way::Refused { reason };
+        now.peers[3].channel = ChannelState::Refused { reason };
         let by = Hindrance {
             by: p(2),
             owed: 9,
@@ -227,7 +227,7 @@ async fn members_are_who_holds_the_seats() {
         now.leader = Some(p(1));
         now.suspected.insert(p(3));
         let (known, newcomer) = (Incarnation(7), Incarnation(8));
-        now.peers[3].way = Way::Replaced { known, newcomer };
+        now.peers[3].channel = ChannelState::Replaced { known, newcomer };
     });
     let role = || {
         let members = told.view.members(&addresses)["members"].clone();

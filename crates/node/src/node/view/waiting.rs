@@ -1,7 +1,7 @@
 //! Says, as far as the process knows, what keeps it from serving when it has waited for long.
 use super::{Role, role_in};
 use quorate_core::ProcessId;
-use quorate_runtime::node::{NodeStatus, Peer, Way};
+use quorate_runtime::node::{ChannelState, NodeStatus, Peer};
 use std::{
     fmt::Write,
     sync::{Arc, Mutex, PoisonError},
@@ -67,7 +67,7 @@ fn list(processes: &[ProcessId]) -> String {
 
 /// The peers that were started again, and have no seat.
 fn started_again(now: &NodeStatus) -> Vec<ProcessId> {
-    let again = others(now).filter(|peer| matches!(peer.way, Way::Replaced { .. }));
+    let again = others(now).filter(|peer| matches!(peer.channel, ChannelState::Replaced { .. }));
     again.map(|peer| peer.process).collect()
 }
 
@@ -87,8 +87,8 @@ fn memory(now: &NodeStatus, lost: &[ProcessId]) -> Option<String> {
 
 /// Explains why this process is not admitted.
 fn joining(now: &NodeStatus, seconds: u64) -> String {
-    let refused = others(now).filter_map(|peer| match &peer.way {
-        Way::Refused { reason } => Some((peer.process, reason)),
+    let refused = others(now).filter_map(|peer| match &peer.channel {
+        ChannelState::Refused { reason } => Some((peer.process, reason)),
         _ => None,
     });
     let mut words = format!("for {seconds} s");
@@ -96,7 +96,7 @@ fn joining(now: &NodeStatus, seconds: u64) -> String {
         let _ = write!(words, "; {peer} cannot be talked to: {reason}");
     }
     words.push_str("; are enough peers up and reachable?");
-    let is_heard = |peer: &Peer| peer.way != Way::Unknown;
+    let is_heard = |peer: &Peer| peer.channel != ChannelState::Unknown;
     if now.met.is_empty() && !others(now).any(is_heard) {
         let (me, rank) = (now.me, now.me.rank());
         let address = now.peers.get(now.me.index()).map(|own| &own.name);
@@ -119,8 +119,8 @@ fn newcomer(now: &NodeStatus, seconds: u64) -> String {
         let _ = write!(words, "; started again, too: {}", list(&again));
     }
     let silent = now.suspected.without(now.cut_off).without(now.leaving);
-    let unreached =
-        others(now).filter(|peer| peer.way == Way::Unknown || silent.contains(peer.process));
+    let unreached = others(now)
+        .filter(|peer| peer.channel == ChannelState::Unknown || silent.contains(peer.process));
     let unreached = unreached.map(|peer| peer.process);
     let unreached: Vec<_> = unreached.filter(|p| !again.contains(p)).collect();
     if !unreached.is_empty() {
@@ -150,7 +150,7 @@ mod tests {
     }
 
     fn replace(now: &mut NodeStatus, rank: usize) {
-        now.peers[rank - 1].way = Way::Replaced {
+        now.peers[rank - 1].channel = ChannelState::Replaced {
             known: Incarnation(7),
             newcomer: Incarnation(8),
         };
@@ -175,7 +175,7 @@ mod tests {
         assert!(words.contains("127.0.0.1:1"), "{words}");
         now.met = ProcessSet::from_iter([p(2)]);
         let reason = "stack \"a\" here, \"b\" there".to_owned();
-        now.peers[2].way = Way::Refused { reason };
+        now.peers[2].channel = ChannelState::Refused { reason };
         let words = waiting.words(&now).unwrap();
         assert!(words.contains("p3 cannot be talked to: stack"), "{words}");
         assert!(!words.contains("another one"), "somebody answers: {words}");
@@ -192,7 +192,7 @@ mod tests {
         pass(9).await;
         assert_eq!(waiting.words(&now), None, "some of the state has come");
         pass(1).await;
-        now.peers[1].way = Way::Connected {
+        now.peers[1].channel = ChannelState::Connected {
             incarnation: Incarnation(7),
         };
         let words = waiting.words(&now).unwrap();

@@ -2,7 +2,7 @@ use super::*;
 
 fn send(at: u64, to: usize, number: u64, digest: u64) -> Line {
     let label = "Data".to_owned();
-    let what = Said::Send {
+    let what = LineKind::Send {
         to,
         number,
         label,
@@ -12,7 +12,7 @@ fn send(at: u64, to: usize, number: u64, digest: u64) -> Line {
 }
 
 fn receive(at: u64, from: usize, number: u64, digest: u64) -> Line {
-    let what = Said::Receive {
+    let what = LineKind::Receive {
         from,
         number,
         digest,
@@ -20,7 +20,7 @@ fn receive(at: u64, from: usize, number: u64, digest: u64) -> Line {
     line(at, what)
 }
 
-fn line(at: u64, what: Said) -> Line {
+fn line(at: u64, what: LineKind) -> Line {
     let name = "chat".to_owned();
     Line { at, name, what }
 }
@@ -82,7 +82,7 @@ fn traces_that_contradict_each_other_are_merged_all_the_same() {
 #[test]
 fn hostile_lines_are_errors() {
     let long = "x".repeat(65);
-    let what = Said::Send {
+    let what = LineKind::Send {
         to: 2,
         number: 1,
         label: long,

@@ -4,19 +4,19 @@ use quorate_core::Addr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// The last report of each user.
-struct Said {
+struct Reports {
     link: Addr<Backlog>,
     all: Vec<Backlog>,
     worst: Backlog,
 }
 
 /// Several users of one order.
-pub(super) struct Backlogs(Arc<Mutex<Said>>);
+pub(super) struct Backlogs(Arc<Mutex<Reports>>);
 
 impl Backlogs {
     /// No users yet.
     pub(super) fn new(link: Addr<Backlog>) -> Self {
-        Backlogs(Arc::new(Mutex::new(Said {
+        Backlogs(Arc::new(Mutex::new(Reports {
             link,
             all: Vec::new(),
             worst: Backlog::Open,
@@ -25,7 +25,7 @@ impl Backlogs {
 
     /// The address at which one more user says how far it is behind.
     pub(super) fn join(&self) -> Addr<Backlog> {
-        let lock = |said: &Mutex<Said>| -> usize {
+        let lock = |said: &Mutex<Reports>| -> usize {
             let mut said = said.lock().unwrap_or_else(PoisonError::into_inner);
             said.all.push(Backlog::Open);
             said.all.len() - 1
@@ -38,7 +38,7 @@ impl Backlogs {
     }
 }
 
-impl Said {
+impl Reports {
     /// When a user in the worst state repeats its report, the worst is reported again: it means that this
     /// user has read something since.
     fn upon(&mut self, place: usize, backlog: Backlog) {

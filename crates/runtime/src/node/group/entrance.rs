@@ -5,16 +5,16 @@ use quorate_core::Addr;
 use std::sync::{Mutex, PoisonError};
 
 /// Where messages enter the order: what comes before it runs waits here.
-pub(super) struct Entrance(Mutex<Way>);
+pub(super) struct Entrance(Mutex<State>);
 
-enum Way {
+enum State {
     Closed(Vec<Bytes>),
     Open(Addr<Request>),
 }
 
 impl Default for Entrance {
     fn default() -> Self {
-        Entrance(Mutex::new(Way::Closed(Vec::new())))
+        Entrance(Mutex::new(State::Closed(Vec::new())))
     }
 }
 
@@ -22,8 +22,8 @@ impl Entrance {
     /// A message enters, or waits.
     pub(super) fn enter(&self, payload: Bytes) {
         match &mut *self.0.lock().unwrap_or_else(PoisonError::into_inner) {
-            Way::Closed(waiting) => waiting.push(payload),
-            Way::Open(requests) => {
+            State::Closed(waiting) => waiting.push(payload),
+            State::Open(requests) => {
                 requests.send(Request::Broadcast(total_order::Broadcast { payload }));
             }
         }
@@ -32,11 +32,11 @@ impl Entrance {
     /// The order runs: what waits enters, and from now on everything at once.
     pub(super) fn open(&self, requests: Addr<Request>) {
         let mut way = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Way::Closed(waiting) = &mut *way {
+        if let State::Closed(waiting) = &mut *way {
             for payload in waiting.drain(..) {
                 requests.send(Request::Broadcast(total_order::Broadcast { payload }));
             }
         }
-        *way = Way::Open(requests);
+        *way = State::Open(requests);
     }
 }

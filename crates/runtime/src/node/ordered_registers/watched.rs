@@ -13,19 +13,19 @@ pub(super) type Ended = Arc<OnceLock<Error>>;
 /// Who watches which registers.
 #[derive(Default)]
 pub(super) struct Watched {
-    registers: Mutex<Told>,
+    registers: Mutex<Watches>,
     ended: Ended,
 }
 
 /// Where watches are told what their registers hold.
 #[derive(Default)]
-struct Told {
+struct Watches {
     senders: BTreeMap<Vec<u8>, watch::Sender<Held>>,
     /// How many there were when those that nobody reads were taken out.
     looked_at: usize,
 }
 
-impl Told {
+impl Watches {
     /// Takes out those that nobody reads, once there are twice as many as were left the last time.
     fn prune(&mut self) {
         if self.senders.len() > 2 * self.looked_at + 16 {
@@ -36,7 +36,7 @@ impl Told {
 }
 
 impl Watched {
-    fn registers(&self) -> MutexGuard<'_, Told> {
+    fn registers(&self) -> MutexGuard<'_, Watches> {
         self.registers
             .lock()
             .unwrap_or_else(PoisonError::into_inner)

@@ -12,16 +12,16 @@ pub(crate) const BYTES: usize = 4 << 20;
 
 /// The last messages, by instance.
 #[derive(Debug)]
-pub(crate) struct Said<M> {
+pub(crate) struct LastMessages<M> {
     open: BTreeMap<u64, M>,
     /// The finished instances, the latest last, each with its message and that message's length in bytes.
     over: VecDeque<(u64, M, usize)>,
     bytes: usize,
 }
 
-impl<M> Default for Said<M> {
+impl<M> Default for LastMessages<M> {
     fn default() -> Self {
-        Said {
+        LastMessages {
             open: BTreeMap::new(),
             over: VecDeque::new(),
             bytes: 0,
@@ -29,7 +29,7 @@ impl<M> Default for Said<M> {
     }
 }
 
-impl<M> Said<M> {
+impl<M> LastMessages<M> {
     /// Remembers this message of an instance, in place of the one before.
     pub(crate) fn say(&mut self, instance: u64, message: M) {
         self.open.insert(instance, message);
@@ -68,7 +68,7 @@ mod tests {
 
     #[test]
     fn what_is_over_is_remembered_for_a_while_and_what_is_open_for_good() {
-        let mut said = Said::default();
+        let mut said = LastMessages::default();
         said.say(1, "open");
         for instance in 2..1000 {
             said.say(instance, "a");
@@ -84,7 +84,7 @@ mod tests {
 
     #[test]
     fn long_messages_are_remembered_by_their_length() {
-        let mut said = Said::default();
+        let mut said = LastMessages::default();
         for instance in 1..=10 {
             said.say(instance, BYTES / 2);
             said.end(instance, |length| *length);

@@ -184,22 +184,28 @@ fn a_stream_that_has_ended_stays_so_for_that_start_of_the_peer() {
     now.upon_status(connected(2, 7));
     let events = now.upon_status(ended.clone());
     assert_eq!(events, [NodeEvent::StreamEnded { peer: p(2) }]);
-    assert_eq!(now.peers[1].way, Way::Ended { incarnation });
+    assert_eq!(now.peers[1].channel, ChannelState::Ended { incarnation });
     now.upon_status(replaced(2, 7, 8));
     now.upon_status(connected(2, 7));
-    assert_eq!(now.peers[1].way, Way::Ended { incarnation });
+    assert_eq!(now.peers[1].channel, ChannelState::Ended { incarnation });
     let events = now.upon_status(link::Status::Begun { peer: p(2) });
     assert_eq!(events, [NodeEvent::StreamBegun { peer: p(2) }]);
-    assert_eq!(now.peers[1].way, Way::Connected { incarnation });
+    assert_eq!(
+        now.peers[1].channel,
+        ChannelState::Connected { incarnation }
+    );
     now.upon_status(ended.clone());
     now.upon_status(connected(2, 8));
     let incarnation = Incarnation(8);
-    assert_eq!(now.peers[1].way, Way::Connected { incarnation });
+    assert_eq!(
+        now.peers[1].channel,
+        ChannelState::Connected { incarnation }
+    );
     assert!(!now.peers[1].stream_ended);
     // The stream of a process to itself changes no entry.
     let own = now.upon_status(link::Status::Ended { peer: p(1) });
     assert_eq!(own, [NodeEvent::StreamEnded { peer: p(1) }]);
-    assert_eq!(now.peers[0].way, Way::Unknown);
+    assert_eq!(now.peers[0].channel, ChannelState::Unknown);
     let gap = now.upon_status(link::Status::Gap { peer: p(3) });
     assert_eq!(gap, [NodeEvent::Gap { peer: p(3) }]);
 }
@@ -216,19 +222,29 @@ fn seats_have_their_first_holders_until_the_order_says_otherwise() {
     now.upon_status(connected(2, 7));
     assert_eq!(holders(&now), [(Some(1), 0), (Some(7), 0), (None, 0)]);
     now.upon_status(replaced(2, 7, 8));
-    assert!(matches!(now.peers[1].way, Way::Replaced { .. }));
+    assert!(matches!(
+        now.peers[1].channel,
+        ChannelState::Replaced { .. }
+    ));
     let events = now.upon_group(epoch(1, &[(2, 8, 1)]));
     assert!(
         matches!(&events[..], [NodeEvent::Seats { epoch: 1, newcomers }] if newcomers.len() == 1)
     );
-    assert_eq!(now.peers[1].way, Way::Unknown, "it waits no more");
+    assert_eq!(
+        now.peers[1].channel,
+        ChannelState::Unknown,
+        "it waits no more"
+    );
     assert_eq!(holders(&now), [(Some(1), 0), (Some(8), 1), (None, 0)]);
     // The indication also follows a state transfer, and is no news then.
     assert_eq!(now.upon_group(epoch(1, &[(2, 8, 1)])), []);
     // A newcomer that does not have its seat yet goes on waiting.
     now.upon_status(replaced(2, 8, 9));
     now.upon_group(epoch(2, &[(2, 8, 1), (3, 4, 1)]));
-    assert!(matches!(now.peers[1].way, Way::Replaced { .. }));
+    assert!(matches!(
+        now.peers[1].channel,
+        ChannelState::Replaced { .. }
+    ));
     assert_eq!(now.epoch, 2);
 }
 

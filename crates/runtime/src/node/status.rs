@@ -41,7 +41,7 @@ pub enum Admission {
 /// The state of the channel to a peer.
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
-pub enum Way {
+pub enum ChannelState {
     /// No news yet, or none since the seat has another holder.
     Unknown,
     /// Data flows between this process and this incarnation of the peer.
@@ -79,7 +79,7 @@ pub struct Peer {
     /// The error of the last lookup of the peer's name; `None` if that succeeded, or if there is no name.
     pub lookup_failure: Option<String>,
     /// The state of the channel to the peer; always unknown for this process itself.
-    pub way: Way,
+    pub channel: ChannelState,
     /// The incarnation with which data flowed last; `None` if there was none yet, or for this process
     /// itself.
     pub incarnation: Option<Incarnation>,
@@ -159,7 +159,7 @@ impl NodeStatus {
                 name: name.clone(),
                 address: name.fixed(),
                 lookup_failure: None,
-                way: Way::Unknown,
+                channel: ChannelState::Unknown,
                 incarnation: None,
                 stream_ended: false,
                 timeout: None,
@@ -191,7 +191,7 @@ impl NodeStatus {
 
     /// The processes with which data flows in both directions.
     pub fn connected(&self) -> ProcessSet {
-        let connected = |peer: &&Peer| matches!(peer.way, Way::Connected { .. });
+        let connected = |peer: &&Peer| matches!(peer.channel, ChannelState::Connected { .. });
         self.peers
             .iter()
             .filter(connected)
@@ -214,9 +214,9 @@ impl NodeStatus {
     /// those others, and its reason.
     pub fn kept_out(&self) -> Option<(ProcessId, &str)> {
         let others = self.peers.iter().filter(|peer| peer.process != self.me);
-        let mut refused = others.filter_map(|peer| match &peer.way {
+        let mut refused = others.filter_map(|peer| match &peer.channel {
             // A process that has met this one since then can talk to it.
-            Way::Refused { reason } if !self.met.contains(peer.process) => {
+            ChannelState::Refused { reason } if !self.met.contains(peer.process) => {
                 Some((peer.process, reason.as_str()))
             }
             _ => None,
@@ -298,10 +298,10 @@ impl NodeStatus {
         // A new holder of the seat has not inherited the ended stream of the one before.
         entry.stream_ended &= entry.incarnation == Some(incarnation);
         entry.incarnation = Some(incarnation);
-        entry.way = if entry.stream_ended {
-            Way::Ended { incarnation }
+        entry.channel = if entry.stream_ended {
+            ChannelState::Ended { incarnation }
         } else {
-            Way::Connected { incarnation }
+            ChannelState::Connected { incarnation }
         };
         self.note_holders();
         vec![NodeEvent::Connected { peer, incarnation }]
@@ -310,13 +310,13 @@ impl NodeStatus {
     fn upon_refused(&mut self, peer: ProcessId, reason: String) -> Vec<NodeEvent> {
         // If the sender is no member, the event is given only once.
         if let Some(entry) = self.other(peer) {
-            let way = Way::Refused {
+            let channel = ChannelState::Refused {
                 reason: reason.clone(),
             };
-            if entry.way == way {
+            if entry.channel == channel {
                 return Vec::new();
             }
-            entry.way = way;
+            entry.channel = channel;
         }
         vec![NodeEvent::Refused { peer, reason }]
     }
@@ -324,8 +324,8 @@ impl NodeStatus {
     fn upon_ended(&mut self, peer: ProcessId) -> Vec<NodeEvent> {
         if let Some(entry) = self.other(peer) {
             entry.stream_ended = true;
-            if let Way::Connected { incarnation } = entry.way {
-                entry.way = Way::Ended { incarnation };
+            if let ChannelState::Connected { incarnation } = entry.channel {
+                entry.channel = ChannelState::Ended { incarnation };
             }
         }
         vec![NodeEvent::StreamEnded { peer }]
@@ -334,8 +334,8 @@ impl NodeStatus {
     fn upon_begun(&mut self, peer: ProcessId) -> Vec<NodeEvent> {
         if let Some(entry) = self.other(peer) {
             entry.stream_ended = false;
-            if let Way::Ended { incarnation } = entry.way {
-                entry.way = Way::Connected { incarnation };
+            if let ChannelState::Ended { incarnation } = entry.channel {
+                entry.channel = ChannelState::Connected { incarnation };
             }
         }
         vec![NodeEvent::StreamBegun { peer }]
@@ -347,9 +347,9 @@ impl NodeStatus {
         known: Incarnation,
         newcomer: Incarnation,
     ) -> Vec<NodeEvent> {
-        let way = Way::Replaced { known, newcomer };
+        let channel = ChannelState::Replaced { known, newcomer };
         match self.other(peer) {
-            Some(entry) if entry.way != way => entry.way = way,
+            Some(entry) if entry.channel != channel => entry.channel = channel,
             _ => return Vec::new(),
         }
         vec![NodeEvent::Replaced {

@@ -1,5 +1,5 @@
 //! What the group's order says of the cluster.
-use super::{Admission, NodeStatus, Way};
+use super::{Admission, ChannelState, NodeStatus};
 use crate::node::{NodeEvent, group::GroupNews};
 use quorate_abstractions::reconfigurable::Epoch;
 
@@ -53,10 +53,10 @@ impl NodeStatus {
         }
         for (origin, _) in &newcomers {
             if let Some(entry) = self.other(origin.process)
-                && let Way::Replaced { newcomer, .. } = entry.way
+                && let ChannelState::Replaced { newcomer, .. } = entry.channel
                 && newcomer == origin.incarnation
             {
-                entry.way = Way::Unknown;
+                entry.channel = ChannelState::Unknown;
             }
         }
         self.epoch = number;
