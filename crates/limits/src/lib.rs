@@ -6,7 +6,9 @@
 //! | [`lower_bound`] | shared objects that return under each failure pattern of a system that has no generalized quorum system |
 //! | [`rounds`] | consensus in f rounds, where f processes may crash |
 //! | [`two_servers`] | a replicated state machine where half of the servers may omit messages |
+//! | [`undecided`] | the deployed consensus by a rotating coordinator, decided under every fair schedule |
 
 pub mod lower_bound;
 pub mod rounds;
 pub mod two_servers;
+pub mod undecided;

@@ -1,5 +1,8 @@
 //! The pictures and outputs in the documentation are those that are drawn. `UPDATE_GOLDEN=1` writes them anew.
-use quorate_limits::{rounds, two_servers};
+use quorate_limits::{
+    rounds, two_servers,
+    undecided::{self, Rotating, Size, Tossing},
+};
 use std::{fs, path::Path};
 
 #[test]
@@ -7,8 +10,17 @@ fn the_pictures_of_the_page_on_limits_are_those_that_are_drawn() {
     let shown = rounds::show().unwrap();
     let protocols = two_servers::Protocol::ALL.map(|it| two_servers::show(it, 2).unwrap());
     let texts = protocols.each_ref().map(two_servers::Shown::text);
+    let size = Size {
+        processes: 3,
+        seed: 1,
+        bound: 4,
+        rounds: 50,
+    };
+    let undecided = undecided::show(&Rotating, &Tossing, size).unwrap();
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     for (name, drawn) in [
+        ("undecided.svg", undecided.svg()),
+        ("undecided.txt", undecided.text()),
         ("rounds.svg", shown.svg()),
         ("rounds.txt", shown.text()),
         ("two-servers.svg", protocols[0].svg()),
