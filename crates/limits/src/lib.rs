@@ -3,11 +3,14 @@
 //!
 //! | module | what cannot be had |
 //! |---|---|
+//! | [`critical_section`] | a critical section that is safe and live where a client may be faulty |
 //! | [`lower_bound`] | shared objects that return under each failure pattern of a system that has no generalized quorum system |
 //! | [`rounds`] | consensus in f rounds, where f processes may crash |
 //! | [`two_servers`] | a replicated state machine where half of the servers may omit messages |
 //! | [`undecided`] | the deployed consensus by a rotating coordinator, decided under every fair schedule |
 
+mod chart;
+pub mod critical_section;
 pub mod lower_bound;
 pub mod rounds;
 pub mod two_servers;

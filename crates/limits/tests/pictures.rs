@@ -1,6 +1,6 @@
 //! The pictures and outputs in the documentation are those that are drawn. `UPDATE_GOLDEN=1` writes them anew.
 use quorate_limits::{
-    rounds, two_servers,
+    critical_section, rounds, two_servers,
     undecided::{self, Rotating, Size, Tossing},
 };
 use std::{fs, path::Path};
@@ -10,6 +10,7 @@ fn the_pictures_of_the_page_on_limits_are_those_that_are_drawn() {
     let shown = rounds::show().unwrap();
     let protocols = two_servers::Protocol::ALL.map(|it| two_servers::show(it, 2).unwrap());
     let texts = protocols.each_ref().map(two_servers::Shown::text);
+    let section = critical_section::show(100);
     let size = Size {
         processes: 3,
         seed: 1,
@@ -21,6 +22,8 @@ fn the_pictures_of_the_page_on_limits_are_those_that_are_drawn() {
     for (name, drawn) in [
         ("undecided.svg", undecided.svg()),
         ("undecided.txt", undecided.text()),
+        ("critical-section.svg", section.svg()),
+        ("critical-section.txt", section.text()),
         ("rounds.svg", shown.svg()),
         ("rounds.txt", shown.text()),
         ("two-servers.svg", protocols[0].svg()),
