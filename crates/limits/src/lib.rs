@@ -4,6 +4,7 @@
 //! | module | what cannot be had |
 //! |---|---|
 //! | [`critical_section`] | a critical section that is safe and live where a client may be faulty |
+//! | [`flp`] | a deterministic protocol that decides in every asynchronous run, where one process may crash |
 //! | [`lower_bound`] | shared objects that return under each failure pattern of a system that has no generalized quorum system |
 //! | [`rounds`] | consensus in f rounds, where f processes may crash |
 //! | [`two_servers`] | a replicated state machine where half of the servers may omit messages |
@@ -11,6 +12,7 @@
 
 mod chart;
 pub mod critical_section;
+pub mod flp;
 pub mod lower_bound;
 pub mod rounds;
 pub mod two_servers;

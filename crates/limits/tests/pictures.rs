@@ -1,6 +1,6 @@
 //! The pictures and outputs in the documentation are those that are drawn. `UPDATE_GOLDEN=1` writes them anew.
 use quorate_limits::{
-    critical_section, rounds, two_servers,
+    critical_section, flp, rounds, two_servers,
     undecided::{self, Rotating, Size, Tossing},
 };
 use std::{fs, path::Path};
@@ -10,6 +10,7 @@ fn the_pictures_of_the_page_on_limits_are_those_that_are_drawn() {
     let shown = rounds::show().unwrap();
     let protocols = two_servers::Protocol::ALL.map(|it| two_servers::show(it, 2).unwrap());
     let texts = protocols.each_ref().map(two_servers::Shown::text);
+    let flp = flp::show(40).unwrap();
     let section = critical_section::show(100);
     let size = Size {
         processes: 3,
@@ -20,6 +21,8 @@ fn the_pictures_of_the_page_on_limits_are_those_that_are_drawn() {
     let undecided = undecided::show(&Rotating, &Tossing, size).unwrap();
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     for (name, drawn) in [
+        ("flp.svg", flp.svg()),
+        ("flp.txt", flp.text()),
         ("undecided.svg", undecided.svg()),
         ("undecided.txt", undecided.text()),
         ("critical-section.svg", section.svg()),
