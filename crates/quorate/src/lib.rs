@@ -64,6 +64,9 @@
 //! [Ordered registers](Builder::ordered_registers) stand on a total order, which has a leader: they can be
 //! compared and set in one step, and watched.
 //!
+//! [Locks](mod@locks) stand on it, too. Each has a token, by which whatever the lock protects refuses a holder that
+//! comes too late: the example `fence` shows one that stalls.
+//!
 //! With [`registers_over`](Builder::registers_over), [`snapshot_over`](Builder::snapshot_over),
 //! [`lattice_agreement_over`](Builder::lattice_agreement_over) and
 //! [`consensus_over`](Builder::consensus_over) the quorums are those of a [`QuorumSystem`], a file that
@@ -123,7 +126,7 @@
 //! | `udp`, `tcp` | the edges, and with either [`Node`], its [`Builder`], and [algorithms of one's own](Builder::custom) | |
 //! | `links` | messages to one process: [`links`], [`Builder::links`], [`datagrams`](Builder::datagrams), [`stubborn`](Builder::stubborn) | |
 //! | `detectors` | whom a node suspects and trusts: [`detectors`], [`Node::suspicions`], [`leader_hint`](Node::leader_hint), [`crashes`](Node::crashes) | |
-//! | `broadcast` | [`broadcast`], up to total order, and what stands on it: [replicated machines](Builder::replicated), [ordered registers](Builder::ordered_registers), [leadership](Builder::leadership), [`services`] | `links`, `detectors` |
+//! | `broadcast` | [`broadcast`], up to total order, and what stands on it: [replicated machines](Builder::replicated), [ordered registers](Builder::ordered_registers), [leadership](Builder::leadership), [locks](Builder::locks), [`services`] | `links`, `detectors` |
 //! | `agreement` | [`consensus`](Builder::consensus) and [`commit`](Builder::commit) | `broadcast` |
 //! | `membership` | [group membership](Builder::membership) and [views](Builder::views) | `broadcast` |
 //! | `shared-memory` | [`registers`], [snapshots](Builder::snapshot), [lattice agreement](Builder::lattice_agreement), [`quorums`], [flooding](Builder::flooding), [`histories`]; with `agreement`, [`consensus_over`](Builder::consensus_over) | `links` |
@@ -142,8 +145,8 @@
 //! | `links` | 22 | 14 |
 //! | `default` | 56 | 74 |
 //!
-//! Two guides: [a state machine of one's own](mod@replicate), replicated; and [an algorithm of one's
-//! own](mod@own_algorithm), from its properties to the simulator and to sockets.
+//! Three guides: [a state machine of one's own](mod@replicate), replicated; [locks](mod@locks), and what they do not
+//! promise; and [an algorithm of one's own](mod@own_algorithm), from its properties to the simulator and to sockets.
 //!
 //! Messages and values are of types that serde can write and read, and are encoded by bincode. A module
 //! that is declared with [`Coded`](node::Coded) encodes them with another [codec](node::Codec), or sends
@@ -191,10 +194,13 @@ pub use quorate_runtime::{
     StreamError, TryRequestError, choice, edge, error, faults, host, node, peers, recorder, thread,
 };
 #[cfg(all(feature = "node", feature = "broadcast"))]
-pub use quorate_runtime::{CompareError, SubmitError, TryBroadcastError};
+pub use quorate_runtime::{CompareError, LockError, SubmitError, TryBroadcastError};
 
 #[doc = include_str!("../docs/replicate.md")]
 pub mod replicate {}
+
+#[doc = include_str!("../docs/locks.md")]
+pub mod locks {}
 
 // The blocks of this page are one program, which a test compares with the example `barrier`.
 #[cfg_attr(not(doctest), doc = include_str!("../docs/own-algorithm.md"))]
@@ -212,9 +218,10 @@ pub mod prelude {
     pub use quorate_core::{MessageId, ProcessId, ProcessSet};
     #[cfg(all(feature = "node", feature = "broadcast"))]
     pub use quorate_runtime::{
-        Answer, Answers, Broadcaster, Chunk, CompareError, Compared, Deliveries, Delivery, Holder,
-        Items, Leadership, Machine, OrderedRegisters, Permit, RegisterWatch, Replicated, Source,
-        SubmitError, Term, TryBroadcastError, Unreadable, Versioned, node::View,
+        Answer, Answers, Broadcaster, Chunk, Claim, CompareError, Compared, Deliveries, Delivery,
+        Holder, Items, Leadership, Lock, LockError, LockHolder, LockSettings, Locks, Machine,
+        OrderedRegisters, Permit, RegisterWatch, Replicated, Source, SubmitError, Term,
+        TryBroadcastError, Unreadable, Versioned, node::View,
     };
     #[cfg(feature = "node")]
     pub use quorate_runtime::{

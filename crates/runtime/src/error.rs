@@ -7,6 +7,7 @@
 //! | [`ProposeError`] | to propose or to vote in an instance, or its decision |
 //! | [`MemoryError`] | an operation on registers, a snapshot, lattice agreement or quorum access |
 //! | [`SubmitError`](crate::SubmitError) | to apply a command to a replicated machine, or to set an ordered register |
+//! | [`LockError`](crate::LockError) | a lock, or a value that it guards |
 //! | [`CompareError`](crate::CompareError) | to set an ordered register of an expected version |
 //! | [`TryBroadcastError`](crate::TryBroadcastError) | to broadcast at once or not at all |
 //! | [`TrySendError`](crate::TrySendError) | to send at once or not at all |

@@ -47,9 +47,10 @@ compile_error!("a node needs an edge: the feature `udp`, or `tcp`, or both");
 
 #[cfg(feature = "broadcast")]
 pub use node::{
-    Answer, Answers, Broadcaster, Chunk, CompareError, Compared, Deliveries, Delivery, Holder,
-    Items, Leadership, Machine, OrderedRegisters, Permit, RegisterWatch, Replicated, Source,
-    SubmitError, Term, TryBroadcastError, Unreadable, Versioned,
+    Answer, Answers, Broadcaster, Chunk, Claim, CompareError, Compared, Deliveries, Delivery,
+    Holder, Items, Leadership, Lock, LockError, LockHolder, LockSettings, Locks, Machine,
+    OrderedRegisters, Permit, RegisterWatch, Replicated, Source, SubmitError, Term,
+    TryBroadcastError, Unreadable, Versioned,
 };
 #[cfg(feature = "detectors")]
 pub use node::{Crashes, LeaderHints, Suspicions};

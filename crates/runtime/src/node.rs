@@ -33,6 +33,8 @@ mod lattice;
 mod leadership;
 #[cfg(feature = "links")]
 mod links;
+#[cfg(feature = "broadcast")]
+mod locks;
 mod lookup;
 #[cfg(feature = "membership")]
 mod members;
@@ -96,6 +98,8 @@ pub use handles::{Broadcaster, Deliveries, Delivery, Permit, TryBroadcastError};
 pub use lattice::LatticeProposer;
 #[cfg(feature = "broadcast")]
 pub use leadership::{Holder, Leadership, Term};
+#[cfg(feature = "broadcast")]
+pub use locks::{Claim, Lock, LockError, LockHolder, LockSettings, Locks};
 #[cfg(feature = "membership")]
 pub use members::Members;
 #[cfg(feature = "links")]

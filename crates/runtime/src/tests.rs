@@ -27,6 +27,7 @@ mod gauges;
 mod host;
 mod leaving;
 mod links;
+mod locks;
 mod memory;
 mod names;
 pub(crate) mod node;

@@ -47,7 +47,7 @@ const STREAM_DATAGRAM: usize = 64 * 1024;
 ///
 /// | declared | a process that was started again |
 /// |---|---|
-/// | [replicated machines](Builder::replicated), [ordered registers](Builder::ordered_registers), [leadership](Builder::leadership) | takes part again by itself, with the state |
+/// | [replicated machines](Builder::replicated), [ordered registers](Builder::ordered_registers), [leadership](Builder::leadership), [locks](Builder::locks) | takes part again by itself, with the state |
 /// | [primary views](Builder::views) | is outside, may [join](super::Group::join), and gets the state |
 /// | [plain total order](Builder::total_order), in a node with one of the above | goes on where the others are, and is told what it [skips](crate::StreamError::Skipped) |
 /// | all else, in a node with one of the above | has no place: the others go on without it, and its handles say [`StartedAgain`](Error::StartedAgain) |
@@ -589,6 +589,8 @@ impl Builder {
             leader: leader.clone(),
             #[cfg(feature = "broadcast")]
             reach: detector.reach.clone(),
+            #[cfg(feature = "broadcast")]
+            status: status.watch(),
             perfect,
             #[cfg(feature = "broadcast")]
             total_order: self.fitting_total_order(),

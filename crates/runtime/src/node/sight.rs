@@ -56,6 +56,12 @@ impl Sight {
         &self.span
     }
 
+    /// The status, and every change of it.
+    #[cfg(feature = "broadcast")]
+    pub fn watch(&self) -> watch::Receiver<NodeStatus> {
+        self.status.subscribe()
+    }
+
     /// Begins with this status, in this cluster. `has_perfect` says whether there is a perfect failure
     /// detector.
     pub fn new(snapshot: NodeStatus, cluster: &str, has_perfect: bool) -> (Self, Seen) {

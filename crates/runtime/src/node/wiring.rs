@@ -24,6 +24,9 @@ pub struct Wiring {
     /// Whom ◇P suspects, and who is cut off.
     #[cfg(feature = "broadcast")]
     pub(super) reach: Subscribe<eventually_perfect::Reach>,
+    /// What the node knows of its cluster.
+    #[cfg(feature = "broadcast")]
+    pub(super) status: tokio::sync::watch::Receiver<super::NodeStatus>,
     /// The perfect failure detector, if the system is assumed to be synchronous.
     pub perfect: Option<Subscribe<perfect::Crash>>,
     /// How total order is configured on this node.
