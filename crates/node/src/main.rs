@@ -6,6 +6,7 @@ mod chaos;
 mod demo;
 mod http;
 mod limits;
+mod lock;
 mod logging;
 mod members;
 mod node;
@@ -52,6 +53,10 @@ enum Command {
     Registers(registers::Registers),
     /// Decides whether there are quorums for failures of processes and of channels in one direction.
     Quorums(quorums::Quorums),
+    /// Runs a command while a lock is held.
+    Lock(lock::Lock),
+    /// Reads and writes values that a lock guards.
+    Fenced(lock::Fenced),
     /// Prints who holds each seat of the cluster.
     Members(members::Members),
     /// Prints the present view, or every one as it comes.
@@ -103,6 +108,14 @@ fn main() -> ExitCode {
         Command::Commit(commit) => commit.run(),
         Command::Registers(registers) => registers.run(),
         Command::Quorums(quorums) => return quorums.run(),
+        Command::Lock(lock) => match lock.run() {
+            Ok(code) => return code,
+            Err(error) => Err(error),
+        },
+        Command::Fenced(fenced) => match fenced.run() {
+            Ok(code) => return code,
+            Err(error) => Err(error),
+        },
         Command::Members(members) => members.run(),
         Command::Views(views) => views.run(),
         Command::Faults(switches) => switches.run(),

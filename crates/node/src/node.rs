@@ -111,6 +111,7 @@ async fn serve(settings: NodeSettings, listeners: Listeners) -> Result<ExitCode>
     let (builder, modules) = modules::declare(&settings)?;
     let node = builder.start().await.context("cannot start the node")?;
     let view = View::of(&node, settings.membership, settings.deadline);
+    let locks = modules.locks.clone();
     let (store, memory, agreements) = serving(&settings, modules, &view);
     watch_outcomes(&store, &view);
     announce(
@@ -144,6 +145,7 @@ async fn serve(settings: NodeSettings, listeners: Listeners) -> Result<ExitCode>
     };
     let session = resp::Session {
         store,
+        locks,
         deadline: settings.deadline,
         info: info_text(admin.clone()),
         stall: resp::STALL,

@@ -4,6 +4,7 @@ mod client;
 mod connection;
 mod data;
 mod inline;
+mod locks;
 mod output;
 mod request;
 mod scan;

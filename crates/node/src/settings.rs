@@ -135,6 +135,10 @@ struct RawSettings {
     /// How long a command waits for a majority before it is answered -NOQUORUM, in milliseconds.
     #[arg(long, env = "QUORATE_DEADLINE_MS")]
     deadline_ms: Option<u64>,
+    /// How long a replica may be suspected before the locks of its clients are taken over, in milliseconds. The
+    /// same on every replica.
+    #[arg(long, env = "QUORATE_LOCK_TAKEOVER_MS")]
+    lock_takeover_ms: Option<u64>,
     /// Whether POST /faults may disturb this process's network, for experiments.
     #[arg(long, env = "QUORATE_FAULTS", num_args = 0..=1, default_missing_value = "true")]
     faults: Option<bool>,
@@ -172,6 +176,7 @@ impl RawSettings {
             heartbeat_ms: self.heartbeat_ms.or(below.heartbeat_ms),
             suspicion_ms: self.suspicion_ms.or(below.suspicion_ms),
             deadline_ms: self.deadline_ms.or(below.deadline_ms),
+            lock_takeover_ms: self.lock_takeover_ms.or(below.lock_takeover_ms),
             faults: self.faults.or(below.faults),
             trace_records: self.trace_records.or(below.trace_records),
             log: self.log.or(below.log),
@@ -223,6 +228,8 @@ pub struct NodeSettings {
     pub suspicion: Duration,
     /// The time after which a command is answered with `-NOQUORUM`.
     pub deadline: Duration,
+    /// The time for which a replica may be suspected before the locks of its clients are taken over.
+    pub lock_takeover: Duration,
     /// Whether faults may be injected.
     pub faults: bool,
     /// How many records of what the protocol does are kept; 0: none.
@@ -348,6 +355,7 @@ fn complete(settings: RawSettings) -> Result<NodeSettings> {
         heartbeat,
         suspicion: milliseconds("suspicion_ms", settings.suspicion_ms, 500)?,
         deadline,
+        lock_takeover: milliseconds("lock_takeover_ms", settings.lock_takeover_ms, 10_000)?,
         faults: settings.faults.unwrap_or(false),
         trace_records: settings.trace_records.unwrap_or(0),
         log: settings.log.unwrap_or_else(|| "info".into()),

@@ -1,7 +1,7 @@
 //! Five containers, as `scripts/cluster` runs them. Skipped where no Docker engine answers.
 mod common;
 
-use common::{ask, http, wait_for};
+use common::{Apart, ask, http, quorate, wait_for};
 use std::{
     net::SocketAddr,
     path::PathBuf,
@@ -73,6 +73,30 @@ fn answers(number: u16, request: &str, expected: &str) {
     });
 }
 
+/// A replica is paused for longer than the lock lasts that it serves.
+fn the_lock_of_a_paused_replica_is_taken_over() {
+    let lock = |number: u16, script: &str| {
+        let mut command = quorate();
+        command.args(["lock", "job", "--addr", &replica(number).to_string()]);
+        command.args(["--ttl", "2", "--wait", "60", "--", "sh", "-c", script]);
+        command.stdin(Stdio::null());
+        command
+    };
+    let mut holder = lock(5, "exec sleep 600").begin().expect("no binary");
+    wait_for("the lock to be held", || {
+        (ask(replica(1), "LOCK.HOLDER job") == "*4").then_some(())
+    });
+    cluster(&["pause", "5"]);
+    let next = lock(1, "exit 5").finish().expect("no binary");
+    assert_eq!(next.status.code(), Some(5));
+    let lost = wait_for("the first holder to end", || {
+        holder.try_wait().expect("a child")
+    });
+    assert_eq!(lost.code(), Some(76));
+    cluster(&["resume", "5"]);
+    answers(5, "GET k", "v");
+}
+
 fn works(program: &str, argument: &str) -> bool {
     let quiet = Command::new(program)
         .args(argument.split(' '))
@@ -96,6 +120,8 @@ fn five_containers_survive_the_death_of_two_and_with_quorums_one_way_cuts() {
     cluster(&["up"]);
     assert_eq!(ask(replica(1), "SET k v"), "+OK");
     assert_eq!(ask(replica(5), "GET k"), "v");
+
+    the_lock_of_a_paused_replica_is_taken_over();
 
     cluster(&["kill", "1"]);
     cluster(&["kill", "2"]);

@@ -11,7 +11,10 @@ use quorate_broadcast::by_consensus;
 use quorate_detectors::increasing_timeout;
 use quorate_runtime::{
     Builder, Node, PeerAddress,
-    node::{Coded, LatticeProposer, Proposer, Registers, Replicated, Segments, Voter},
+    node::{
+        Coded, LatticeProposer, LockSettings, Locks, Proposer, Registers, Replicated, Segments,
+        Voter,
+    },
 };
 use quorate_stacks::{
     agreements::Consensus,
@@ -38,6 +41,8 @@ const DRAINING: Duration = Duration::from_secs(2);
 pub struct Modules {
     /// The store, if total order serves it.
     pub store: Option<Replicated<Store>>,
+    /// Locks, if total order serves the store.
+    pub locks: Option<Locks>,
     pub registers: Registers<Bytes>,
     /// The lengths of the registers' values.
     pub lengths: Lengths,
@@ -65,6 +70,10 @@ pub fn declare(settings: &NodeSettings) -> Result<(Builder, Modules)> {
         Consistency::TotalOrder => Some(builder.replicated(Coded::raw("store"), Store::default())?),
         Consistency::Register => None,
     };
+    let locks = match settings.consistency {
+        Consistency::TotalOrder => Some(builder.locks("locks", lock_settings(settings))?),
+        Consistency::Register => None,
+    };
     let system = system(settings);
     let system = system.as_ref();
     let lengths = Lengths::default();
@@ -90,6 +99,7 @@ pub fn declare(settings: &NodeSettings) -> Result<(Builder, Modules)> {
     let commit = builder.commit("commit", settings.stack.commit)?;
     let modules = Modules {
         store,
+        locks,
         registers,
         lengths,
         snapshot,
@@ -98,6 +108,14 @@ pub fn declare(settings: &NodeSettings) -> Result<(Builder, Modules)> {
         commit,
     };
     Ok((builder, modules))
+}
+
+/// Clients say themselves how long their leases are.
+fn lock_settings(settings: &NodeSettings) -> LockSettings {
+    LockSettings {
+        lease: None,
+        takeover: settings.lock_takeover,
+    }
 }
 
 fn builder(settings: &NodeSettings) -> Result<Builder> {

@@ -31,6 +31,7 @@ use crate::node::{
     replica::{self, Refusal, Replies},
     unwritten::{Held, Together, Unwritten},
 };
+use quorate_runtime::node::Locks;
 use reading::{End, OnItsWay, Reader};
 use std::{io, pin::pin, time::Duration};
 use tokio::{
@@ -55,6 +56,8 @@ pub const STALL: Duration = Duration::from_secs(30);
 pub struct Session<I> {
     /// Executes the commands.
     pub store: Store,
+    /// Locks, where total order serves the store.
+    pub locks: Option<Locks>,
     /// How long a command may wait for a majority.
     pub deadline: Duration,
     /// The text of INFO.

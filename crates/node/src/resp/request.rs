@@ -4,6 +4,7 @@ use super::{
     client::{self, Client},
     data::{self, integer, is},
     inline,
+    locks::{self, LockRequest},
     scan::{Scan, Scanner},
     table::{self, wrong_number},
 };
@@ -18,6 +19,8 @@ pub enum Request {
     Command(Command),
     /// A request that this replica answers by itself, with this answer.
     Answered(Answer),
+    /// About a lock: it takes its turn alone.
+    Lock(LockRequest),
     /// INFO: answered with what this replica knows.
     Info,
     /// The client says good-bye.
@@ -94,6 +97,10 @@ pub fn interpret(mut words: Vec<Bytes>, client: &mut Client) -> Request {
         ("client", arguments) => client.client(arguments),
         ("hello", arguments) => client.hello(arguments),
         ("reset", _) => client.reset(),
+        (name, _) if name.starts_with("lock.") => match locks::request(name, words) {
+            Ok(request) => return Request::Lock(request),
+            Err(answer) => answer,
+        },
         _ => match data::command(entry.name, words) {
             Ok(command) => return Request::Command(command),
             Err(answer) => answer,

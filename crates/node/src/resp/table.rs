@@ -32,6 +32,7 @@ const fn entry(
 const READ: &[&str] = &["readonly"];
 const WRITE: &[&str] = &["write", "denyoom"];
 const REMOVE: &[&str] = &["write"];
+const BLOCKS: &[&str] = &["write", "blocking"];
 const OWN: &[&str] = &["loading", "stale", "fast"];
 const ONE: [i64; 3] = [1, 1, 1];
 const ALL: [i64; 3] = [1, -1, 1];
@@ -70,6 +71,13 @@ const COMMANDS: &[Entry] = &[
     entry("quit", -1, OWN, NONE),
     entry("reset", 1, OWN, NONE),
     entry("select", 2, OWN, NONE),
+    entry("lock.acquire", -3, BLOCKS, ONE),
+    entry("lock.renew", 3, REMOVE, ONE),
+    entry("lock.release", 3, REMOVE, ONE),
+    entry("lock.holder", 2, READ, ONE),
+    entry("lock.get", 4, READ, ONE),
+    entry("lock.set", 5, WRITE, ONE),
+    entry("lock.del", 4, REMOVE, ONE),
 ];
 
 impl Entry {

@@ -5,6 +5,10 @@
     clippy::unwrap_used,
     reason = "each test binary uses a part, and fails by panicking"
 )]
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 use std::{
     fs::{self, File},
     io::{self, BufRead, BufReader, Read, Write},
@@ -179,15 +183,7 @@ impl Node {
     }
 
     pub fn signal(&self, name: &str) {
-        let order = format!("kill -{name} {}", self.child.id());
-        assert!(
-            Command::new("sh")
-                .args(["-c", &order])
-                .finish()
-                .unwrap()
-                .status
-                .success()
-        );
+        signal(self.child.id().cast_signed(), name);
         if name == "STOP" {
             // The signal is on its way: its threads go on until each has got it.
             wait_for("the process to be stopped", || {
@@ -235,6 +231,12 @@ impl Node {
     pub fn is_ready(&self) -> bool {
         http(self.admin, "GET", "/readyz", "").is_some_and(|(code, _)| code == 200)
     }
+}
+
+/// Sends a signal, as STOP, to a process, or to a group if its number is negative.
+pub fn signal(whom: i32, name: &str) {
+    let kind: Signal = format!("SIG{name}").parse().unwrap();
+    kill(Pid::from_raw(whom), kind).unwrap();
 }
 
 /// Starts `n` replicas that know each other, without waiting for them.

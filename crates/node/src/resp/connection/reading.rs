@@ -4,11 +4,13 @@ use crate::{
     node::{
         Store,
         registers::Registers,
+        replica::Refusal,
         unwritten::{Held, Share, Unwritten},
     },
     resp::{
         answer::Answer,
         client::Client,
+        locks::{self, Claims, LockRequest},
         request::{self, Request},
         scan::Scanner,
         single::{self, Single},
@@ -26,7 +28,7 @@ use std::{
 };
 use tokio::{
     io::{AsyncRead, AsyncReadExt},
-    sync::mpsc,
+    sync::{Notify, mpsc},
     time::{Instant, timeout},
 };
 use tokio_util::sync::CancellationToken;
@@ -80,6 +82,10 @@ pub(super) struct Reader<'s, R, I> {
     /// Counts the bytes that are kept of what was read, beyond the allowance.
     share: Share,
     activity: Arc<Activity>,
+    /// The request whose turn is next.
+    lock: Option<LockRequest>,
+    /// What the client holds and waits for.
+    claims: Claims,
 }
 
 /// How many batches are in flight for a client, and when the last one was.
@@ -88,6 +94,7 @@ struct Activity {
     batches: AtomicUsize,
     /// When the last batch was written, in milliseconds from the beginning.
     last: AtomicU64,
+    written: Notify,
 }
 
 /// Marks a batch as in flight until its replies have been written.
@@ -99,12 +106,20 @@ impl Activity {
             begin: Instant::now(),
             batches: AtomicUsize::new(0),
             last: AtomicU64::new(0),
+            written: Notify::new(),
         })
     }
 
     fn begin(self: &Arc<Self>) -> OnItsWay {
         self.batches.fetch_add(1, Relaxed);
         OnItsWay(self.clone())
+    }
+
+    /// Waits until no batch is in flight. Only the reader waits.
+    async fn quiet(&self) {
+        while self.batches.load(Relaxed) > 0 {
+            self.written.notified().await;
+        }
     }
 
     /// How long no batch has been in flight; `None` if one is.
@@ -119,6 +134,7 @@ impl Drop for OnItsWay {
         let now = self.0.begin.elapsed().as_millis() as u64;
         self.0.last.store(now, Relaxed);
         self.0.batches.fetch_sub(1, Relaxed);
+        self.0.written.notify_one();
     }
 }
 
@@ -142,6 +158,8 @@ impl<'s, R: AsyncRead + Unpin, I: Fn() -> String> Reader<'s, R, I> {
             commands: BytesMut::new(),
             share: session.together.share(),
             activity: Activity::new(),
+            lock: None,
+            claims: Claims::default(),
         }
     }
 
@@ -149,7 +167,12 @@ impl<'s, R: AsyncRead + Unpin, I: Fn() -> String> Reader<'s, R, I> {
     pub async fn run(mut self, stop: &CancellationToken) -> io::Result<(R, End)> {
         loop {
             let (mut slots, mut last) = self.gather();
-            if slots.is_empty() && !last {
+            if slots.is_empty()
+                && let Some(request) = self.lock.take()
+            {
+                let answer = self.serve_lock(request, stop).await;
+                slots.push(PendingReply::Ready(answer));
+            } else if slots.is_empty() && !last {
                 let came = tokio::select! {
                     () = stop.cancelled() => return Ok((self.read, End::Left)),
                     came = self.read_some() => came?,
@@ -177,6 +200,37 @@ impl<'s, R: AsyncRead + Unpin, I: Fn() -> String> Reader<'s, R, I> {
             if last {
                 return Ok((self.read, End::Parted));
             }
+        }
+    }
+
+    /// Serves a request about a lock when all before it has been answered. Meanwhile the client is read on, so
+    /// that its end is seen.
+    async fn serve_lock(&mut self, request: LockRequest, stop: &CancellationToken) -> Answer {
+        let Some(locks) = &self.session.locks else {
+            return Answer::error(
+                "ERR locks need total order: this cluster is consistency = \"register\"",
+            );
+        };
+        self.activity.quiet().await;
+        let deadline = self.session.deadline;
+        if let Store::Ordered(replica) = &self.session.store
+            && let Err(Refusal::NotVoter(reason)) = replica.voter(Instant::now() + deadline).await
+        {
+            return Answer::Error(format!("NOTVOTER {reason}; not executed"));
+        }
+        let gone = async {
+            while self.buffer.len() < ALLOWANCE {
+                if !matches!(self.read.read_buf(&mut self.buffer).await, Ok(1..)) {
+                    return;
+                }
+            }
+            // It sends much, and does not wait for the answer: whether it is there is seen when it is read on.
+            std::future::pending::<()>().await;
+        };
+        let interrupted = locks::interrupted(gone, stop.cancelled(), &request);
+        tokio::select! {
+            answer = self.claims.serve(locks, request.clone(), deadline) => answer,
+            answer = interrupted => answer,
         }
     }
 
@@ -259,6 +313,9 @@ impl<'s, R: AsyncRead + Unpin, I: Fn() -> String> Reader<'s, R, I> {
     /// connection ends after this batch.
     fn gather(&mut self) -> (Vec<PendingReply>, bool) {
         let mut slots = Vec::new();
+        if self.lock.is_some() {
+            return (slots, false);
+        }
         // The bytes of requests that are not encoded, and of replies that are here.
         let mut bytes = 0;
         while slots.len() < BATCH && self.commands.len() + bytes < BATCH_BYTES {
@@ -284,6 +341,10 @@ impl<'s, R: AsyncRead + Unpin, I: Fn() -> String> Reader<'s, R, I> {
                         Err(refused) => PendingReply::Ready(refused),
                     }),
                 },
+                Ok(Some(Request::Lock(request))) => {
+                    self.lock = Some(request);
+                    break;
+                }
                 Ok(Some(Request::Answered(answer))) => slots.push(PendingReply::Ready(answer)),
                 Ok(Some(Request::Info)) => {
                     slots.push(PendingReply::Ready(Answer::Text(

@@ -17,6 +17,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 fn session(replica: Replica, deadline: Duration) -> Session<fn() -> String> {
     Session {
         store: Store::Ordered(replica),
+        locks: None,
         deadline,
         info: || "# Quorate".into(),
         stall: STALL,
@@ -165,6 +166,7 @@ async fn what_a_client_does_not_read_is_not_asked_of_registers() {
     let (mut client, server) = duplex(1024);
     let session = Session {
         store: Store::Registers(below.registers.clone()),
+        locks: None,
         deadline: Duration::from_mins(1),
         info: || String::new(),
         stall: STALL,
@@ -276,6 +278,7 @@ async fn who_does_not_read_is_not_read_from_though_nobody_else_is_asked() {
         let (mut client, server) = duplex(1024);
         let session = Session {
             store,
+            locks: None,
             deadline: Duration::from_mins(1),
             info: || String::new(),
             stall: STALL,
@@ -305,6 +308,7 @@ async fn values_of_registers_count_when_they_are_there() {
     let (mut client, server) = duplex(1024);
     let session = Session {
         store: Store::Registers(below.registers.clone()),
+        locks: None,
         deadline: Duration::from_mins(1),
         info: || String::new(),
         stall: STALL,
@@ -344,6 +348,7 @@ async fn an_operation_that_does_not_return_takes_no_room_from_who_has_given_up()
     let (mut client, server) = duplex(1024);
     let session = Session {
         store: Store::Registers(below.registers.clone()),
+        locks: None,
         deadline: Duration::from_secs(2),
         info: || String::new(),
         stall: STALL,
