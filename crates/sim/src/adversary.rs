@@ -2,8 +2,9 @@
 //!
 //! An adversary has the stated powers and no others: it decides how long a copy is in flight, whether a
 //! fair-loss copy is lost or duplicated, and, if it paces the world by choosing, which of the enabled steps
-//! comes next. Crashes, pauses and cuts are data, given to the world beforehand (see
-//! [`Crash`](crate::Crash)). It cannot forge, alter or withhold for ever the messages of a perfect link.
+//! comes next. Crashes, omissions, pauses and cuts are data, given to the world beforehand
+//! (see [`Crash`](crate::Crash), [`Omission`](crate::Omission)), and so are clocks and the timing model
+//! (see [`Clock`](crate::Clock), [`timing`](crate::timing)). It cannot forge, alter or withhold for ever the messages of a perfect link.
 use crate::{chance, enabled::Enabled};
 use quorate_core::{ProcessId, Random as Generator};
 use std::time::Duration;

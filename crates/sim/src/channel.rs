@@ -144,13 +144,21 @@ impl Core {
         }
     }
 
+    /// How long a copy that leaves now is in flight, as the timing policy or the adversary decides.
+    pub(crate) fn latency(&mut self, copy: Transmission) -> Duration {
+        match self.drawn_delay() {
+            Some(delay) => delay,
+            None => self.adversary.latency(copy, &mut self.rng),
+        }
+    }
+
     /// When a copy that leaves now will arrive.
     pub(crate) fn arrival(&mut self, slot: usize, copy: Transmission) -> Time {
         let way = (copy.from, copy.to);
         let drawn = self.network.loads.get(&way).and_then(|l| l.channel.latency);
         let latency = match drawn {
             Some(latency) => latency.draw(&mut self.rng),
-            None => self.adversary.latency(copy, &mut self.rng),
+            None => self.latency(copy),
         };
         let (now, network) = (self.now, &mut self.network);
         let packet = network.packets.get(slot).and_then(Option::as_ref);

@@ -60,7 +60,8 @@ impl Shared {
     pub(crate) fn drive(&self, module: usize, drive: Drive) {
         let (mut actor, now, pace) = {
             let mut core = self.lock();
-            let (now, pace) = (core.now, core.pace);
+            let now = core.shown_to(core.modules[module].process);
+            let pace = core.pace;
             core.handled += u64::from(pace != Pace::Chosen);
             let Some(actor) = core.modules[module].actor.take() else {
                 return;
@@ -327,7 +328,7 @@ impl Core {
     /// The next moment at which something is planned, or the reason why there is nothing more to do.
     pub(crate) fn look_ahead(&mut self, limits: &Limits) -> Result<Time, Progress> {
         let next = self.agenda.peek().map(|Reverse(entry)| entry.at);
-        let settled = self.changed + limits.settle;
+        let settled = self.last_change() + limits.settle;
         let quiet = self.is_quiet();
         match next {
             None if quiet => Err(Progress::Complete),

@@ -182,7 +182,7 @@ impl Core {
         let (_, (from, to)) = turn.told(way);
         let message = 0;
         let news = crate::Transmission { message, from, to };
-        let latency = self.adversary.latency(news, &mut self.rng);
+        let latency = self.latency(news);
         self.enter(self.now + latency, What::Action(Action::Turn(way, turn)));
     }
 

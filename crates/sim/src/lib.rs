@@ -3,7 +3,8 @@
 //! A [`World`] hosts n processes in one thread, in virtual time, from one seed: the same seed gives
 //! the same run, bit for bit. It hosts the wiring functions that real processes use, unchanged
 //! ([`SimHost`]), over real lower layers or over [ideal objects](ideal). An [`Adversary`] decides what
-//! the model leaves open; faults ([`Crash`], pauses, cuts, [`Gap`]) are data. [`Property`] observers watch a
+//! the model leaves open; faults ([`Crash`], [`Omission`], pauses, cuts, [`Gap`]) are data, and so
+//! are the processes' [clocks](Clock) and the [timing model](TimingPolicy). [`Property`] observers watch a
 //! run step by step, and those of the textbook are at hand ([`properties`]). Every run has a trace
 //! hash, exact counts, and, if its records are kept, a space-time [`Diagram`]. What tests of algorithms share stands in
 //! [`testing`].
@@ -16,6 +17,8 @@
 //! | Does it survive everything, at a small size? | [`Exhaustive`] |
 //! | Does it survive this very execution? | [`Script`] |
 //! | Does it survive a missing piece of a stream? | [`World::gap`], [`Exhaustive::gaps`], [`Walk::gaps`] |
+//! | Does it survive omitted messages? | [`World::omit`], [`Exhaustive::omissions`], [`Walk::omissions`] |
+//! | Does it survive clocks that differ, and timing that is only eventually good? | [`World::clock`], [`World::timing`] |
 //! | Does it survive load? | [`World::channel`]: bandwidth, queue, byte streams; [`World::slow_user`] |
 //! | Does it survive late starts, restarts and old copies? | [`World::start_at`], [`World::restart`], [`World::echo`] |
 //! | Does the whole stack work? | [`World::fair_loss`] below the real links, [`World::settle`] |
@@ -64,6 +67,7 @@
 pub mod adversary;
 mod chance;
 mod channel;
+mod clock;
 mod diagram;
 mod enabled;
 mod engine;
@@ -73,6 +77,7 @@ pub mod golden;
 mod host;
 pub mod ideal;
 mod network;
+mod omission;
 pub mod properties;
 pub mod property;
 mod report;
@@ -80,20 +85,24 @@ pub mod schedule;
 mod start;
 mod state;
 pub mod testing;
+pub mod timing;
 pub mod trace;
 mod world;
 
 pub use adversary::{Adversary, Fate, Latency, Pace, Random, Timed, Transmission, UNIT};
 pub use channel::Channel;
+pub use clock::Clock;
 pub use diagram::{Diagram, ShiViz, Svg};
 pub use enabled::{Enabled, Step};
 pub use fault::{Crash, Lose};
 pub use gap::{Gap, Keep};
 pub use host::SimHost;
 pub use ideal::{Director, IdealLinks, Oracle};
+pub use omission::{Omission, OmissionKind};
 pub use property::{Completion, Property, Verdict, Violation};
 pub use report::{Counts, Report};
 pub use schedule::{Exhaustive, Exploration, Script, Walk};
 pub use state::Tally;
+pub use timing::TimingPolicy;
 pub use trace::{Kind, Loss, ModuleNumber, Record, Trace};
 pub use world::World;

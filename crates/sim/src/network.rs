@@ -119,8 +119,8 @@ pub(crate) struct Network {
     pub(crate) packets: Vec<Option<Packet>>,
     free: Vec<usize>,
     births: u64,
-    /// Copies that were put in flight, by pair.
-    launched: Vec<u32>,
+    /// Copies that were put in flight, or omitted by their sender, by pair.
+    pub(crate) launched: Vec<u32>,
     messages: u64,
     /// Foreground packets in flight to live processes.
     pub(crate) foreground: usize,
@@ -370,6 +370,9 @@ impl Core {
                 digest,
             },
         );
+        if self.omits_sending(from, to) {
+            return self.omit(from, copy);
+        }
         match cargo {
             Cargo::Datagram(_) => self.send_datagram(copy, label, cargo),
             Cargo::Lane(..) if self.network.turning.contains_key(&(from, to)) => {
@@ -480,6 +483,7 @@ impl Core {
     pub(crate) fn arrive(&mut self, slot: usize, birth: u64) -> Option<Delivery> {
         let packet = self.network.packet(slot).filter(|p| p.birth == birth)?;
         let (copy, foreground) = (packet.copy, packet.foreground());
+        let passage = packet.passage();
         match self.life(copy.to) {
             Life::Crashed => {
                 self.network.remove(slot);
@@ -507,6 +511,11 @@ impl Core {
                 self.network.remove(slot);
                 self.lose(copy, Loss::Cut);
             }
+            return None;
+        }
+        if self.omits_receiving(passage) {
+            self.network.remove(slot);
+            self.omit(copy.to, copy);
             return None;
         }
         let packet = self.network.remove(slot)?;

@@ -46,7 +46,7 @@ impl fmt::Display for Verdict {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Completion {
     pub time: Time,
-    /// The processes that never crashed.
+    /// The processes that never crashed, and never omitted a message.
     pub correct: ProcessSet,
     /// Whether faults are over and only background activity is left.
     pub complete: bool,

@@ -4,12 +4,15 @@
 //! something through addresses (mailboxes, links, the application), the state is locked for a moment.
 use crate::{
     adversary::{Adversary, Pace, Transmission},
+    clock::Clock,
     enabled::Steps,
     fault::{Lose, When},
     gap::{Keep, Turn, Way},
     network::{Cargo, Network},
+    omission::Omissions,
     property::{Property, Violation},
     schedule::stage::Stage,
+    timing::TimingPolicy,
     trace::{Kind, ModuleNumber, Record, Trace},
 };
 use quorate_core::{
@@ -115,6 +118,7 @@ pub(crate) enum Life {
 pub(crate) struct Process {
     pub(crate) incarnation: Incarnation,
     pub(crate) counters: Counters,
+    pub(crate) clock: Clock,
     pub(crate) life: Life,
     pub(crate) outputs: u64,
     /// How many outputs went to the application.
@@ -184,6 +188,8 @@ pub(crate) struct Core {
     pub(crate) rng: Random,
     pub(crate) adversary: Box<dyn Adversary>,
     pub(crate) pace: Pace,
+    pub(crate) timing: Option<TimingPolicy>,
+    pub(crate) omissions: Omissions,
     pub(crate) processes: Vec<Process>,
     pub(crate) modules: Vec<Module>,
     pub(crate) starting: VecDeque<usize>,
@@ -215,6 +221,7 @@ impl Core {
         let processes = membership.iter().map(|p| Process {
             incarnation: Incarnation(p.rank() as u64),
             counters: Counters::default(),
+            clock: Clock::default(),
             life: Life::Running,
             outputs: 0,
             told: 0,
@@ -233,6 +240,8 @@ impl Core {
             rng,
             pace: adversary.pace(),
             adversary,
+            timing: None,
+            omissions: Omissions::new(membership.n()),
             processes: processes.collect(),
             modules: Vec::new(),
             starting: VecDeque::new(),
@@ -325,8 +334,17 @@ impl Core {
         }
     }
 
-    /// Notes a timer that an algorithm started.
-    pub(crate) fn start_timer(&mut self, module: usize, at: Time, id: TimerId, background: bool) {
+    /// Notes a timer that an algorithm started, which its clock makes due when it shows `shown`.
+    pub(crate) fn start_timer(
+        &mut self,
+        module: usize,
+        shown: Time,
+        id: TimerId,
+        background: bool,
+    ) {
+        let clock = &self.processes[self.modules[module].process.index()].clock;
+        let due = clock.reaches(shown);
+        let at = due + self.drawn_lateness(due);
         if !background {
             self.foreground.push(Reverse((at, module, id)));
         }

@@ -38,6 +38,10 @@ pub enum Loss {
     Queue,
     /// Its receiver had not started yet.
     Unborn,
+    /// Its sender omitted it.
+    SendOmission,
+    /// Its receiver omitted it.
+    ReceiveOmission,
 }
 
 /// The kind of an event.

@@ -219,8 +219,8 @@ impl World {
         }
     }
 
-    /// Stops `p` for a while: it takes no steps, and messages to it wait. Without an end, there is no verdict
-    /// on liveness.
+    /// Stops `p` for a while: it takes no steps, and messages to it wait. Its clock goes on, so that its timers
+    /// fire late: it is suspended. Without an end, there is no verdict on liveness.
     pub fn pause(&self, p: ProcessId, from: Time, to: Option<Time>) {
         self.plan(from, Action::Pause(p));
         if let Some(to) = to {
@@ -365,6 +365,7 @@ impl World {
             .iter()
             .filter(|p| core.life(*p) != Life::Crashed)
             .filter(|p| core.processes[p.index()].starts == 0)
+            .filter(|p| !core.omissions.faulty().contains(*p))
             .collect();
         let paused = correct.iter().any(|p| core.life(p) == Life::Paused);
         let cut = correct

@@ -3,7 +3,8 @@
 mod support;
 use quorate_core::{ProcessId, Time};
 use quorate_sim::{
-    Exhaustive, Exploration, Oracle, Timed, UNIT, World, properties, schedule::Step, testing::set,
+    Exhaustive, Exploration, OmissionKind, Oracle, Timed, UNIT, World, properties, schedule::Step,
+    testing::set,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use support::{everywhere, p, payload};
@@ -86,6 +87,21 @@ fn the_reduction_misses_no_class_and_meets_none_twice() {
     ];
     // The number of classes, and of executions without the reduction.
     assert_eq!(saved, [(7, 20), (6, 120), (12, 15), (97, 316), (349, 902)]);
+}
+
+#[test]
+fn the_reduction_misses_no_omission_and_meets_none_twice() {
+    for (kind, messages, processes) in [
+        (OmissionKind::Send, 1, 1),
+        (OmissionKind::Receive, 2, 1),
+        (OmissionKind::General, 2, 1),
+        (OmissionKind::General, 2, 2),
+    ] {
+        let search = Exhaustive::new().omissions(kind, messages, processes);
+        assert_nothing_is_missed(&search, || broadcasts(2, 1, 2));
+        let with_crash = search.crashes(1);
+        assert_nothing_is_missed(&with_crash, || broadcasts(2, 1, 1));
+    }
 }
 
 #[test]

@@ -48,7 +48,13 @@ fn every_step() -> Vec<Step> {
         Act::Gap { from, to },
         Act::Begin { from, to },
     ];
-    let others = [Act::Advance, Act::Crash(to), Act::Lose(copy)];
+    let others = [
+        Act::Advance,
+        Act::Crash(to),
+        Act::Lose(copy),
+        Act::Omit { copy, by: from },
+        Act::Omit { copy, by: to },
+    ];
     let plain = reactions.iter().chain(&others).map(|act| Step::from(*act));
     let inside = reactions
         .iter()
@@ -96,6 +102,14 @@ fn what_is_no_script_is_refused_with_its_line_and_what_could_stand_there() {
         (
             "lose p1>p2 #0",
             "line 1: expected a number, such as `#1`, found `#0`",
+        ),
+        (
+            "omit p1>p2 #1",
+            "line 1: expected `omit p1>p2 #1 by p1`, found `omit p1>p2 #1`",
+        ),
+        (
+            "omit p1>p2 #1 by p3",
+            "line 1: expected the sender or the receiver of the copy, found `p3`",
         ),
         (
             "fire p1 2",

@@ -1,11 +1,14 @@
 //! Searches every schedule of a small world, depth first by replay, up to equivalence.
-use super::step::{Act, Step, crashed};
-use crate::{property::Violation, report::Report, world::World};
+use super::{
+    budget::OmissionBudget,
+    step::{Act, Step, crashed},
+};
+use crate::{omission::OmissionKind, property::Violation, report::Report, world::World};
 use quorate_core::{ProcessId, ProcessSet};
 use std::{collections::BTreeSet, fmt};
 
-/// The adversary that tries everything: every order of the steps, and every crash, loss and gap,
-/// within bounds.
+/// The adversary that tries everything: every order of the steps, and every crash, loss, omission
+/// and gap, within bounds.
 ///
 /// The search is stateless: each execution has a new world, which is led along a schedule. Schedules that
 /// differ only in the order of neighbouring steps which do not [depend](Step::depends_on) on each other are
@@ -24,6 +27,7 @@ pub struct Exhaustive {
     crashes: usize,
     mortal: Option<ProcessSet>,
     gaps: usize,
+    omissions: Option<OmissionBudget>,
     ways: Option<BTreeSet<(ProcessId, ProcessId)>>,
     depth: usize,
     executions: u64,
@@ -38,6 +42,7 @@ impl Default for Exhaustive {
             crashes: 0,
             mortal: None,
             gaps: 0,
+            omissions: None,
             ways: None,
             depth: 1_000,
             executions: 1_000_000,
@@ -139,7 +144,7 @@ impl Exhaustive {
         self
     }
 
-    /// Only these processes may crash.
+    /// Only these processes may crash, or omit messages.
     #[must_use]
     pub fn of(mut self, processes: ProcessSet) -> Self {
         self.mortal = Some(processes);
@@ -152,6 +157,18 @@ impl Exhaustive {
     #[must_use]
     pub fn gaps(mut self, most: usize) -> Self {
         self.gaps = most;
+        self
+    }
+
+    /// Allows at most this many messages of this kind to be omitted, by at most this many processes, beside
+    /// those that crash.
+    #[must_use]
+    pub fn omissions(mut self, kind: OmissionKind, messages: usize, processes: usize) -> Self {
+        self.omissions = Some(OmissionBudget {
+            kind,
+            messages,
+            processes,
+        });
         self
     }
 
@@ -333,6 +350,20 @@ impl Search<'_> {
         ends.count() < self.bounds.gaps
     }
 
+    /// The omissions that are allowed at the end of the path.
+    fn omissions(&self, world: &World) -> Vec<Step> {
+        let Some(budget) = self.bounds.omissions else {
+            return Vec::new();
+        };
+        let mortal = self.bounds.mortal;
+        let may_fail = |step: &Step| match step.act {
+            Act::Omit { by, .. } => mortal.is_none_or(|set| set.contains(by)),
+            _ => false,
+        };
+        let steps = budget.rest(self.schedule().into_iter(), world.omittable(budget.kind));
+        steps.filter(may_fail).collect()
+    }
+
     /// Whether a gap is allowed on the stream that the step ends.
     fn is_open(&self, step: Step) -> bool {
         let ways = self.bounds.ways.as_ref();
@@ -438,6 +469,7 @@ impl Search<'_> {
             let crashes = alive.map(|p| Step::from(Act::Crash(p)));
             choices.extend(crashes.filter(|step| self.is_mortal(*step)));
         }
+        choices.extend(self.omissions(world));
         if self.gaps_left() {
             choices.extend(
                 world

@@ -49,6 +49,7 @@
 //! # Ok(())
 //! # }
 //! ```
+mod budget;
 mod exhaustive;
 mod parse;
 mod play;

@@ -21,7 +21,7 @@ pub struct BadScript {
 /// What was expected, and what was found in its place.
 type Bad = (&'static str, String);
 
-const DIRECTIVE: &str = "`processes`, `request`, `deliver`, `lose`, `report`, `suspect`, `restore`, \
+const DIRECTIVE: &str = "`processes`, `request`, `deliver`, `lose`, `omit`, `report`, `suspect`, `restore`, \
                          `fire`, `advance`, `crash`, `end`, `gap`, `begin`, `no more requests`, `stop` or `expect`";
 const VERDICT: &str = "`all hold`, or a tag and `holds`, `violated` or `unknown`";
 
@@ -138,6 +138,13 @@ fn act(words: &[&str]) -> Result<Act, Bad> {
         }
         ["deliver", way, k] => Act::Deliver(passage(way, k)?),
         ["lose", way, k] => Act::Lose(passage(way, k)?),
+        ["omit", way, k, "by", by] => {
+            let (copy, by) = (passage(way, k)?, process(by)?);
+            if by != copy.from && by != copy.to {
+                return Err(("the sender or the receiver of the copy", by.to_string()));
+            }
+            Act::Omit { copy, by }
+        }
         ["fire", p, k] => Act::Fire(process(p)?, ordinal(k)?),
         ["advance"] => Act::Advance,
         ["crash", p] => Act::Crash(process(p)?),
@@ -166,6 +173,7 @@ fn expected(words: &[&str]) -> &'static str {
         Some(&"restore") => "`restore p1 by p2`",
         Some(&"deliver") => "`deliver p1>p2 #1`",
         Some(&"lose") => "`lose p1>p2 #1`",
+        Some(&"omit") => "`omit p1>p2 #1 by p1`",
         Some(&"end") => "`end p1>p2`",
         Some(&"gap") => "`gap p1>p2`",
         Some(&"begin") => "`begin p1>p2`",

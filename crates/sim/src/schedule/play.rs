@@ -123,6 +123,11 @@ impl Player {
         self.world.is_violated() && self.world.stop_at_violation
     }
 
+    /// The steps so far.
+    pub(super) fn steps(&self) -> impl Iterator<Item = Step> {
+        self.lines.iter().map(|line| line.step)
+    }
+
     pub(super) fn take(&mut self, step: Step) -> Progress {
         let note = self.world.label_of(step).to_owned();
         let Some(taken) = self.world.take_step(step) else {

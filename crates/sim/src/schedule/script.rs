@@ -15,6 +15,7 @@
 //! | `request p1` | p1 makes the next of its planned requests |
 //! | `deliver p1>p2 #1` | the first copy that p1 sent to p2 arrives |
 //! | `lose p1>p2 #1` | it is lost, its sender having crashed |
+//! | `omit p1>p2 #1 by p1` | p1, which is faulty, omits to send it (or p2, to receive it) |
 //! | `report p1 to p2` | an oracle tells p2 of the crash of p1 |
 //! | `suspect p1 by p2`, `restore p1 by p2` | a planned false suspicion begins, ends |
 //! | `fire p1 #2` | the second timer that p1 started fires |

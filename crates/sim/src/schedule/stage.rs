@@ -1,11 +1,12 @@
 //! The state behind a schedule's steps: planned calls, copies in flight, due timers.
 use super::step::{Act, Passage, Step};
 use crate::{
-    adversary::{Pace, UNIT},
+    adversary::{Pace, Transmission, UNIT},
     engine::{Drive, Limits, Progress},
     fault::{Lose, When},
     gap::{Turn, Way},
     network::Packet,
+    omission::OmissionKind,
     state::{Account, Action, Core, Life, Shared, Token, What},
     trace::Loss,
     world::World,
@@ -123,6 +124,7 @@ pub(crate) struct Taken {
 enum Target {
     Packet(usize, u64),
     Lost(usize),
+    Omitted(usize, ProcessId),
     Timer(usize, TimerId),
     Call(Call),
     Crash(ProcessId),
@@ -179,6 +181,17 @@ impl Core {
             .map(|copy| Step::from(Act::Lose(copy)))
     }
 
+    /// The omissions of this kind that are enabled: those of copies in flight.
+    pub(crate) fn omittable(&self, kind: OmissionKind) -> impl Iterator<Item = Step> {
+        let copies = self.passages().map(|(_, copy)| copy);
+        copies.flat_map(move |copy| {
+            let sender = kind.is_of_sender().then_some(copy.from);
+            let receiver = kind.is_of_receiver().then_some(copy.to);
+            let omitters = sender.into_iter().chain(receiver);
+            omitters.map(move |by| Step::from(Act::Omit { copy, by }))
+        })
+    }
+
     /// The stream ends that are enabled.
     pub(crate) fn endable(&self) -> impl Iterator<Item = Step> {
         let ranks = 1..=self.processes.len();
@@ -214,16 +227,14 @@ impl Core {
                 if is_lost && self.life(copy.from) != Life::Crashed || !self.is_running(copy.to) {
                     return None;
                 }
-                let network = &self.network;
-                let is_it = |slot: &usize| network.packet(*slot).map(Packet::passage) == Some(copy);
-                let place = self.steps.flying.iter().position(is_it)?;
-                let slot = self.steps.flying.swap_remove(place);
+                let slot = self.take_flying(copy)?;
                 Some(if is_lost {
                     Target::Lost(slot)
                 } else {
                     Target::Packet(slot, self.birth(slot))
                 })
             }
+            Act::Omit { copy, by } => self.take_flying(copy).map(|slot| Target::Omitted(slot, by)),
             Act::Request(p)
             | Act::Report { to: p, .. }
             | Act::Suspect { by: p, .. }
@@ -252,6 +263,14 @@ impl Core {
         }
     }
 
+    /// Takes the slot of a copy from those in flight.
+    fn take_flying(&mut self, copy: Passage) -> Option<usize> {
+        let network = &self.network;
+        let is_it = |slot: &usize| network.packet(*slot).map(Packet::passage) == Some(copy);
+        let place = self.steps.flying.iter().position(is_it)?;
+        Some(self.steps.flying.swap_remove(place))
+    }
+
     fn turn_target(&self, way: Way, turn: Turn) -> Option<Target> {
         let is_running = self.is_running(turn.told(way).0);
         let mut turns = self.turns().filter(|_| is_running);
@@ -260,13 +279,24 @@ impl Core {
     }
 
     fn lose_orphan(&mut self, slot: usize) {
-        let Some(packet) = self.network.packet(slot) else {
-            return;
-        };
+        if let Some(copy) = self.take_away(slot) {
+            self.lose(copy, Loss::Crash);
+        }
+    }
+
+    fn omit_flying(&mut self, slot: usize, by: ProcessId) {
+        if let Some(copy) = self.take_away(slot) {
+            self.omit(by, copy);
+        }
+    }
+
+    /// A copy in flight will not arrive.
+    fn take_away(&mut self, slot: usize) -> Option<Transmission> {
+        let packet = self.network.packet(slot)?;
         let (copy, foreground) = (packet.copy, packet.foreground());
         self.count_out(foreground, copy.to);
         self.network.remove(slot);
-        self.lose(copy, Loss::Crash);
+        Some(copy)
     }
 }
 
@@ -330,6 +360,7 @@ impl Shared {
     fn reach(&self, target: Target) {
         match target {
             Target::Lost(slot) => self.lock().lose_orphan(slot),
+            Target::Omitted(slot, by) => self.lock().omit_flying(slot, by),
             Target::Crash(p) => self.lock().crash(p, Lose::Nothing),
             Target::Packet(slot, birth) => self.deliver(slot, birth),
             Target::Timer(module, id) => self.drive(module, Drive::Fire(id)),
@@ -398,6 +429,10 @@ impl World {
         self.shared.lock().losable().collect()
     }
 
+    pub(crate) fn omittable(&self, kind: OmissionKind) -> Vec<Step> {
+        self.shared.lock().omittable(kind).collect()
+    }
+
     pub(crate) fn endable(&self) -> Vec<Step> {
         self.shared.lock().endable().collect()
     }
@@ -431,7 +466,7 @@ impl World {
 
     /// The label of the effect that sent the copy that the step is about.
     pub(crate) fn label_of(&self, step: Step) -> &'static str {
-        let (Act::Deliver(copy) | Act::Lose(copy)) = step.act else {
+        let (Act::Deliver(copy) | Act::Lose(copy) | Act::Omit { copy, .. }) = step.act else {
             return "";
         };
         let core = self.shared.lock();

@@ -54,6 +54,13 @@ pub enum Act {
     Crash(ProcessId),
     /// A copy whose sender has crashed is lost.
     Lose(Passage),
+    /// A process omits a copy that is in flight: one that it has sent, or one that is sent to it. It is faulty
+    /// from then on. No process can tell whether the sender omits its copy at once or later.
+    Omit {
+        copy: Passage,
+        /// The faulty process.
+        by: ProcessId,
+    },
     /// The stream from one process to another ends, and its sender is told.
     End {
         /// The sender.
@@ -111,7 +118,15 @@ impl Act {
             | Act::Gap { to: p, .. }
             | Act::Begin { from: p, .. } => Some(p),
             Act::Deliver(passage) => Some(passage.to),
-            Act::Advance | Act::Lose(_) => None,
+            Act::Advance | Act::Lose(_) | Act::Omit { .. } => None,
+        }
+    }
+
+    /// The copy that is in flight no more because of this step.
+    fn taken_away(self) -> Option<Passage> {
+        match self {
+            Act::Lose(copy) | Act::Omit { copy, .. } => Some(copy),
+            _ => None,
         }
     }
 
@@ -154,7 +169,9 @@ impl Step {
     /// - Crashes depend on each other, because their number is bounded. They depend on false suspicions of
     ///   the process and on timers, though no process can tell: accuracy is about whether a suspicion came
     ///   before the crash.
-    /// - The loss of a copy depends on its delivery, and on the crash of its receiver.
+    /// - The loss or the omission of a copy depends on its delivery, and on the crash of its receiver.
+    /// - Omissions of different copies do not depend on each other, though their number is bounded: whichever
+    ///   comes first, the same may follow.
     /// - The ends of streams depend on each other, because their number is bounded. The steps of one gap
     ///   depend on each other, on the loss of a copy that it would take along, and on the crash of the other
     ///   process, which ends it.
@@ -162,11 +179,8 @@ impl Step {
     pub fn depends_on(self, other: Step) -> bool {
         match (self.act, other.act) {
             (Act::Advance, _) | (_, Act::Advance) => true,
-            (Act::Lose(copy), act) => {
-                touches(copy, act) || turns(copy, act) || other.crashed() == Some(copy.to)
-            }
-            (act, Act::Lose(copy)) => {
-                touches(copy, act) || turns(copy, act) || self.crashed() == Some(copy.to)
+            (one, another) if one.taken_away().is_some() || another.taken_away().is_some() => {
+                self.takes_from(other) || other.takes_from(self)
             }
             (one, another) => {
                 let both_crash = self.crashed().is_some() && other.crashed().is_some();
@@ -181,6 +195,14 @@ impl Step {
         }
     }
 
+    /// Whether this step takes a copy away that the other step is about.
+    fn takes_from(self, other: Step) -> bool {
+        self.act.taken_away().is_some_and(|copy| {
+            let is_needed = touches(copy, other.act) || turns(copy, other.act);
+            is_needed || other.crashed() == Some(copy.to)
+        })
+    }
+
     /// Whether this step can be a suspicion of the process that crashes in the other step.
     fn can_suspect(self, other: Step) -> bool {
         match self.act {
@@ -193,6 +215,7 @@ impl Step {
             | Act::Advance
             | Act::Crash(_)
             | Act::Lose(_)
+            | Act::Omit { .. }
             | Act::End { .. }
             | Act::Gap { .. }
             | Act::Begin { .. } => false,
@@ -206,9 +229,10 @@ impl Step {
     }
 
     /// Whether the step is not an ordinary one, which happens in every run, but a fault of the adversary: a
-    /// crash, a loss, the end of a stream.
+    /// crash, a loss, an omission, the end of a stream.
     pub fn is_fault(self) -> bool {
-        self.crashed().is_some() || matches!(self.act, Act::Lose(_) | Act::End { .. })
+        let is_end = matches!(self.act, Act::End { .. });
+        self.crashed().is_some() || self.act.taken_away().is_some() || is_end
     }
 }
 
@@ -218,7 +242,7 @@ fn turns(copy: Passage, act: Act) -> bool {
 }
 
 fn touches(copy: Passage, act: Act) -> bool {
-    matches!(act, Act::Deliver(other) | Act::Lose(other) if other == copy)
+    matches!(act, Act::Deliver(other) if other == copy) || act.taken_away() == Some(copy)
 }
 
 /// The processes that crash in these steps.
@@ -238,6 +262,7 @@ impl fmt::Display for Act {
             Act::Advance => f.write_str("advance"),
             Act::Crash(p) => write!(f, "crash {p}"),
             Act::Lose(copy) => write!(f, "lose {copy}"),
+            Act::Omit { copy, by } => write!(f, "omit {copy} by {by}"),
             Act::End { from, to } => write!(f, "end {from}>{to}"),
             Act::Gap { from, to } => write!(f, "gap {from}>{to}"),
             Act::Begin { from, to } => write!(f, "begin {from}>{to}"),

@@ -1,11 +1,12 @@
 //! A random schedule.
 use super::{
+    budget::OmissionBudget,
     play::{Player, Run},
     script::Script,
     shrink::shrink,
     step::{Act, Step},
 };
-use crate::{chance, world::World};
+use crate::{chance, omission::OmissionKind, world::World};
 use quorate_core::Random;
 use rand::SeedableRng;
 
@@ -17,6 +18,7 @@ pub struct Walk {
     seed: u64,
     crashes: usize,
     gaps: usize,
+    omissions: Option<OmissionBudget>,
     chance: f64,
     steps: usize,
 }
@@ -28,6 +30,7 @@ impl Walk {
             seed,
             crashes: 0,
             gaps: 0,
+            omissions: None,
             chance: 0.1,
             steps: 100_000,
         }
@@ -45,6 +48,18 @@ impl Walk {
     #[must_use]
     pub fn gaps(mut self, most: usize) -> Self {
         self.gaps = most;
+        self
+    }
+
+    /// Allows at most this many messages of this kind to be omitted, by at most this many processes, beside
+    /// those that crash: as long as one is allowed, omissions are among the steps to choose from.
+    #[must_use]
+    pub fn omissions(mut self, kind: OmissionKind, messages: usize, processes: usize) -> Self {
+        self.omissions = Some(OmissionBudget {
+            kind,
+            messages,
+            processes,
+        });
         self
     }
 
@@ -99,6 +114,10 @@ impl Walk {
             enabled.extend(player.world.losable());
             if gaps < self.gaps {
                 enabled.extend(player.world.endable());
+            }
+            if let Some(budget) = self.omissions {
+                let taken = player.steps();
+                enabled.extend(budget.rest(taken, player.world.omittable(budget.kind)));
             }
             if enabled.is_empty() {
                 break;

@@ -27,6 +27,8 @@ impl Picture<'_> {
             End::Lost(Loss::Gap) => ": lost with its stream",
             End::Lost(Loss::Queue) => ": lost at a full queue",
             End::Lost(Loss::Unborn) => ": its receiver has not started",
+            End::Lost(Loss::SendOmission) => ": omitted by its sender",
+            End::Lost(Loss::ReceiveOmission) => ": omitted by its receiver",
             End::Never => ": it does not arrive",
         };
         out.begin(&format!("{way}{fate}"));
