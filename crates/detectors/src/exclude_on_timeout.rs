@@ -10,8 +10,11 @@
 //!
 //! # Assumes
 //! A synchronous system: a heartbeat arrives within a known delay δ, processing at both ends included; of
-//! those from one process to another at most B in a row are lost; all processes start within one interval.
-//! Any number of crashes. If the system is not synchronous (and no network certainly is), a process that is
+//! those from one process to another at most B in a row are lost; all processes start within one interval; a
+//! timer fires at most Φ late; and in a second a clock shows between 1 − ρ and 1 + ρ seconds
+//! ([`SynchronyBounds::lateness`], [`SynchronyBounds::drift`]; 0 if nothing is said). No clock jumps, and no
+//! process is suspended for longer than Φ. Any number of crashes, and no omissions: a process whose messages
+//! are missing, at its own end or on the way, looks crashed. If the system is not synchronous (and no network certainly is), a process that is
 //! only slow is reported, and PFD2 is lost: use ◇P there.
 //!
 //! # Messages
@@ -20,14 +23,16 @@
 //! process does.
 //!
 //! # Cost
-//! n(n−1) heartbeats an interval. If the timeout is To ≥ h(B+1) + δ, a crash is reported between To − h and
+//! n(n−1) heartbeats an interval. If the timeout is To ≥ h(B+1) + δ (with Φ and ρ: ((h/(1−ρ) + Φ)(B+1) + δ)(1+ρ)),
+//! a crash is reported between To − h and
 //! To + δ after it (from To − h(B+1) on if heartbeats are lost), or when the next start of that process is
 //! known, if that is earlier. Memory O(n).
 //!
 //! # Why it holds
 //! A live process is heard at least every h(B+1) + δ: its heartbeats leave every h, one in B + 1
 //! arrives, and of two that arrive the second is in flight for at most δ longer than the first. A
-//! longer silence is a crash (PFD2), and a crashed process is silent for ever (PFD1).
+//! longer silence is a crash (PFD2), and a crashed process is silent for ever (PFD1). Where clocks drift, the
+//! slowest one makes of h a time of h/(1−ρ), and the fastest one shows a silence to be 1+ρ times as long as it is.
 //!
 //! *Started again.* Heartbeats come from the start that the links know in a seat. Once another start is
 //! there, the links indicate `Replaced` before anything is heard from it, and the process is reported: the
@@ -61,8 +66,14 @@ pub struct SynchronyBounds {
     interval: Duration,
     delay: Duration,
     losses: u32,
+    lateness: Duration,
+    /// ρ, in parts per 10⁹.
+    drift: u32,
     timeout: Duration,
 }
+
+/// The unit of the drift.
+const BILLION: u32 = 1_000_000_000;
 
 /// A timeout that would report live processes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
@@ -70,6 +81,9 @@ pub enum BadBounds {
     /// The interval between heartbeats is 0.
     #[error("the interval between two heartbeats must be above 0")]
     NoInterval,
+    /// A clock that drifts so much may stand still.
+    #[error("the drift of a clock must be at least 0 and below 1")]
+    Drift,
     /// A live process may be silent for longer than the timeout.
     #[error("a live process may be silent for {least:?}: a timeout of {timeout:?} is too short")]
     ShortTimeout {
@@ -94,6 +108,8 @@ impl SynchronyBounds {
             interval,
             delay,
             losses: 0,
+            lateness: Duration::ZERO,
+            drift: 0,
             timeout: interval.saturating_add(delay),
         })
     }
@@ -104,6 +120,38 @@ impl SynchronyBounds {
         self.losses = in_a_row;
         self.timeout = self.timeout.max(self.longest_silence());
         self
+    }
+
+    /// Timers that fire up to `phi` late. Raises the timeout if necessary.
+    #[must_use]
+    pub fn lateness(mut self, phi: Duration) -> Self {
+        self.lateness = phi;
+        self.timeout = self.timeout.max(self.longest_silence());
+        self
+    }
+
+    /// Clocks that show between 1 − `rho` and 1 + `rho` seconds in a second. Raises the timeout if necessary.
+    ///
+    /// # Errors
+    /// When `rho` is negative, or not below 1.
+    pub fn drift(mut self, rho: f64) -> Result<Self, BadBounds> {
+        let parts = (rho * f64::from(BILLION)).ceil();
+        if !(0.0..f64::from(BILLION)).contains(&parts) {
+            return Err(BadBounds::Drift);
+        }
+        self.drift = parts as u32;
+        self.timeout = self.timeout.max(self.longest_silence());
+        Ok(self)
+    }
+
+    /// The interval h between two heartbeats.
+    pub fn interval(&self) -> Duration {
+        self.interval
+    }
+
+    /// The timeout To: the longest silence that is not a crash, by the clock of the process that listens.
+    pub fn allowed_silence(&self) -> Duration {
+        self.timeout
     }
 
     /// A timeout that is longer than the shortest one.
@@ -119,12 +167,24 @@ impl SynchronyBounds {
         Ok(self)
     }
 
-    /// The longest silence of a live process: h(B+1) + δ.
+    /// The longest silence of a live process: h(B+1) + δ; with late timers and clocks that drift,
+    /// ((h/(1−ρ) + Φ)(B+1) + δ)(1+ρ).
     fn longest_silence(&self) -> Duration {
         let intervals = self.losses.saturating_add(1);
-        let interval = self.interval.saturating_mul(intervals);
-        interval.saturating_add(self.delay)
+        let slow = scaled(self.interval, BILLION, BILLION - self.drift);
+        let between = slow.saturating_add(self.lateness).saturating_mul(intervals);
+        let silence = between.saturating_add(self.delay);
+        scaled(silence, BILLION.saturating_add(self.drift), BILLION)
     }
+}
+
+/// The duration times `by` / `of`, rounded up.
+fn scaled(duration: Duration, by: u32, of: u32) -> Duration {
+    if by == of {
+        return duration;
+    }
+    let nanoseconds = (duration.as_nanos() * u128::from(by)).div_ceil(u128::from(of));
+    Duration::from_nanos(u64::try_from(nanoseconds).unwrap_or(u64::MAX))
 }
 
 impl Default for SynchronyBounds {
@@ -135,6 +195,8 @@ impl Default for SynchronyBounds {
             interval,
             delay,
             losses: 0,
+            lateness: Duration::ZERO,
+            drift: 0,
             timeout: interval + delay,
         }
     }

@@ -6,7 +6,8 @@ use crate::{
 use quorate_abstractions::heartbeat::Heard;
 use quorate_core::Incarnation;
 use quorate_sim::{
-    Adversary, Crash as CrashOf, Latency, Report, Timed, Transmission, World, properties,
+    Adversary, Clock, Crash as CrashOf, Latency, Report, Timed, TimingPolicy, Transmission, World,
+    properties, timing::Bounds,
 };
 use std::sync::{Arc, Mutex};
 
@@ -169,6 +170,134 @@ fn pfd2_strong_accuracy_needs_synchrony() {
     }
     paused(&noisy);
     noisy.run().assert_all_hold();
+}
+
+/// The heartbeats of p2 take no time and the longest time in turn, those of p1 no time.
+struct InTurn(bool);
+
+impl Adversary for InTurn {
+    fn latency(&mut self, copy: Transmission, _: &mut quorate_core::Random) -> Duration {
+        if copy.from == p(1) {
+            return Duration::ZERO;
+        }
+        self.0 = !self.0;
+        if self.0 { Duration::ZERO } else { DELAY }
+    }
+}
+
+/// The clock of p1 is the fastest, and that of p2 the slowest, of those that drift by `rho`.
+fn drifting(world: &World, rho: f64) {
+    world.clock(p(1), Clock::new().drift(rho));
+    world.clock(p(2), Clock::new().drift(-rho));
+}
+
+fn under_drift(bounds: SynchronyBounds, rho: f64) -> Report {
+    let mut world = world(2, 0, InTurn(false));
+    drifting(&world, rho);
+    detectors(&world, bounds);
+    world.run_until(at(20_000))
+}
+
+/// ◇P where P makes a mistake: with timers as short, in the world that `prepare` makes of it.
+fn eventually_perfect_in(
+    settings: increasing_timeout::DetectorSettings,
+    prepare: impl Fn(&World),
+) -> Report {
+    let world = World::new(2, 0, InTurn(false)).unwrap();
+    let mut world = world.settle(Duration::from_mins(1));
+    world.check(properties::eventually_perfect("detector"));
+    prepare(&world);
+    for q in world.processes() {
+        let heartbeat = |up| world.heartbeat(q, up);
+        increasing_timeout::spawn(&world.host(q).at("detector"), settings, heartbeat);
+    }
+    world.run()
+}
+
+/// P over clocks that drift no more than it assumes makes no mistake, and over others it does; ◇P assumes nothing of
+/// clocks, and stops making mistakes.
+#[test]
+fn pfd2_strong_accuracy_under_drift_takes_bounds_that_allow_for_it() {
+    let short = increasing_timeout::DetectorSettings {
+        interval: INTERVAL,
+        timeout: INTERVAL + DELAY,
+    };
+    for rho in [0.0001, 0.01, 0.1, 0.5] {
+        let allowing = bounds().drift(rho).unwrap();
+        under_drift(allowing, rho).assert_all_hold();
+        let beyond = under_drift(allowing, rho * 1.1);
+        assert!(violated(&beyond, "PFD2"), "ρ = {rho}");
+        assert!(violated(&under_drift(bounds(), rho), "PFD2"), "ρ = {rho}");
+        eventually_perfect_in(short, |world| drifting(world, rho * 1.1)).assert_all_hold();
+    }
+}
+
+/// The bounds by default allow for delays of 400 milliseconds. Where a heartbeat takes less, what is left is for clocks:
+/// with 30 milliseconds they may drift by more than a half.
+#[test]
+fn pfd2_strong_accuracy_the_default_bounds_allow_for_drift_where_messages_are_faster() {
+    let (shipped, settings) = (
+        SynchronyBounds::default(),
+        increasing_timeout::DetectorSettings::default(),
+    );
+    for (rho, holds) in [(1e-4, true), (0.1, true), (0.6, true), (0.7, false)] {
+        let needed = SynchronyBounds::new(shipped.interval(), DELAY).unwrap();
+        let needed = needed.drift(rho).unwrap().allowed_silence();
+        assert_eq!(needed <= shipped.allowed_silence(), holds, "ρ = {rho}");
+        let report = under_drift(shipped, rho);
+        assert_eq!(violated(&report, "PFD2"), !holds, "ρ = {rho}: {report}");
+        eventually_perfect_in(settings, |world| drifting(world, rho)).assert_all_hold();
+    }
+}
+
+#[test]
+fn pfd2_strong_accuracy_is_broken_by_a_clock_that_jumps() {
+    let jump = |world: &World| {
+        let clock = Clock::new().jump(at(1040), milliseconds(400));
+        world.clock(p(1), clock);
+    };
+    let mut perfect = world(2, 0, InTurn(false));
+    jump(&perfect);
+    detectors(&perfect, bounds());
+    assert!(violated(&perfect.run(), "PFD2"));
+    let short = increasing_timeout::DetectorSettings {
+        interval: INTERVAL,
+        timeout: INTERVAL + DELAY,
+    };
+    eventually_perfect_in(short, jump).assert_all_hold();
+}
+
+/// Offsets do no harm: a process compares only times of its own clock.
+#[test]
+fn pfd2_strong_accuracy_takes_no_clocks_that_agree() {
+    let mut world = world(2, 0, InTurn(false));
+    let hour = Duration::from_hours(1);
+    world.clock(p(2), Clock::new().offset(hour));
+    let logs = logs(&world, &detectors(&world, bounds()));
+    world.crash(p(2), CrashOf::at(at(1000)));
+    world.run().assert_all_hold();
+    assert_eq!(told(&logs[0]), [Crash(p(2))]);
+}
+
+/// Each timer fires up to Φ late.
+#[test]
+fn pfd2_strong_accuracy_with_late_timers_takes_bounds_that_allow_for_them() {
+    let late = |bounds: SynchronyBounds, seed| {
+        let mut world = world(2, seed, InTurn(false));
+        world.timing(TimingPolicy::Synchronous(Bounds {
+            delay: DELAY,
+            lateness: milliseconds(7),
+            start: INTERVAL,
+        }));
+        detectors(&world, bounds);
+        world.run_until(at(20_000))
+    };
+    let allowing = bounds().lateness(milliseconds(7));
+    assert_eq!(allowing.allowed_silence(), milliseconds(137));
+    (0..20).for_each(|seed| late(allowing, seed).assert_all_hold());
+    let careless = (0..20).map(|seed| late(bounds(), seed));
+    let mistaken = careless.filter(|report| violated(report, "PFD2"));
+    assert!(mistaken.count() > 10);
 }
 
 /// The losses in a row are limited to three, and half of the heartbeats are lost.
@@ -362,6 +491,9 @@ fn a_process_alone_reports_nobody() {
 fn a_timeout_that_would_report_live_processes_is_refused() {
     let none = SynchronyBounds::new(Duration::ZERO, DELAY);
     assert_eq!(none, Err(BadBounds::NoInterval));
+    for rho in [-0.1, 1.0, 2.0, f64::NAN] {
+        assert_eq!(bounds().drift(rho), Err(BadBounds::Drift));
+    }
     let short = bounds().timeout(milliseconds(129));
     let refused = BadBounds::ShortTimeout {
         timeout: milliseconds(129),
