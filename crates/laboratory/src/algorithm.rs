@@ -1,5 +1,8 @@
 //! What the laboratory knows of an algorithm.
-pub use crate::model::{Bound, Detector, Substrate, Timing};
+pub use crate::{
+    failure_models::{FailureModel, Keeps, Models},
+    model::{Bound, Detector, Substrate, Timing},
+};
 use crate::{
     gaps::Gap,
     handles::Handle,
@@ -165,7 +168,9 @@ pub struct Algorithm {
     pub source: &'static str,
     /// The assumptions about time. Processes may crash, and then stop.
     pub timing: Timing,
-    /// How many crashes it survives.
+    /// The failure models under which it is judged, beside crashes.
+    pub models: Models,
+    /// How many crashes it survives, or processes that omit messages.
     pub bound: Bound,
     /// The failure detector that it needs.
     pub detector: Detector,

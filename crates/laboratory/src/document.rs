@@ -19,6 +19,7 @@ fn write_list<'a>(text: &mut String, chosen: impl IntoIterator<Item = &'a Algori
         "name",
         "abstraction",
         "survives",
+        "judged under",
         "detector",
         "messages",
         "properties",
@@ -29,6 +30,7 @@ fn write_list<'a>(text: &mut String, chosen: impl IntoIterator<Item = &'a Algori
             a.name.to_owned(),
             a.abstraction.to_owned(),
             a.bound.to_string(),
+            a.models.brief(),
             a.detector.to_string(),
             messages(a).to_owned(),
             tags(a.properties),
@@ -61,6 +63,10 @@ fn write_description(text: &mut String, a: &Algorithm) -> Result {
     };
     line("also", &a.aliases.join(", "))?;
     line("model", &model(a))?;
+    line("judged", &a.models.to_string())?;
+    for fall in a.falls() {
+        line("falls", &fall.to_string())?;
+    }
     line("over", &a.over.join(", "))?;
     line("detector", &a.detector.to_string())?;
     for (what, messages, steps) in costs(a) {
@@ -206,7 +212,9 @@ pub fn page() -> String {
          like when one rule of it is changed. `quorate sim NAME` runs it against an adversary, mutants too.\n\n\
          Costs are exact, of one operation on ideal lower layers: messages that a process sends to itself\n\
          are not counted, those to crashed processes are; a step is the time of one message, and D the\n\
-         steps after which the failure detector reports a crash. Tests assert them for n = 2 … 8.\n",
+         steps after which the failure detector reports a crash. Tests assert them for n = 2 … 8.\n\n\
+         *Judged under* names the failure models ([what they are](failure-models.md)); a property that is *known\n\
+         to fall* outside them has a seed that shows it, and a test that it still does.\n",
     );
     text.push('\n');
     let _ = write_table(&mut text);
@@ -225,6 +233,10 @@ fn write_section(text: &mut String, a: &Algorithm) -> Result {
     };
     item("also called", &a.aliases.join(", "))?;
     item("model", &model(a))?;
+    item("judged under", &a.models.to_string())?;
+    for fall in a.falls() {
+        item("known to fall", &fall.to_string())?;
+    }
     item("stands on", &a.over.join(", "))?;
     item("failure detector", &a.detector.to_string())?;
     item("rate", a.rate)?;

@@ -2,6 +2,7 @@
 //! adversary.
 //!
 //! - [`algorithm`]: what an entry says; [`model`]: what it assumes; [`algorithms`]: the entries.
+//! - [`failure_models`]: under which failures, beside crashes, they are judged, and where properties are known to fall.
 //! - [`wiring`]: on what the entries are wired in the simulator.
 //! - [`handles`]: by which handle of the library an algorithm is reached.
 //! - [`scenario`]: stacks, workloads and adversaries, from a seed.
@@ -14,6 +15,7 @@
 pub mod algorithm;
 pub mod algorithms;
 pub mod document;
+pub mod failure_models;
 pub mod gaps;
 pub mod handles;
 mod journal;

@@ -1,8 +1,10 @@
 //! Every algorithm under every fault that its model allows, for several sizes.
 use crate::{
     algorithms,
-    scenario::{Faults, Layers, Moment, Scenario, Subject},
+    failure_models::{FALLS, FailureModel, Fall, Keeps},
+    scenario::{Clocks, Faults, Layers, Moment, Omissions, Scenario, Subject},
 };
+use quorate_sim::OmissionKind;
 use std::{collections::BTreeMap, fmt::Write};
 
 /// The numbers of processes.
@@ -13,6 +15,8 @@ pub const SIZES: [usize; 3] = [3, 5, 7];
 pub struct Fault {
     /// A short name of the faults.
     pub name: &'static str,
+    /// The failure model of which the faults are an instance, if they are more than crashes.
+    pub model: Option<FailureModel>,
     /// The faults of the scenario.
     pub faults: Faults,
     /// The layers below the stacks.
@@ -20,9 +24,10 @@ pub struct Fault {
 }
 
 /// The columns.
-pub const FAULTS: [Fault; 11] = [
+pub const FAULTS: [Fault; 16] = [
     Fault {
         name: "failure-free",
+        model: None,
         faults: Faults {
             accurate: true,
             ..Faults::NONE
@@ -31,6 +36,7 @@ pub const FAULTS: [Fault; 11] = [
     },
     Fault {
         name: "one crash",
+        model: None,
         faults: Faults {
             moment: Moment::Output,
             ..Faults::ONE_CRASH
@@ -39,6 +45,7 @@ pub const FAULTS: [Fault; 11] = [
     },
     Fault {
         name: "loss, duplication",
+        model: None,
         faults: Faults {
             loss: 0.1,
             duplication: 0.05,
@@ -49,6 +56,7 @@ pub const FAULTS: [Fault; 11] = [
     },
     Fault {
         name: "one-way cuts",
+        model: None,
         faults: Faults {
             cuts: 3,
             accurate: true,
@@ -58,6 +66,7 @@ pub const FAULTS: [Fault; 11] = [
     },
     Fault {
         name: "pauses, suspicions",
+        model: None,
         faults: Faults {
             pauses: 2,
             ..Faults::NONE
@@ -66,6 +75,7 @@ pub const FAULTS: [Fault; 11] = [
     },
     Fault {
         name: "bandwidth, queue",
+        model: None,
         faults: Faults {
             bandwidth: 500_000,
             queue: 32 << 10,
@@ -76,6 +86,7 @@ pub const FAULTS: [Fault; 11] = [
     },
     Fault {
         name: "gaps",
+        model: None,
         faults: Faults {
             gaps: 3,
             accurate: true,
@@ -85,6 +96,7 @@ pub const FAULTS: [Fault; 11] = [
     },
     Fault {
         name: "long cut, small queues",
+        model: None,
         faults: Faults {
             long_cuts: 1,
             accurate: true,
@@ -94,6 +106,7 @@ pub const FAULTS: [Fault; 11] = [
     },
     Fault {
         name: "late start",
+        model: None,
         faults: Faults {
             late: 1,
             accurate: true,
@@ -103,6 +116,7 @@ pub const FAULTS: [Fault; 11] = [
     },
     Fault {
         name: "restart",
+        model: None,
         faults: Faults {
             restarts: 1,
             accurate: true,
@@ -112,6 +126,7 @@ pub const FAULTS: [Fault; 11] = [
     },
     Fault {
         name: "slow user",
+        model: None,
         faults: Faults {
             slow: 1,
             accurate: true,
@@ -119,7 +134,70 @@ pub const FAULTS: [Fault; 11] = [
         },
         layers: Layers::Mixed,
     },
+    omission(
+        "send omission",
+        FailureModel::SendOmission,
+        OmissionKind::Send,
+    ),
+    omission(
+        "receive omission",
+        FailureModel::ReceiveOmission,
+        OmissionKind::Receive,
+    ),
+    omission(
+        "general omission",
+        FailureModel::GeneralOmission,
+        OmissionKind::General,
+    ),
+    clocks("clock drift", FailureModel::ClockDrift, DRIFT),
+    clocks("clock jumps", FailureModel::ClockJumps, JUMPS),
 ];
+
+/// On ideal links, which do not send again what is omitted. In a row of n processes as many omit messages as a minority
+/// has.
+const fn omission(name: &'static str, model: FailureModel, kind: OmissionKind) -> Fault {
+    let omissions = Omissions {
+        kind,
+        processes: 1,
+        probability: 0.5,
+    };
+    Fault {
+        name,
+        model: Some(model),
+        faults: Faults {
+            omissions: Some(omissions),
+            accurate: true,
+            ..Faults::NONE
+        },
+        layers: Layers::Ideal,
+    }
+}
+
+/// Clocks that begin anywhere, and run up to a twentieth too fast or too slowly.
+const DRIFT: Clocks = Clocks {
+    offset: true,
+    drift: 0.05,
+    jumps: 0,
+};
+
+/// Clocks of which some leap forward.
+const JUMPS: Clocks = Clocks {
+    jumps: 2,
+    ..Clocks::EXACT
+};
+
+const fn clocks(name: &'static str, model: FailureModel, clocks: Clocks) -> Fault {
+    Fault {
+        name,
+        model: Some(model),
+        faults: Faults {
+            clocks,
+            accurate: true,
+            ..Faults::NONE
+        },
+        layers: Layers::Mixed,
+    }
+}
 
 /// A cell of the matrix.
 #[derive(Clone, PartialEq, Debug)]
@@ -138,14 +216,20 @@ pub fn cells() -> Vec<Cell> {
             algorithm,
             mutant: None,
         };
-        FAULTS.iter().enumerate().map(move |(column, fault)| Cell {
-            column,
-            scenario: Scenario {
-                layers: fault.layers,
-                faults: fault.faults,
-                processes,
-                ..Scenario::of(subject)
-            },
+        FAULTS.iter().enumerate().map(move |(column, fault)| {
+            let mut faults = fault.faults;
+            if let Some(omissions) = &mut faults.omissions {
+                omissions.processes = (processes - 1) / 2;
+            }
+            Cell {
+                column,
+                scenario: Scenario {
+                    layers: fault.layers,
+                    faults,
+                    processes,
+                    ..Scenario::of(subject)
+                },
+            }
         })
     });
     // A long cut with seven processes shows no more than with five, and takes twice as long.
@@ -193,15 +277,37 @@ pub fn table(cells: &[Cell], tallies: &[Tally]) -> String {
     text.push('\n');
     for (scenario, columns) in rows {
         let _ = write!(text, "| {} | {} |", scenario.subject, scenario.processes);
-        for column in 0..FAULTS.len() {
-            let _ = match columns.get(&column) {
-                Some(tally) => write!(text, " {} |", brief(*tally)),
-                None => write!(text, " – |"),
-            };
+        for (column, fault) in FAULTS.iter().enumerate() {
+            let _ = write!(
+                text,
+                " {} |",
+                content(scenario, fault, columns.get(&column))
+            );
         }
         text.push('\n');
     }
     text
+}
+
+/// What a cell says: its tally, and in the first row of an algorithm which property is known to fall.
+fn content(scenario: &Scenario, fault: &Fault, tally: Option<&Tally>) -> String {
+    let algorithm = scenario.subject.algorithm;
+    let is_first = scenario.processes == SIZES[0];
+    let belongs = |fall: &&Fall| {
+        is_first && fall.algorithm == algorithm.name && Some(fall.model) == fault.model
+    };
+    let falls = FALLS.iter().filter(belongs);
+    let falls = falls.map(|fall| format!("falls: {} (seed {})", fall.breaks, fall.seed));
+    let is_safety = fault.model.map(|model| algorithm.models.keeps(model)) == Some(Keeps::Safety);
+    let tally = tally.map(|tally| {
+        let safety = if is_safety { " (safety)" } else { "" };
+        format!("{}{safety}", brief(*tally))
+    });
+    let parts: Vec<_> = tally.into_iter().chain(falls).collect();
+    if parts.is_empty() {
+        return "–".to_owned();
+    }
+    parts.join("; ")
 }
 
 fn brief(tally: Tally) -> String {

@@ -3,19 +3,26 @@
 //! Everything that a run draws (which processes crash and when, the broadcasts, the latencies) follows from
 //! its seed, so that a seed and the scenario replay it.
 mod client;
+mod clocks;
 mod command;
 mod draw;
 mod faults;
+mod models;
+mod omissions;
 mod pattern;
 mod subject;
+mod timing;
 
+pub use clocks::Clocks;
 pub use faults::{Cut, Faults, GivenGap, Moment};
+pub use omissions::{GivenOmission, Omissions};
 pub use pattern::{BadPattern, OnQuorums};
 pub use subject::{Subject, UnknownSubject};
 
 use crate::{
     algorithm::{Detector, Substrate},
     algorithms::{self, OnSystem},
+    failure_models::{FailureModel, Keeps},
     journal::Journal,
     wiring::{Environment, Message, Proposal, RequestPort, Wiring},
 };
@@ -26,8 +33,8 @@ use quorate_abstractions::atomic_commit::Propose;
 use quorate_broadcast::by_leader::Acceptances;
 use quorate_core::{Incarnation, Membership, ProcessId, Time};
 use quorate_sim::{
-    Oracle, Report, Timed, Trace, Verdict, Violation, World, adversary::Random as Anything,
-    properties::Properties,
+    Oracle, Report, Timed, TimingPolicy, Trace, Verdict, Violation, World,
+    adversary::Random as Anything, properties::Properties,
 };
 use std::time::Duration;
 
@@ -59,6 +66,14 @@ pub struct Scenario {
     pub cuts: Vec<Cut>,
     /// Given gaps, on ideal links.
     pub gaps: Vec<GivenGap>,
+    /// Messages that are omitted, named one by one.
+    pub omitted: Vec<GivenOmission>,
+    /// The timing model. `None`: latencies of up to 40 milliseconds, and on ideal layers every other seed any order
+    /// of steps.
+    pub timing: Option<TimingPolicy>,
+    /// Whether it runs, and all properties are checked, though its failure models are not those under which the
+    /// subject is judged.
+    pub beyond: bool,
     /// Processes that start at given times.
     pub starts: Vec<(ProcessId, Time)>,
     /// The quorum system of the subject, and its failures.
@@ -83,9 +98,42 @@ pub enum Refused {
         most: usize,
         /// The number of processes.
         processes: usize,
-        /// The number of crashes that was asked for.
+        /// The number of crashes that was asked for, processes that omit messages included.
         crashes: usize,
     },
+    /// The failure model is not among those of the entry.
+    #[error("{subject} is not judged under {model} (--beyond runs it all the same)")]
+    Outside {
+        subject: Subject,
+        /// The failure model that was asked for.
+        model: FailureModel,
+    },
+    /// The subject assumes more of time than the timing model gives.
+    #[error("{subject} assumes a system that is {timing} (--beyond runs it all the same)")]
+    Timing {
+        subject: Subject,
+        /// The assumption of the entry.
+        timing: crate::algorithm::Timing,
+    },
+    /// The bounds of the timing model, or the drift of the clocks, are beyond what the perfect failure detector of the
+    /// laboratory allows for.
+    #[error(
+        "{0} stands on bounds: with these delays, or clocks that drift so much, a live process looks crashed \
+         (--beyond runs it all the same)"
+    )]
+    Bounds(Subject),
+    /// Other faults that delay messages or processes were asked for beside a timing model.
+    #[error(
+        "the timing model says how long messages take and when processes run: no bandwidths, cuts, pauses, late \
+         starts or restarts beside it"
+    )]
+    BesideTiming,
+    /// The probability of an omission is outside 0 … 1.
+    #[error("{0} is no probability of an omission between 0 and 1")]
+    Omission(f64),
+    /// The drift is outside 0 … 0.9.
+    #[error("{0} is no drift between 0 and 0.9")]
+    Drift(f64),
     /// The probability is outside 0 … 0.9.
     #[error("{0} is no probability of loss or duplication between 0 and 0.9")]
     Probability(f64),
@@ -95,8 +143,8 @@ pub enum Refused {
     /// A cut names a process that does not exist, or one process twice.
     #[error("a cut is between two of the processes p1 … p{0}")]
     Cut(usize),
-    /// A gap or a start names a process that does not exist, or one process twice.
-    #[error("gaps and starts are of the processes p1 … p{0}")]
+    /// A gap, an omission or a start names a process that does not exist, or one process twice.
+    #[error("gaps, omissions and starts are of the processes p1 … p{0}")]
     Stranger(usize),
     /// Gaps were asked for, but the subject does not repeat what a stream loses.
     #[error("{0} promises nothing once a stream between two processes has ended")]
@@ -165,6 +213,9 @@ const SILENT: Duration = Duration::from_secs(10);
 /// A run that waits for messages sent once a period is over when nothing has happened for this time, which is
 /// many periods.
 const PUSHED: Duration = Duration::from_secs(2);
+/// A run on ideal layers in which messages are omitted is given up after so many steps of each process: who never gets an
+/// answer may ask for it for ever.
+const IDEAL_EVENTS: u64 = 20_000;
 /// When stubborn links are told to stop.
 const STUBBORN: Duration = Duration::from_secs(150);
 
@@ -178,6 +229,9 @@ impl Scenario {
             faults: subject.mutant.map_or(Faults::NONE, |mutant| mutant.under),
             cuts: Vec::new(),
             gaps: Vec::new(),
+            omitted: Vec::new(),
+            timing: None,
+            beyond: false,
             starts: Vec::new(),
             quorums: None,
             requests: 4,
@@ -191,7 +245,7 @@ impl Scenario {
     pub fn validate(&self) -> Result<Membership, Refused> {
         let processes = Membership::of_size(self.processes)?;
         let (subject, faults) = (self.subject, &self.faults);
-        let crashes = faults.crashes + faults.restarts;
+        let crashes = faults.crashes + faults.restarts + self.omitters();
         let most = self.most_crashes(&processes);
         if crashes > most {
             return Err(Refused::TooManyCrashes {
@@ -206,6 +260,7 @@ impl Scenario {
                 return Err(Refused::Probability(probability));
             }
         }
+        self.validate_models(&processes)?;
         let is_lossy = self.faults.loss > 0.0 || self.faults.duplication > 0.0;
         if is_lossy && self.substrate() == Substrate::Pushes {
             return Err(Refused::Lossless(subject));
@@ -321,15 +376,19 @@ impl Scenario {
 
     /// The properties of the subject, and of the layers that it includes. Where streams end, only the
     /// properties that the subject itself promises are checked: a gap may end a layer below whose messages
-    /// the subject sends again.
+    /// the subject sends again. Under a failure model or a timing model in which the subject keeps its safety
+    /// alone, only its safety properties are checked.
     pub fn properties(&self, processes: &Membership, seed: u64) -> Properties {
-        if let Some((quorums, on)) = self.on_system() {
-            return (on.check)(processes, quorums.returning(seed));
-        }
         let algorithm = self.subject.algorithm;
-        let mut all = (algorithm.simulation.check)(processes);
+        let mut all = match self.on_system() {
+            Some((quorums, on)) => (on.check)(processes, quorums.returning(seed)),
+            None => (algorithm.simulation.check)(processes),
+        };
         if self.has_gaps() {
             all.retain(|property| algorithm.promises(property.tag()));
+        }
+        if self.keeps() == Keeps::Safety {
+            all.retain(|property| algorithm.is_safety(property.tag()));
         }
         all
     }
@@ -451,12 +510,19 @@ impl Scenario {
                 .settle(SETTLED)
                 .maximum_events(self.most_events()));
         }
-        Ok(match self.substrate() {
+        let world = match self.substrate() {
             Substrate::Heartbeats => World::new(n, seed, timed)?.settle(SILENT),
             Substrate::TimedLinks => World::new(n, seed, timed)?,
             Substrate::Pushes => World::new(n, seed, timed)?.settle(PUSHED),
-            _ if seed.is_multiple_of(2) => World::new(n, seed, timed)?,
+            // Bounds need a world that moves by time.
+            _ if seed.is_multiple_of(2) || self.timing.and_then(TimingPolicy::bounds).is_some() => {
+                World::new(n, seed, timed)?
+            }
             Substrate::FairLoss | Substrate::Links => World::new(n, seed, Anything::new())?,
+        };
+        Ok(match self.omitters() {
+            0 => world,
+            _ => world.maximum_events(IDEAL_EVENTS * n as u64),
         })
     }
 
@@ -491,10 +557,10 @@ impl Scenario {
         if is_flushed { 4 * OWED } else { OWED }
     }
 
-    /// A run is given up after this many steps. Runs in which streams end need far fewer: more would mean a
-    /// storm of messages.
+    /// A run is given up after this many steps. Runs in which streams end, or messages are omitted, need far fewer:
+    /// more would mean a storm of messages, or that a process asks for ever for what was omitted.
     fn most_events(&self) -> u64 {
-        if self.has_gaps() {
+        if self.has_gaps() || self.omitters() > 0 {
             1_000_000
         } else {
             20_000_000

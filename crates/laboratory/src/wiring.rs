@@ -202,10 +202,13 @@ pub fn crash_stop() -> LinkSettings {
     }
 }
 
+/// How many heartbeats in a row chance and cuts lose at most.
+pub(crate) const LOST_HEARTBEATS: u32 = 24;
+
 /// The bounds of the simulated network for the real P: a heartbeat each 100 milliseconds arrives within 400,
 /// and the number of heartbeats lost in a row to chance and to cuts is bounded.
 pub fn synchronous() -> exclude_on_timeout::SynchronyBounds {
-    exclude_on_timeout::SynchronyBounds::default().losses(24)
+    exclude_on_timeout::SynchronyBounds::default().losses(LOST_HEARTBEATS)
 }
 
 /// The failure detector of a wiring.

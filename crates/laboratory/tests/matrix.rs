@@ -8,7 +8,11 @@
     reason = "the runs are independent, and take as long as they take"
 )]
 
-use quorate_laboratory::matrix::{Cell, FAULTS, Tally, cells, table};
+use quorate_laboratory::{
+    failure_models::FALLS,
+    matrix::{Cell, FAULTS, Tally, cells, table},
+    scenario::Scenario,
+};
 use quorate_sim::Verdict;
 use std::{
     fmt::Write as _,
@@ -87,7 +91,8 @@ fn check(seeds: u64) -> String {
     let _ = writeln!(
         text,
         "\nSeeds / violations, of every property; – where the model forbids the fault, or what it runs on here \
-         cannot have it. {runs} runs, {bad} violations."
+         cannot have it; (safety): of the safety properties alone; falls: a property that is known not to hold under \
+         a model outside the algorithm's own, with a seed that shows it. {runs} runs, {bad} violations."
     );
     // Not by `println!`, whose output the test runner captures.
     let mut out = std::io::stdout().lock();
@@ -109,6 +114,38 @@ fn check(seeds: u64) -> String {
 #[test]
 fn every_property_holds_under_every_fault() {
     check(FEW);
+}
+
+/// What is known to fall outside an algorithm's failure models falls still. Were the algorithm stronger than its entry
+/// says, the entry would have to say so.
+#[test]
+fn what_is_known_to_fall_falls() {
+    for fall in FALLS {
+        let scenario = fall.scenario().unwrap();
+        let report = scenario.run(fall.seed, false).unwrap().report;
+        let verdict = report.verdict(fall.breaks);
+        let shows = |seed: &u64| {
+            let report = scenario.run(*seed, false).unwrap().report;
+            report
+                .verdict(fall.breaks)
+                .is_some_and(Verdict::is_violated)
+        };
+        assert!(
+            verdict.is_some_and(Verdict::is_violated),
+            "seed {:?} would show it: {fall}\n{report}",
+            (0..200).find(shows)
+        );
+        // And the entry does not promise it there.
+        let judged = Scenario {
+            beyond: false,
+            ..scenario
+        };
+        let is_checked = judged.run(fall.seed, false).is_ok_and(|judged| {
+            let checked = judged.report.verdict(fall.breaks);
+            checked.is_some()
+        });
+        assert!(!is_checked, "{fall}");
+    }
 }
 
 #[test]

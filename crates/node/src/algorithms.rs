@@ -13,6 +13,14 @@ pub struct Algorithms {
     json: bool,
 }
 
+/// An entry, and where its properties are known to fall.
+fn described(algorithm: &Algorithm) -> serde_json::Result<serde_json::Value> {
+    let mut entry = serde_json::to_value(algorithm)?;
+    let falls = algorithm.falls().map(serde_json::to_value);
+    entry["falls"] = falls.collect::<Result<_, _>>()?;
+    Ok(entry)
+}
+
 impl Algorithms {
     /// Prints the list, or the one algorithm.
     ///
@@ -21,7 +29,7 @@ impl Algorithms {
     pub fn run(&self) -> Result<()> {
         let (chosen, in_rounds) = self.chosen()?;
         if self.json {
-            let chosen = chosen.iter().map(serde_json::to_value);
+            let chosen = chosen.iter().map(|algorithm| described(algorithm));
             let in_rounds = in_rounds.iter().map(serde_json::to_value);
             let all: Vec<_> = chosen.chain(in_rounds).collect::<Result<_, _>>()?;
             println!("{}", serde_json::to_string_pretty(&all)?);

@@ -2,8 +2,8 @@
 use super::{consensus::UNIFORM, liveness, quorum_access::TIGHT_BOUNDS, safety};
 use crate::{
     algorithm::{
-        Algorithm, Bound, Cost, Dead, Detector, Mutant, OneDead, Simulation, Substrate, Timing,
-        formula,
+        Algorithm, Bound, Cost, Dead, Detector, Keeps, Models, Mutant, OneDead, Simulation,
+        Substrate, Timing, formula,
     },
     gaps::Gap,
     handles::{Handle, named},
@@ -44,6 +44,10 @@ pub(super) static ALL: &[Algorithm] = &[
         file: "crates/consensus/src/view_synchronizer.rs",
         source: TIGHT_BOUNDS,
         timing: Timing::EventuallySynchronous,
+        models: Models {
+            omission: Keeps::Nothing,
+            ..Models::SAFE_UNDER_DRIFT
+        },
         bound: Bound::Any,
         detector: Detector::None,
         over: &[],
@@ -89,6 +93,7 @@ pub(super) static ALL: &[Algorithm] = &[
         file: "crates/consensus/src/by_quorums.rs",
         source: TIGHT_BOUNDS,
         timing: Timing::EventuallySynchronous,
+        models: Models::SAFE_UNDER_DRIFT,
         bound: Bound::Minority,
         detector: Detector::None,
         over: &["flooding", "view synchronisation"],

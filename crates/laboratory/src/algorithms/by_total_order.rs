@@ -1,7 +1,7 @@
 //! Consensus from total order: one half of their equivalence.
 use super::consensus::UNIFORM;
 use crate::{
-    algorithm::{Algorithm, Bound, Detector, Mutant, Simulation, Substrate, Timing},
+    algorithm::{Algorithm, Bound, Detector, Models, Mutant, Simulation, Substrate, Timing},
     gaps::Gap,
     handles::named,
     scenario::Faults,
@@ -28,6 +28,7 @@ pub(super) static ALL: &[Algorithm] = &[Algorithm {
     file: "crates/consensus/src/by_total_order.rs",
     source: "Chandra, Toueg: Unreliable Failure Detectors for Reliable Distributed Systems, 1996",
     timing: Timing::EventuallySynchronous,
+    models: Models::SAFE_UNDER_OMISSION,
     bound: Bound::Minority,
     detector: Detector::EventuallyPerfect,
     over: &["uniform total-order broadcast"],

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     algorithm::{
-        Algorithm, Bound, Cost, Dead, Detector, Mutant, OneDead, Property, SenderCrashes,
+        Algorithm, Bound, Cost, Dead, Detector, Models, Mutant, OneDead, Property, SenderCrashes,
         Simulation, Substrate, Timing, formula,
     },
     gaps,
@@ -81,6 +81,7 @@ const PAST: Algorithm = Algorithm {
     file: "crates/broadcast/src/causal_past.rs",
     source: BOOK,
     timing: Timing::Asynchronous,
+    models: Models::OMISSION,
     bound: Bound::Any,
     detector: Detector::None,
     over: &["reliable broadcast"],
@@ -142,6 +143,7 @@ const COLLECTING: Algorithm = Algorithm {
     title: "no waiting, with collection",
     file: "crates/broadcast/src/causal_collected.rs",
     timing: Timing::Synchronous,
+    models: Models::CRASH,
     detector: Detector::Perfect,
     over: &["reliable broadcast", "perfect failure detector"],
     properties: &[

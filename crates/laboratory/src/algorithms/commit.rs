@@ -2,7 +2,7 @@
 use super::{BOOK, liveness, safety};
 use crate::{
     algorithm::{
-        Algorithm, Bound, Cost, Dead, Detector, Mutant, OneDead, Property, SenderCrashes,
+        Algorithm, Bound, Cost, Dead, Detector, Models, Mutant, OneDead, Property, SenderCrashes,
         Simulation, Substrate, Timing, formula,
     },
     gaps::Gap,
@@ -57,6 +57,7 @@ pub(super) static ALL: &[Algorithm] = &[
         file: "crates/commit/src/non_blocking.rs",
         source: BOOK,
         timing: Timing::Synchronous,
+        models: Models::CRASH,
         bound: Bound::Any,
         detector: Detector::Perfect,
         over: &[
@@ -122,6 +123,7 @@ pub(super) static ALL: &[Algorithm] = &[
         file: "crates/commit/src/two_phase.rs",
         source: "Gray: Notes on Data Base Operating Systems, 1978",
         timing: Timing::Asynchronous,
+        models: Models::OMISSION,
         bound: Bound::Any,
         detector: Detector::None,
         over: &["perfect link"],

@@ -2,7 +2,7 @@
 use super::{BOOK, liveness, safety};
 use crate::{
     algorithm::{
-        Algorithm, Bound, Cost, Dead, Detector, Mutant, OneDead, Property, SenderCrashes,
+        Algorithm, Bound, Cost, Dead, Detector, Models, Mutant, OneDead, Property, SenderCrashes,
         Simulation, Size, Substrate, Timing, formula,
     },
     gaps::{self, Gap},
@@ -63,6 +63,7 @@ pub(super) static ALL: &[Algorithm] = &[
         file: "crates/consensus/src/hierarchical.rs",
         source: BOOK,
         timing: Timing::Synchronous,
+        models: Models::CRASH,
         bound: Bound::Any,
         detector: Detector::Perfect,
         over: &["best-effort broadcast", "perfect failure detector"],
@@ -121,6 +122,7 @@ pub(super) static ALL: &[Algorithm] = &[
         file: "crates/consensus/src/uniform_hierarchical.rs",
         source: BOOK,
         timing: Timing::Synchronous,
+        models: Models::CRASH,
         bound: Bound::Any,
         detector: Detector::Perfect,
         over: &["best-effort broadcast", "perfect failure detector"],
@@ -172,6 +174,7 @@ pub(super) static ALL: &[Algorithm] = &[
         file: "crates/consensus/src/leader_driven.rs",
         source: "Lamport: The Part-Time Parliament, 1998",
         timing: Timing::EventuallySynchronous,
+        models: Models::SAFE_UNDER_OMISSION,
         bound: Bound::Minority,
         detector: Detector::EventuallyPerfect,
         over: &["perfect link", "eventual leader"],
@@ -235,6 +238,7 @@ pub(super) static ALL: &[Algorithm] = &[
         file: "crates/consensus/src/rotating.rs",
         source: "Chandra, Toueg: Unreliable Failure Detectors for Reliable Distributed Systems, 1996",
         timing: Timing::EventuallySynchronous,
+        models: Models::SAFE_UNDER_OMISSION,
         bound: Bound::Minority,
         detector: Detector::EventuallyPerfect,
         over: &[
@@ -304,6 +308,7 @@ const RANDOMISED: Algorithm = Algorithm {
     source: "Ben-Or: Another Advantage of Free Choice: Completely Asynchronous Agreement Protocols, \
              1983",
     timing: Timing::Asynchronous,
+    models: Models::OMISSION,
     bound: Bound::Minority,
     detector: Detector::None,
     over: &["perfect link"],

@@ -1,7 +1,9 @@
 //! Failure detectors and leaders.
 use super::{BOOK, liveness, safety};
 use crate::{
-    algorithm::{Algorithm, Bound, Detector, Mutant, Property, Simulation, Substrate, Timing},
+    algorithm::{
+        Algorithm, Bound, Detector, Models, Mutant, Property, Simulation, Substrate, Timing,
+    },
     gaps::Gap,
     handles::node,
     scenario::Faults,
@@ -41,6 +43,7 @@ pub(super) static ALL: &[Algorithm] = &[
         file: "crates/detectors/src/exclude_on_timeout.rs",
         source: BOOK,
         timing: Timing::Synchronous,
+        models: Models::CRASH,
         bound: Bound::Any,
         detector: Detector::None,
         over: &["heartbeats"],
@@ -87,6 +90,7 @@ pub(super) static ALL: &[Algorithm] = &[
         file: "crates/detectors/src/increasing_timeout.rs",
         source: BOOK,
         timing: Timing::EventuallySynchronous,
+        models: Models::CLOCKS,
         bound: Bound::Any,
         detector: Detector::None,
         over: &["heartbeats"],
@@ -142,6 +146,7 @@ pub(super) static ALL: &[Algorithm] = &[
         file: "crates/detectors/src/lowest_rank.rs",
         source: BOOK,
         timing: Timing::EventuallySynchronous,
+        models: Models::CLOCKS,
         bound: Bound::AllButOne,
         detector: Detector::EventuallyPerfect,
         over: &["eventually perfect failure detector"],

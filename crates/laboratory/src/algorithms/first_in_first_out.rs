@@ -6,7 +6,9 @@ use super::{
     traced::{self, over_reliable},
 };
 use crate::{
-    algorithm::{Algorithm, Bound, Detector, Mutant, Property, Simulation, Substrate, Timing},
+    algorithm::{
+        Algorithm, Bound, Detector, Models, Mutant, Property, Simulation, Substrate, Timing,
+    },
     gaps,
     handles::named,
     scenario::Faults,
@@ -35,6 +37,7 @@ const REGULAR: Algorithm = Algorithm {
     file: "crates/broadcast/src/first_in_first_out.rs",
     source: BOOK,
     timing: Timing::Asynchronous,
+    models: Models::OMISSION,
     bound: Bound::Any,
     detector: Detector::None,
     over: &["reliable broadcast"],

@@ -5,7 +5,7 @@ use super::{
     terminating::{self, check_at},
 };
 use crate::{
-    algorithm::{Algorithm, Bound, Detector, Mutant, Simulation, Substrate, Timing},
+    algorithm::{Algorithm, Bound, Detector, Models, Mutant, Simulation, Substrate, Timing},
     gaps::Gap,
     handles::builder,
     scenario::Faults,
@@ -35,6 +35,7 @@ pub(super) static ALL: &[Algorithm] = &[Algorithm {
     file: "crates/detectors/src/from_terminating.rs",
     source: BOOK,
     timing: Timing::Synchronous,
+    models: Models::CRASH,
     bound: Bound::Any,
     detector: Detector::Perfect,
     over: &[terminating::ABSTRACTION],

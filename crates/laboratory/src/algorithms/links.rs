@@ -2,7 +2,8 @@
 use super::{BOOK, datagrams, liveness, safety};
 use crate::{
     algorithm::{
-        Algorithm, Bound, Cost, Detector, Mutant, Property, Simulation, Substrate, Timing, formula,
+        Algorithm, Bound, Cost, Detector, Models, Mutant, Property, Simulation, Substrate, Timing,
+        formula,
     },
     gaps::Gap,
     handles::{Handle, builder},
@@ -39,6 +40,7 @@ pub(super) static ALL: &[Algorithm] = &[
         file: "crates/links/src/stubborn.rs",
         source: BOOK,
         timing: Timing::Asynchronous,
+        models: Models::OMISSION,
         bound: Bound::Any,
         detector: Detector::None,
         over: &["fair-loss link"],
@@ -81,6 +83,7 @@ pub(super) static ALL: &[Algorithm] = &[
         file: "crates/links/src/eliminate_duplicates.rs",
         source: BOOK,
         timing: Timing::Asynchronous,
+        models: Models::OMISSION,
         bound: Bound::Any,
         detector: Detector::None,
         over: &["stubborn link"],
@@ -128,6 +131,7 @@ pub(super) static ALL: &[Algorithm] = &[
         file: "crates/links/src/perfect/mod.rs",
         source: "RFC 6298, RFC 9002 in outline",
         timing: Timing::Asynchronous,
+        models: Models::OMISSION,
         bound: Bound::Any,
         detector: Detector::None,
         over: &["fair-loss link"],

@@ -2,7 +2,7 @@
 use super::{BOOK, liveness, safety};
 use crate::{
     algorithm::{
-        Algorithm, Bound, Cost, Dead, Detector, Mutant, OneDead, Property, SenderCrashes,
+        Algorithm, Bound, Cost, Dead, Detector, Models, Mutant, OneDead, Property, SenderCrashes,
         Simulation, Substrate, Timing, formula,
     },
     gaps::Gap,
@@ -88,6 +88,7 @@ pub(super) static ALL: &[Algorithm] = &[
         file: "crates/membership/src/group.rs",
         source: BOOK,
         timing: Timing::Synchronous,
+        models: Models::CRASH,
         bound: Bound::Any,
         detector: Detector::Perfect,
         over: &["uniform consensus", "perfect failure detector"],
@@ -146,6 +147,7 @@ pub(super) static ALL: &[Algorithm] = &[
         file: "crates/membership/src/by_terminating.rs",
         source: BOOK,
         timing: Timing::Synchronous,
+        models: Models::CRASH,
         bound: Bound::Any,
         detector: Detector::Perfect,
         over: &[

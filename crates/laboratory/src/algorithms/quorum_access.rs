@@ -5,7 +5,7 @@ use super::{
 };
 use crate::{
     algorithm::{
-        Algorithm, Bound, Cost, Dead, Detector, Mutant, OneDead, Property, SenderCrashes,
+        Algorithm, Bound, Cost, Dead, Detector, Models, Mutant, OneDead, Property, SenderCrashes,
         Simulation, Substrate, Timing, formula,
     },
     gaps::Gap,
@@ -86,6 +86,7 @@ const FLOOD: Algorithm = Algorithm {
     file: "crates/quorums/src/flooding.rs",
     source: TIGHT_BOUNDS,
     timing: Timing::Asynchronous,
+    models: Models::OMISSION,
     bound: Bound::Any,
     detector: Detector::None,
     over: &["perfect link"],
@@ -161,6 +162,7 @@ const CLASSICAL: Algorithm = Algorithm {
     file: "crates/quorums/src/classical.rs",
     source: TIGHT_BOUNDS,
     timing: Timing::Asynchronous,
+    models: Models::OMISSION,
     bound: Bound::Minority,
     detector: Detector::None,
     over: &["perfect link"],
@@ -209,6 +211,7 @@ const GENERALIZED: Algorithm = Algorithm {
     file: "crates/quorums/src/generalized.rs",
     source: TIGHT_BOUNDS,
     timing: Timing::Asynchronous,
+    models: Models::OMISSION,
     bound: Bound::Minority,
     detector: Detector::None,
     over: &["flooding"],
@@ -249,6 +252,7 @@ const BY_QUORUM_ACCESS: Algorithm = Algorithm {
     file: "crates/registers/src/by_quorum_access.rs",
     source: TIGHT_BOUNDS,
     timing: Timing::Asynchronous,
+    models: Models::OMISSION,
     bound: Bound::Minority,
     detector: Detector::None,
     over: &["quorum access"],

@@ -2,8 +2,8 @@
 use super::{BOOK, alike, liveness, safety};
 use crate::{
     algorithm::{
-        Algorithm, Bound, Cost, Dead, Detector, Formula, Mutant, OneDead, Property, Simulation,
-        Substrate, Timing, Wire, formula,
+        Algorithm, Bound, Cost, Dead, Detector, Formula, Models, Mutant, OneDead, Property,
+        Simulation, Substrate, Timing, Wire, formula,
     },
     gaps,
     handles::named,
@@ -112,6 +112,7 @@ pub(super) static ALL: &[Algorithm] = &[
         file: "crates/registers/src/read_one_write_all.rs",
         source: BOOK,
         timing: Timing::Synchronous,
+        models: Models::CRASH,
         bound: Bound::Any,
         detector: Detector::Perfect,
         over: &["perfect link", "perfect failure detector"],
@@ -142,6 +143,7 @@ pub(super) static ALL: &[Algorithm] = &[
         file: "crates/registers/src/majority_voting.rs",
         source: BOOK,
         timing: Timing::Asynchronous,
+        models: Models::OMISSION,
         bound: Bound::Minority,
         detector: Detector::None,
         over: &["perfect link"],
@@ -172,6 +174,7 @@ pub(super) static ALL: &[Algorithm] = &[
         file: "crates/registers/src/read_impose_write_all.rs",
         source: BOOK,
         timing: Timing::Synchronous,
+        models: Models::CRASH,
         bound: Bound::Any,
         detector: Detector::Perfect,
         over: &["perfect link", "perfect failure detector"],
@@ -212,6 +215,7 @@ pub(super) static ALL: &[Algorithm] = &[
         file: "crates/registers/src/read_impose_write_majority.rs",
         source: BOOK,
         timing: Timing::Asynchronous,
+        models: Models::OMISSION,
         bound: Bound::Minority,
         detector: Detector::None,
         over: &["perfect link"],
@@ -242,6 +246,7 @@ pub(super) static ALL: &[Algorithm] = &[
         file: "crates/registers/src/read_impose_write_consult_all.rs",
         source: BOOK,
         timing: Timing::Synchronous,
+        models: Models::CRASH,
         bound: Bound::Any,
         detector: Detector::Perfect,
         over: &["perfect link", "perfect failure detector"],
@@ -283,6 +288,7 @@ pub(super) static ALL: &[Algorithm] = &[
         source: "Attiya, Bar-Noy, Dolev: Sharing Memory Robustly in Message-Passing Systems, 1995; Lynch, \
                  Shvartsman, 1997",
         timing: Timing::Asynchronous,
+        models: Models::OMISSION,
         bound: Bound::Minority,
         detector: Detector::None,
         over: &["perfect link"],

@@ -6,7 +6,8 @@ use super::{
 };
 use crate::{
     algorithm::{
-        Algorithm, Bound, Detector, Mutant, Property, Simulation, Substrate, Timing, formula,
+        Algorithm, Bound, Detector, Models, Mutant, Property, Simulation, Substrate, Timing,
+        formula,
     },
     gaps::Gap,
     handles::builder,
@@ -67,6 +68,7 @@ const FROM_REGISTERS: Algorithm = Algorithm {
     file: "crates/registers/src/snapshot_from_registers.rs",
     source: "Afek, Attiya, Dolev, Gafni, Merritt, Shavit: Atomic Snapshots of Shared Memory, 1993",
     timing: Timing::Asynchronous,
+    models: Models::OMISSION,
     bound: Bound::Minority,
     detector: Detector::None,
     over: &["(N,N) atomic register"],
@@ -132,6 +134,7 @@ const BY_QUORUM_ACCESS: Algorithm = Algorithm {
     source: "Delporte-Gallet, Fauconnier, Rajsbaum, Raynal: Implementing Snapshot Objects on Top of \
              Crash-Prone Asynchronous Message-Passing Systems, 2016",
     timing: Timing::Asynchronous,
+    models: Models::OMISSION,
     bound: Bound::Minority,
     detector: Detector::None,
     over: &["quorum access"],
@@ -177,6 +180,7 @@ const LATTICE_AGREEMENT: Algorithm = Algorithm {
     file: "crates/registers/src/lattice_agreement.rs",
     source: TIGHT_BOUNDS,
     timing: Timing::Asynchronous,
+    models: Models::OMISSION,
     bound: Bound::Minority,
     detector: Detector::None,
     over: &["atomic snapshot"],

@@ -2,7 +2,7 @@
 use super::{BOOK, liveness, safety};
 use crate::{
     algorithm::{
-        Algorithm, Bound, Cost, Dead, Detector, Mutant, OneDead, Property, SenderCrashes,
+        Algorithm, Bound, Cost, Dead, Detector, Models, Mutant, OneDead, Property, SenderCrashes,
         Simulation, Substrate, Timing, formula,
     },
     gaps::Gap,
@@ -53,6 +53,7 @@ pub(super) static ALL: &[Algorithm] = &[Algorithm {
     file: "crates/broadcast/src/terminating.rs",
     source: BOOK,
     timing: Timing::Synchronous,
+    models: Models::CRASH,
     bound: Bound::Any,
     detector: Detector::Perfect,
     over: &[

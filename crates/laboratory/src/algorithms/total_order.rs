@@ -2,7 +2,7 @@
 use super::{first_in_first_out::ORDERED, liveness, safety};
 use crate::{
     algorithm::{
-        Algorithm, Bound, Cost, Dead, Detector, Mutant, OneDead, Property, SenderCrashes,
+        Algorithm, Bound, Cost, Dead, Detector, Models, Mutant, OneDead, Property, SenderCrashes,
         Simulation, Size, Substrate, Timing, formula,
     },
     gaps::Gap,
@@ -70,6 +70,7 @@ const BY_CONSENSUS: Algorithm = Algorithm {
     file: "crates/broadcast/src/by_consensus.rs",
     source: "Chandra, Toueg: Unreliable Failure Detectors for Reliable Distributed Systems, 1996",
     timing: Timing::EventuallySynchronous,
+    models: Models::SAFE_UNDER_OMISSION,
     bound: Bound::Minority,
     detector: Detector::EventuallyPerfect,
     over: &["uniform reliable broadcast", "uniform consensus"],

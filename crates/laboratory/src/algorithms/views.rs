@@ -2,7 +2,7 @@
 use super::{BOOK, liveness, membership, safety};
 use crate::{
     algorithm::{
-        Algorithm, Bound, Cost, Dead, Detector, Mutant, OneDead, Property, SenderCrashes,
+        Algorithm, Bound, Cost, Dead, Detector, Models, Mutant, OneDead, Property, SenderCrashes,
         Simulation, Substrate, Timing, formula,
     },
     gaps::Gap,
@@ -71,6 +71,7 @@ const BY_CONSENSUS: Algorithm = Algorithm {
     file: "crates/membership/src/by_consensus.rs",
     source: BOOK,
     timing: Timing::Synchronous,
+    models: Models::CRASH,
     bound: Bound::Any,
     detector: Detector::Perfect,
     over: &[
@@ -141,6 +142,7 @@ const PRIMARY: Algorithm = Algorithm {
     file: "crates/membership/src/primary.rs",
     source: "Birman, Joseph: Exploiting Virtual Synchrony in Distributed Systems, 1987",
     timing: Timing::EventuallySynchronous,
+    models: Models::SAFE_UNDER_OMISSION,
     bound: Bound::Minority,
     detector: Detector::EventuallyPerfect,
     over: &[

@@ -1,6 +1,7 @@
 //! The command that runs a seed again.
 use super::{Layers, Moment, Scenario};
 use quorate_core::Time;
+use quorate_sim::TimingPolicy;
 use std::fmt;
 
 impl fmt::Display for Layers {
@@ -36,6 +37,23 @@ impl Scenario {
             faults.crashes > 0 && faults.moment == Moment::Output,
             "--crash-at output".to_owned(),
         );
+        if let Some(omissions) = faults.omissions {
+            let (kind, count, chance) =
+                (omissions.kind, omissions.processes, omissions.probability);
+            add(
+                true,
+                format!("--omission {kind} --omitting {count} --omit-chance {chance}"),
+            );
+        }
+        add(faults.clocks.offset, "--offset".to_owned());
+        add(
+            faults.clocks.drift > 0.0,
+            format!("--drift {}", faults.clocks.drift),
+        );
+        add(
+            faults.clocks.jumps > 0,
+            format!("--jumps {}", faults.clocks.jumps),
+        );
         add(faults.loss > 0.0, format!("--loss {}", faults.loss));
         add(
             faults.duplication > 0.0,
@@ -62,6 +80,16 @@ impl Scenario {
             format!("--long-cuts {}", faults.long_cuts),
         );
         let milliseconds = |time: Time| time.as_nanos() / 1_000_000;
+        for given in &self.omitted {
+            let (from, to) = (given.copy.from.rank(), given.copy.to.rank());
+            let (kind, number) = (given.kind(), given.copy.number);
+            add(true, format!("--omit-{kind} '{from}>{to}#{number}'"));
+        }
+        add(
+            self.timing.is_some(),
+            self.timing.map_or(String::new(), timing),
+        );
+        add(self.beyond, "--beyond".to_owned());
         for gap in &self.gaps {
             let (from, to) = (gap.from.rank(), gap.to.rank());
             add(
@@ -83,4 +111,28 @@ impl Scenario {
         words.push("--diagram".to_owned());
         words.join(" ")
     }
+}
+
+/// The options that give this timing model.
+fn timing(policy: TimingPolicy) -> String {
+    let name = match policy {
+        TimingPolicy::Synchronous(_) => "synchronous",
+        TimingPolicy::EventuallySynchronous { .. } => "eventually-synchronous",
+        TimingPolicy::Asynchronous => "asynchronous",
+    };
+    let bounds = policy.bounds().map_or(String::new(), |bounds| {
+        format!(
+            " --delta {} --phi {} --start-within {}",
+            bounds.delay.as_millis(),
+            bounds.lateness.as_millis(),
+            bounds.start.as_millis()
+        )
+    });
+    let gst = match policy {
+        TimingPolicy::EventuallySynchronous { gst, .. } => {
+            format!(" --gst {}", gst.as_nanos() / 1_000_000)
+        }
+        TimingPolicy::Synchronous(_) | TimingPolicy::Asynchronous => String::new(),
+    };
+    format!("--timing {name}{bounds}{gst}")
 }

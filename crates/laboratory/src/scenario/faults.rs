@@ -1,5 +1,5 @@
 //! The faults of a scenario.
-use super::{Layers, Scenario, draw::Draw};
+use super::{Clocks, Layers, Omissions, Scenario, clocks, draw::Draw, omissions};
 use quorate_core::{Membership, ProcessId, Time};
 use quorate_sim::{Channel, Crash, Gap, Keep, Lose, World};
 use std::time::Duration;
@@ -22,6 +22,10 @@ pub struct Faults {
     pub crashes: usize,
     /// When they do.
     pub moment: Moment,
+    /// The processes that omit messages.
+    pub omissions: Option<Omissions>,
+    /// The clocks of the processes.
+    pub clocks: Clocks,
     /// The probability that a fair-loss link loses a copy.
     pub loss: f64,
     /// The probability that a fair-loss link duplicates a copy.
@@ -56,6 +60,8 @@ impl Faults {
     pub const NONE: Faults = Faults {
         crashes: 0,
         moment: Moment::Any,
+        omissions: None,
+        clocks: Clocks::EXACT,
         loss: 0.0,
         duplication: 0.0,
         cuts: 0,
@@ -214,6 +220,11 @@ pub(super) fn plan(scenario: &Scenario, world: &World, layers: Layers, seed: u64
     plan_weight(scenario, world, layers, seed);
     if let Some(quorums) = &scenario.quorums {
         quorums.plan(world, seed);
+    }
+    omissions::plan(scenario, world, seed);
+    clocks::plan(scenario, world, seed);
+    if let Some(policy) = scenario.timing {
+        world.timing(policy);
     }
     for restart in restarts(scenario, processes, seed) {
         world.crash(restart.p, Crash::at(restart.killed));

@@ -1,5 +1,5 @@
 //! `quorate sim` for algorithms of synchronous rounds.
-use super::Sim;
+use super::{Sim, models::Omitted};
 use anyhow::{Result, bail, ensure};
 use clap::{Args, ValueEnum};
 use quorate_core::Membership;
@@ -14,23 +14,9 @@ pub struct Options {
     /// After how many rounds the algorithm decides, if not after f + 1.
     #[arg(long, value_name = "K", value_parser = clap::value_parser!(u64).range(1..=100))]
     rounds: Option<u64>,
-    /// f processes omit messages, where otherwise up to f crash.
-    #[arg(long, value_enum, value_name = "WHICH")]
-    omission: Option<Omission>,
     /// Runs every pattern of crashes, with all proposals of 0 and 1, instead of seeds.
     #[arg(long, conflicts_with = "omission")]
     exhaustive: bool,
-}
-
-/// Which messages are omitted.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
-enum Omission {
-    /// Those that a faulty process sends.
-    Send,
-    /// Those that are sent to it.
-    Receive,
-    /// Those of both kinds.
-    General,
 }
 
 impl Options {
@@ -40,8 +26,8 @@ impl Options {
     /// When something is, for an algorithm that does not run in rounds.
     pub fn ensure_none(&self) -> Result<()> {
         ensure!(
-            self.rounds.is_none() && self.omission.is_none() && !self.exhaustive,
-            "--rounds, --omission and --exhaustive are for algorithms of synchronous rounds (`quorate algorithms`)"
+            self.rounds.is_none() && !self.exhaustive,
+            "--rounds and --exhaustive are for algorithms of synchronous rounds (`quorate algorithms`)"
         );
         Ok(())
     }
@@ -87,7 +73,8 @@ fn ensure_of_rounds(sim: &Sim) -> Result<()> {
         ("--quorums", sim.quorums.is_some()),
         ("--shiviz", sim.pictures.shiviz.is_some()),
     ];
-    let given = given.iter().find(|(_, is_given)| *is_given);
+    let mut given = given.into_iter().chain(sim.models.beside_rounds());
+    let given = given.find(|(_, is_given)| *is_given);
     given.map_or(Ok(()), |(option, _)| {
         bail!("{option} has no meaning for an algorithm of synchronous rounds")
     })
@@ -108,11 +95,11 @@ pub fn run(sim: &Sim, Chosen(subject): Chosen) -> Result<()> {
         .crash
         .unwrap_or_else(|| processes.n().saturating_sub(1).min(1));
     ensure!(f < processes.n(), "f must be below the number of processes");
-    let failures = match options.omission {
+    let failures = match sim.models.omission {
         None => Failures::Crashes,
-        Some(Omission::Send) => Failures::Omissions(OmissionKind::Send),
-        Some(Omission::Receive) => Failures::Omissions(OmissionKind::Receive),
-        Some(Omission::General) => Failures::Omissions(OmissionKind::General),
+        Some(Omitted::Send) => Failures::Omissions(OmissionKind::Send),
+        Some(Omitted::Receive) => Failures::Omissions(OmissionKind::Receive),
+        Some(Omitted::General) => Failures::Omissions(OmissionKind::General),
     };
     let scenario = Scenario {
         subject,
@@ -189,7 +176,7 @@ fn replay(sim: &Sim, subject: Subject, f: usize, seed: u64) -> String {
         let _ = write!(command, " --rounds {rounds}");
     }
     if let Some(value) = sim
-        .rounds
+        .models
         .omission
         .and_then(|omission| omission.to_possible_value())
     {

@@ -53,6 +53,14 @@ fn a_replay_is_the_same_run() {
         "leader-driven --processes 4 --crash 1 --storm",
         "by-leader --restarts 1 --bandwidth 500000 --queue 32768 --slow 1",
         "uniform --late 1 --start 2@300 --slow 2",
+        "eager --processes 5 --omission general --omitting 2 --omit-chance 0.25 --requests 2",
+        "eager --processes 5 --omit-send 1>2#1 --omit-send 1>3#2 --omit-receive 1>3#1",
+        "lazy --omission send --beyond",
+        "increasing-timeout --offset --drift 0.125 --jumps 2",
+        "exclude-on-timeout --drift 0.05",
+        "exclude-on-timeout --timing synchronous --start-within 20",
+        "leader-driven --timing eventually-synchronous --delta 30 --gst 1500 --phi 3",
+        "majority-ack --timing asynchronous --requests 2",
         "by-quorums --quorums ../../config/quorums/figure-1.toml",
         "by-quorums --quorums ../../config/quorums/five.toml --pattern f2 --requests 2",
     ] {
@@ -108,6 +116,53 @@ fn senseless_arguments_are_refused() {
 }
 
 #[test]
+fn what_is_outside_the_failure_models_of_an_entry_is_refused() {
+    let refused = |arguments: &str| sim(arguments).run().unwrap_err().to_string();
+    for (outside, says) in [
+        ("all-ack --omission send", "not judged under send omission"),
+        (
+            "all-ack --omit-receive 1>2#1",
+            "not judged under receive omission",
+        ),
+        (
+            "exclude-on-timeout --jumps 1",
+            "not judged under clock jumps",
+        ),
+        ("exclude-on-timeout --drift 0.5", "stands on bounds"),
+        (
+            "all-ack --timing synchronous --delta 1000",
+            "stands on bounds",
+        ),
+        (
+            "all-ack --timing asynchronous",
+            "a system that is synchronous",
+        ),
+        (
+            "majority-ack --omission send --crash 1",
+            "at most 1 crashes",
+        ),
+        ("eager --omission send --omit-chance 1.5", "no probability"),
+        ("eager --drift -0.5", "no drift"),
+        ("eager --omit-send 1>4#1", "p1 … p3"),
+        (
+            "eager --timing synchronous --pauses 1",
+            "no bandwidths, cuts, pauses",
+        ),
+        (
+            "eager --timing asynchronous --gst 5",
+            "no GST, in an asynchronous system",
+        ),
+    ] {
+        let said = refused(outside);
+        assert!(said.contains(says), "{outside}: {said}");
+    }
+    let beyond = refused("lazy --omission send --layers ideal --beyond");
+    assert!(beyond.contains("seeds violate a property"), "{beyond}");
+    // Within them, what is kept alone is checked.
+    sim("lazy --omission send --seeds 0..20").run().unwrap();
+}
+
+#[test]
 fn algorithms_of_rounds_run_too() {
     for good in [
         "floodset --processes 4 --crash 2 --seeds 0..500",
@@ -128,6 +183,9 @@ fn algorithms_of_rounds_run_too() {
         "floodset --cut 1>2@5..",
         "floodset --restarts 1",
         "eager --rounds 2",
+        "floodset --omission send --omit-chance 0.5",
+        "floodset --drift 0.1",
+        "floodset --timing synchronous",
     ] {
         assert!(sim(bad).run().is_err(), "{bad}");
     }
