@@ -24,6 +24,8 @@ enum Rule {
     EarlyFlushIsErased,
     /// Delivered messages are known by content.
     KnownByContent,
+    /// Data of the next view is dropped.
+    EarlyDataIsDropped,
 }
 
 /// The algorithm under a rule.
@@ -45,6 +47,10 @@ impl Ruled {
                 self.inner.crashed.insert(q);
                 self.inner.start_flush(ctx);
             }
+            Event::BestEffort(best_effort::Deliver {
+                message: Message::Data { view, .. },
+                ..
+            }) if self.rule == Rule::EarlyDataIsDropped && view > self.inner.view.id => {}
             Event::BestEffort(best_effort::Deliver {
                 from,
                 message: Message::Flush { view, messages },
@@ -273,26 +279,73 @@ fn d8_e5_knowing_messages_by_their_content_breaks_agreement() {
     equal_contents(Rule::Corrected).assert_all_hold();
 }
 
+/// p4 is dead. p1 learns of the decision late: what p3 broadcasts in the next view arrives before it.
+fn data_of_the_next_view(rule: Rule) -> (Report, Vec<usize>) {
+    let adversary = Latencies::default().way(3, 1, &[1, 6]);
+    let (mut world, ports, logs) = world(4, 1, adversary, rule, steps(1));
+    world.crash(p(4), Crash::at(Time::ZERO));
+    world.request(p(3), step(6), &ports[2], broadcast(b"m"));
+    let report = world.run();
+    let delivered = logs[..3].iter().map(|log| delivered(log).len()).collect();
+    (report, delivered)
+}
+
+#[test]
+fn d8_e6_dropping_data_of_the_next_view_breaks_validity_and_agreement_in_the_last_view() {
+    let (report, delivered) = data_of_the_next_view(Rule::EarlyDataIsDropped);
+    assert_eq!(delivered, [0, 1, 1], "p1 never gets it");
+    assert_eq!(report.violation().unwrap().tag, "VS6");
+    for tag in ["VS6", "VS9"] {
+        assert!(report.verdict(tag).unwrap().is_violated(), "{report}");
+    }
+    let (report, delivered) = data_of_the_next_view(Rule::Corrected);
+    report.assert_all_hold();
+    assert_eq!(delivered, [1; 3]);
+}
+
+/// A run in which all processes broadcast, and p1 to the one of this rank may crash, early or late.
+fn drawn(seed: u64, rule: Rule, crashes: usize) -> Report {
+    let n = 2 + seed as usize % 4;
+    let detection = |q: ProcessId| UNIT * (1 + (q.rank() as u32 + seed as u32) % 3);
+    let (mut world, ports, _) = world(n, seed, any_pace(seed), rule, detection);
+    for (number, port) in ports.iter().enumerate() {
+        for k in 0..3 {
+            let at = half((seed as u32 + 5 * k + 3 * number as u32) % 23);
+            world.request(p(number + 1), at, port, broadcast(&[k as u8]));
+        }
+    }
+    for rank in 1..=crashes.min(n - 1) {
+        let lose = losing(seed + rank as u64);
+        let at = 1 + (seed / 5 + 7 * rank as u64) % (6 * n as u64);
+        world.crash(p(rank), Crash::before_output(at).losing(lose));
+    }
+    world.run()
+}
+
 #[test]
 fn vs1_to_vs9_wherever_processes_crash() {
     for seed in 0..400 {
-        let n = 2 + seed as usize % 4;
-        let detection = |q: ProcessId| UNIT * (1 + (q.rank() as u32 + seed as u32) % 3);
-        let (mut world, ports, _) = world(n, seed, any_pace(seed), Rule::Corrected, detection);
-        for (number, port) in ports.iter().enumerate() {
-            for k in 0..3 {
-                let at = half((seed as u32 + 5 * k + 3 * number as u32) % 23);
-                world.request(p(number + 1), at, port, broadcast(&[k as u8]));
-            }
-        }
-        for rank in 1..n {
-            let lose = losing(seed + rank as u64);
-            let at = 1 + (seed / 5 + 7 * rank as u64) % (6 * n as u64);
-            world.crash(p(rank), Crash::before_output(at).losing(lose));
-        }
-        let report = world.run();
-        assert!(report.all_hold(), "n = {n}, {report}");
+        let report = drawn(seed, Rule::Corrected, 4);
+        assert!(report.all_hold(), "seed {seed}, {report}");
     }
+}
+
+/// Thousands of runs, for the soak.
+#[test]
+#[ignore = "takes minutes"]
+fn vs1_to_vs9_in_thousands_of_runs() {
+    for seed in 400..5_000 {
+        for crashes in [1, 4] {
+            let report = drawn(seed, Rule::Corrected, crashes);
+            assert!(report.all_hold(), "seed {seed}, {report}");
+        }
+    }
+}
+
+#[test]
+fn d8_e6_chance_finds_that_data_of_the_next_view_is_dropped() {
+    let found = |seed| !drawn(seed, Rule::EarlyDataIsDropped, 1).all_hold();
+    assert!((0..400).any(found));
 }
 
 #[test]

@@ -146,8 +146,8 @@ fn a_view_change_costs_what_the_header_says() {
     }
 }
 
-/// Requests, and crashes of all but the last process, as the seed determines.
-fn trouble(world: &World, ports: &[Addr<Request>], seed: u64) {
+/// Requests, and crashes of p1 to the one of this rank, but not of the last process, as the seed determines.
+fn trouble(world: &World, ports: &[Addr<Request>], seed: u64, crashes: usize) {
     let n = ports.len();
     for (number, port) in ports.iter().enumerate() {
         for k in 0..4 {
@@ -155,7 +155,7 @@ fn trouble(world: &World, ports: &[Addr<Request>], seed: u64) {
             world.request(p(number + 1), at, port, broadcast(&[k as u8]));
         }
     }
-    for rank in 1..n {
+    for rank in 1..=crashes.min(n - 1) {
         let lose = losing(seed + rank as u64);
         let at = 1 + (seed / 5 + 7 * rank as u64) % (8 * n as u64);
         world.crash(p(rank), Crash::before_output(at).losing(lose));
@@ -171,9 +171,24 @@ fn vs1_to_vs9_wherever_processes_crash() {
     for seed in 0..300 {
         let n = 2 + seed as usize % 4;
         let (mut world, ports, _) = world(n, seed, any_pace(seed), some_delay(seed));
-        trouble(&world, &ports, seed);
+        trouble(&world, &ports, seed, 4);
         let report = world.run();
         assert!(report.all_hold(), "n = {n}, seed {seed}, {report}");
+    }
+}
+
+/// Thousands of runs, for the soak.
+#[test]
+#[ignore = "takes minutes"]
+fn vs1_to_vs9_in_thousands_of_runs() {
+    for seed in 300..3_000 {
+        for crashes in [1, 4] {
+            let n = 2 + seed as usize % 4;
+            let (mut world, ports, _) = world(n, seed, any_pace(seed), some_delay(seed));
+            trouble(&world, &ports, seed, crashes);
+            let report = world.run();
+            assert!(report.all_hold(), "n = {n}, seed {seed}, {report}");
+        }
     }
 }
 
@@ -185,7 +200,7 @@ fn vs1_to_vs9_with_users_that_take_their_time() {
         let n = 3 + seed as usize % 2;
         let mut world = World::new(n, seed, Timed::uniform(UNIT / 2, UNIT * 6)).unwrap();
         let (ports, _) = wire(&world, |views| views, some_delay(seed), |_| false);
-        trouble(&world, &ports, seed);
+        trouble(&world, &ports, seed, 4);
         for (number, port) in ports.iter().enumerate() {
             for k in 1..60 {
                 let at = step(k * (9 + (seed as u32 + 5 * number as u32) % 23));

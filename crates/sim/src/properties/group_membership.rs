@@ -88,9 +88,14 @@ impl Views {
         match self.which {
             Which::Monotonicity => {
                 let (last, larger) = before?;
-                let shrinks = self.joins == Joins::Allowed || members.is_subset(larger);
-                let grows = id <= last || !shrinks;
-                grows.then(|| format!("{p} installs {id} {members:?} after {last} {larger:?}"))
+                let new = members.without(larger).iter().next();
+                match new.filter(|_| self.joins == Joins::Never) {
+                    _ if id <= last => Some(format!("{p} installs {id} after {last}")),
+                    Some(q) => Some(format!(
+                        "{p} installs {id} with {q}, which is not in {last}"
+                    )),
+                    None => None,
+                }
             }
             Which::Agreement => {
                 let other = *self.known.entry(id).or_insert(members);

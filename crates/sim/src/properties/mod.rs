@@ -8,6 +8,7 @@ mod broadcast;
 mod causal;
 mod consensus;
 mod delivered;
+mod delivered_in_views;
 mod detectors;
 mod flooding;
 mod group_membership;

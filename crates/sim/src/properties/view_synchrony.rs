@@ -2,7 +2,7 @@
 use super::{
     Properties,
     broadcast::{no_creation, no_duplication},
-    delivered::Delivered,
+    delivered_in_views,
     group_membership::{self, Joins, view},
     violation,
 };
@@ -11,16 +11,16 @@ use crate::{
     trace::{Kind, Record},
 };
 use quorate_core::{
-    Membership, MessageId, Observation, ProcessId, ProcessSet,
-    message::{Origin, fold},
-    observe::Role,
+    Membership, MessageId, Observation, ProcessId, ProcessSet, message::Origin, observe::Role,
 };
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// VS1–9 of the modules of this name, where no process joins.
 ///
-/// A request made while its process is blocked is broadcast in the next view. So the view in which a message
-/// was broadcast is known only from its deliveries, including that of its origin, which must agree.
+/// A request made while its process is blocked is broadcast in the next view, and one for which there is no
+/// room may be, too. So the view in which a message was broadcast is known only from its deliveries,
+/// including that of its origin, which must agree. It is not before the view that the origin was in when it
+/// made the request, or the next one if it was blocked.
 pub fn view_synchrony(processes: &Membership, module: &str) -> Properties {
     family(processes, module, Joins::Never)
 }
@@ -52,23 +52,16 @@ fn family(processes: &Membership, module: &str, joins: Joins) -> Properties {
         completing: BTreeMap::new(),
         messages: BTreeMap::new(),
         forgotten: BTreeMap::new(),
+        asked: ProcessSet::EMPTY,
+        blocked: ProcessSet::EMPTY,
+        requests: BTreeMap::new(),
     })];
     let views = ["VS2", "VS3", "VS4", "VS5"];
     properties.extend(group_membership::family(views, *processes, module, joins));
-    properties.push(Box::new(Validity {
-        watch: Watch::new(module),
-        requested: BTreeMap::new(),
-        delivered: Delivered::default(),
-        excluded: ProcessSet::EMPTY,
-    }));
+    properties.push(delivered_in_views::validity("VS6", processes, module));
     properties.push(no_duplication("VS7", module));
     properties.push(no_creation("VS8", *processes, module));
-    properties.push(Box::new(Agreement {
-        watch: Watch::new(module),
-        alive: processes.set(),
-        present: BTreeMap::new(),
-        passed: BTreeMap::new(),
-    }));
+    properties.push(delivered_in_views::agreement("VS9", processes, module));
     properties
 }
 
@@ -87,9 +80,67 @@ struct Inclusion {
     /// For each origin, the last forgotten message and its view: earlier messages were not broadcast in a
     /// later view.
     forgotten: BTreeMap<Origin, (u64, u64)>,
+    /// The processes that were asked to block, and have installed no view since.
+    asked: ProcessSet,
+    /// Those of them that have answered, and those that are outside: their requests are for the next view.
+    blocked: ProcessSet,
+    /// The requests of each process.
+    requests: BTreeMap<ProcessId, Requests>,
+}
+
+/// The requests of a process.
+#[derive(Default)]
+struct Requests {
+    count: u64,
+    /// Numbers of requests, and the first view in which they may be broadcast, and all after them up to the
+    /// next number.
+    earliest: VecDeque<(u64, u64)>,
+}
+
+impl Requests {
+    fn push(&mut self, earliest: u64) {
+        self.count += 1;
+        if self
+            .earliest
+            .back()
+            .is_none_or(|(_, last)| *last < earliest)
+        {
+            self.earliest.push_back((self.count, earliest));
+        }
+    }
+
+    /// The first view in which the request of this number may be broadcast.
+    fn earliest(&self, number: u64) -> u64 {
+        let mut earlier = self.earliest.iter().rev();
+        let known = earlier.find(|(first, _)| *first <= number);
+        known.map_or(0, |(_, earliest)| *earliest)
+    }
+
+    /// Forgets what says nothing about views from this one on.
+    fn forget(&mut self, view: u64) {
+        while self
+            .earliest
+            .get(1)
+            .is_some_and(|(_, earliest)| *earliest <= view)
+        {
+            self.earliest.pop_front();
+        }
+    }
 }
 
 impl Inclusion {
+    /// A process that has crashed may start again, and then number its requests anew: they are not counted.
+    fn request(&mut self, p: ProcessId) {
+        if !self.alive.contains(p) {
+            return;
+        }
+        let earliest = match self.present.get(&p) {
+            Some(view) => view + u64::from(self.blocked.contains(p)),
+            None => 0,
+        };
+        self.requests.entry(p).or_default().push(earliest);
+    }
+
     /// The error in this delivery, if there is one.
     fn deliver(&mut self, p: ProcessId, id: MessageId, here: u64) -> Option<String> {
         let present = match self.completing.get_mut(&p) {
@@ -101,12 +152,19 @@ impl Inclusion {
                 "{p} delivers {id} in {here}, and is in {present:?}"
             ));
         }
+        let requests = self.requests.get(&id.origin.process);
+        let earliest = requests.map_or(0, |requests| requests.earliest(id.sequence));
+        if here < earliest {
+            return Some(format!(
+                "{p} delivers {id} in {here}, and it was requested for {earliest}"
+            ));
+        }
         if let Some((last, view)) = self.forgotten.get(&id.origin)
             && id.sequence <= *last
             && here > *view
         {
             return Some(format!(
-                "{p} delivers {id} in {here}, which is after {view}"
+                "{p} delivers {id} in {here}, another in {view} or before"
             ));
         }
         let (view, by) = self.messages.entry(id).or_insert((here, ProcessSet::EMPTY));
@@ -129,6 +187,9 @@ impl Inclusion {
         let Some(passed) = self.alive.iter().map(last).min().flatten() else {
             return;
         };
+        for requests in self.requests.values_mut() {
+            requests.forget(passed);
+        }
         let gone = self.messages.iter().filter(|(_, (view, _))| *view < passed);
         for (id, (view, _)) in gone {
             let last = self.forgotten.entry(id.origin).or_insert((0, *view));
@@ -146,9 +207,21 @@ impl Property for Inclusion {
     fn observe(&mut self, record: &Record) -> Result<(), Violation> {
         if record.kind == Kind::Crash {
             self.alive.remove(record.process);
+        } else if let Some((p, _)) = self.watch.request(record, "Broadcast") {
+            self.request(p);
+        } else if self.watch.request(record, "BlockOk").is_some() {
+            if self.asked.contains(record.process) {
+                self.blocked.insert(record.process);
+            }
+        } else if let Some((p, _)) = self.watch.indication(record, "Block") {
+            self.asked.insert(p);
+        } else if let Some((p, _)) = self.watch.indication(record, "Excluded") {
+            self.blocked.insert(p);
         } else if let Some((p, observation)) = self.watch.indication(record, "View") {
             let (id, _) = view(observation);
             self.present.insert(p, id);
+            self.asked.remove(p);
+            self.blocked.remove(p);
             self.trim();
             if let Some(Some(completed)) = self.completing.remove(&p)
                 && completed + 1 != id
@@ -163,123 +236,6 @@ impl Property for Inclusion {
             && let Some(text) = self.deliver(p, id, here)
         {
             return Err(violation("VS1", record, text));
-        }
-        Ok(())
-    }
-
-    fn finish(&mut self, _: &Completion) -> Verdict {
-        Verdict::Holds
-    }
-}
-
-/// A correct process that stays a member delivers its own broadcasts.
-struct Validity {
-    watch: Watch,
-    requested: BTreeMap<ProcessId, u64>,
-    delivered: Delivered,
-    excluded: ProcessSet,
-}
-
-impl Property for Validity {
-    fn tag(&self) -> &'static str {
-        "VS6"
-    }
-
-    fn observe(&mut self, record: &Record) -> Result<(), Violation> {
-        if let Some((p, _)) = self.watch.request(record, "Broadcast") {
-            *self.requested.entry(p).or_default() += 1;
-        } else if let Some((p, observation)) = self.watch.indication(record, "Deliver")
-            && let Some(id) = observation.message
-        {
-            self.delivered.insert(p, id);
-        } else if let Some((p, _)) = self.watch.indication(record, "Excluded") {
-            self.excluded.insert(p);
-        } else if let Some((p, _)) = self.watch.indication(record, "View") {
-            self.excluded.remove(p);
-        }
-        Ok(())
-    }
-
-    fn finish(&mut self, completion: &Completion) -> Verdict {
-        let members = completion.correct.without(self.excluded);
-        let broken = members.iter().find_map(|p| {
-            let requested = self.requested.get(&p).copied().unwrap_or(0);
-            let low = self.delivered.low_of(p, p);
-            let next = low + 1;
-            (low < requested).then(|| format!("{p} never delivers {p}.{next}"))
-        });
-        completion.judge("VS6", broken)
-    }
-}
-
-/// For each origin, how many of its messages were delivered, and the sum of their digests. Sets of the same
-/// messages have equal sums, whatever the order of delivery.
-type Sums = BTreeMap<Origin, (u64, u64)>;
-
-/// Processes that pass from one view to another together have delivered the same messages in it.
-struct Agreement {
-    watch: Watch,
-    alive: ProcessSet,
-    /// For each process, its last view, and the messages that it has delivered there.
-    present: BTreeMap<ProcessId, (u64, Sums)>,
-    /// For each view and the one installed after it, the first process to pass, and the messages that it had
-    /// delivered.
-    passed: BTreeMap<(u64, u64), (ProcessId, Sums)>,
-}
-
-impl Agreement {
-    fn install(&mut self, p: ProcessId, id: u64) -> Option<String> {
-        let (last, mine) = self.present.insert(p, (id, Sums::new()))?;
-        let first = self.passed.entry((last, id));
-        let (q, theirs) = first.or_insert_with(|| (p, mine.clone()));
-        let broken = difference(&mine, theirs).map(|(origin, mine, theirs)| {
-            format!(
-                "{p} delivered {mine} messages of {origin} in {last}, {q} {theirs}, or others than \
-                 these"
-            )
-        });
-        self.trim();
-        broken
-    }
-
-    /// Forgets the views that every live process has left.
-    fn trim(&mut self) {
-        let last = |p| self.present.get(&p).map(|(id, _)| *id);
-        let present = self.alive.iter().map(last).min().flatten();
-        self.passed.retain(|(view, _), _| Some(*view) >= present);
-    }
-}
-
-/// An origin of which the two have delivered different messages, and the two counts.
-fn difference(mine: &Sums, theirs: &Sums) -> Option<(ProcessId, u64, u64)> {
-    let mut origins = mine.keys().chain(theirs.keys());
-    let origin = origins.find(|origin| mine.get(origin) != theirs.get(origin))?;
-    let count = |sums: &Sums| sums.get(origin).map_or(0, |(count, _)| *count);
-    Some((origin.process, count(mine), count(theirs)))
-}
-
-impl Property for Agreement {
-    fn tag(&self) -> &'static str {
-        "VS9"
-    }
-
-    fn observe(&mut self, record: &Record) -> Result<(), Violation> {
-        if record.kind == Kind::Crash {
-            self.alive.remove(record.process);
-        } else if let Some((p, observation)) = self.watch.indication(record, "View") {
-            let (id, _) = view(observation);
-            if let Some(text) = self.install(p, id) {
-                return Err(violation("VS9", record, text));
-            }
-        } else if let Some((p, observation)) = self.watch.indication(record, "Deliver")
-            && let Some(message) = observation.message
-            && let Some((_, sums)) = self.present.get_mut(&p)
-        {
-            let (count, sum) = sums.entry(message.origin).or_default();
-            *count += 1;
-            *sum = sum.wrapping_add(fold(1, message.sequence));
-        } else if let Some((p, _)) = self.watch.indication(record, "Excluded") {
-            self.present.remove(&p);
         }
         Ok(())
     }

@@ -211,11 +211,11 @@ fn d7_e4_counting_a_flush_for_the_present_view_breaks_completeness() {
 }
 
 /// p4 is dead. p3, the last live process in rank, installs the next view a step before the others, and
-/// broadcasts more in it than it may before it knows that all have delivered something.
-fn ahead(rule: Rule) -> (Report, Vec<usize>) {
+/// broadcasts in it: perhaps more than it may before it knows that all have delivered something.
+fn ahead(rule: Rule, broadcasts: u64) -> (Report, Vec<usize>) {
     let (mut world, ports, logs) = world_of(4, 1, Timed::lock_step(), Ruled::by(rule), steps(1));
     world.crash(p(4), Crash::at(Time::ZERO));
-    for _ in 0..2 * WINDOW {
+    for _ in 0..broadcasts {
         world.request(p(3), step(4), &ports[2], broadcast(b"m"));
     }
     let report = world.run();
@@ -225,12 +225,37 @@ fn ahead(rule: Rule) -> (Report, Vec<usize>) {
 
 #[test]
 fn d7_e5_dropping_data_of_the_next_view_breaks_validity() {
-    let (report, delivered) = ahead(Rule::EarlyDataIsDropped);
+    let (report, delivered) = ahead(Rule::EarlyDataIsDropped, 2 * WINDOW);
     assert_eq!(report.violation().unwrap().tag, "VS6");
     assert_eq!(delivered[..2], [0, 0], "the first is lost to them");
-    let (report, delivered) = ahead(Rule::Corrected);
+    let (report, delivered) = ahead(Rule::Corrected, 2 * WINDOW);
     report.assert_all_hold();
     assert_eq!(delivered, [2 * WINDOW as usize; 3]);
+}
+
+/// With one broadcast, its sender delivers it, and nobody waits for anything.
+#[test]
+fn d7_e5_dropping_data_of_the_next_view_breaks_validity_and_agreement_in_the_last_view() {
+    let (report, delivered) = ahead(Rule::EarlyDataIsDropped, 1);
+    assert_eq!(delivered, [0, 0, 1]);
+    for tag in ["VS6", "VS9"] {
+        assert!(report.verdict(tag).unwrap().is_violated(), "{report}");
+    }
+    let (report, delivered) = ahead(Rule::Corrected, 1);
+    report.assert_all_hold();
+    assert_eq!(delivered, [1; 3]);
+}
+
+#[test]
+fn d7_e5_chance_finds_that_data_of_the_next_view_is_dropped() {
+    let found = |seed: u64| {
+        let n = 2 + seed as usize % 4;
+        let rule = Ruled::by(Rule::EarlyDataIsDropped);
+        let (mut world, ports, _) = world_of(n, seed, any_pace(seed), rule, some_delay(seed));
+        trouble(&world, &ports, seed, 1);
+        !world.run().all_hold()
+    };
+    assert!((0..300).any(found));
 }
 
 /// p3 is dead; p1 requests a broadcast while it is blocked.

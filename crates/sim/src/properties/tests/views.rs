@@ -27,15 +27,28 @@ fn members(trace: &[(usize, Kind)]) -> Vec<String> {
     broken(group_membership(&three(), "m"), trace)
 }
 
-/// The violated properties of this trace, which is put after the first views and four broadcasts of p1.
-fn synchrony(trace: &[(usize, Kind)]) -> Vec<String> {
+/// The first views and four broadcasts of p1, and then this.
+fn after_broadcasts(trace: &[(usize, Kind)]) -> Vec<(usize, Kind)> {
     let mut all = first_views();
     all.extend((1..=4).map(|k| broadcast(1, 10 * k)));
     all.extend_from_slice(trace);
-    // The validity of p1's own deliveries is not a subject of these tests.
-    let mut broken = broken(view_synchrony(&three(), "m"), &all);
+    all
+}
+
+/// The violated properties of this trace, which is put after the first views and four broadcasts of p1.
+fn synchrony(trace: &[(usize, Kind)]) -> Vec<String> {
+    // That p1 delivers all of its broadcasts is not a subject of these tests.
+    let mut broken = broken(view_synchrony(&three(), "m"), &after_broadcasts(trace));
     broken.retain(|tag| tag != "VS6");
     broken
+}
+
+/// The verdicts on this property at a trace that ends, after the first views and four broadcasts of p1.
+fn said(tag: &str, trace: &[(usize, Kind)]) -> String {
+    let all = after_broadcasts(trace);
+    let verdicts = judge_with(view_synchrony_with_joins(&three(), "m"), &all, true, "m");
+    let verdict = verdicts.into_iter().find(|(known, _)| known == tag);
+    verdict.unwrap().1.to_string()
 }
 
 #[test]
@@ -98,7 +111,11 @@ fn vs1_inclusion_a_message_is_delivered_in_one_view() {
     let straddling = [&[within(1, 1, 0)], &change()[..], &[within(2, 1, 1)]].concat();
     assert_eq!(synchrony(&straddling), ["VS1", "VS9"]);
     let elsewhere = [within(1, 1, 1)];
-    assert_eq!(synchrony(&elsewhere), ["VS1"], "p1 is not in that view");
+    assert_eq!(
+        synchrony(&elsewhere),
+        ["VS1", "VS9"],
+        "p1 is not in that view"
+    );
     assert_eq!(
         broken(
             view_synchrony(&three(), "m"),
@@ -113,8 +130,29 @@ fn vs1_inclusion_a_message_is_delivered_in_one_view() {
 fn vs1_inclusion_what_is_forgotten_is_not_delivered_later_either() {
     // Every process delivers p1.2 in the first view: p1.1 was broadcast before it.
     let before = [within(1, 2, 0), within(2, 2, 0), within(3, 2, 0)];
-    let trace = [&before[..], &change(), &[within(1, 1, 1)]].concat();
+    let after = [within(1, 1, 1), within(2, 1, 1)];
+    let trace = [&before[..], &change(), &after].concat();
     assert_eq!(synchrony(&trace), ["VS1"]);
+}
+
+#[test]
+fn vs1_inclusion_a_message_is_not_in_a_view_that_its_origin_had_left_when_it_was_requested() {
+    let block = effect(1, Observation::indication("Block"));
+    let answer = event(1, Observation::request("BlockOk"));
+    let both = |view| [within(1, 5, view), within(2, 5, view)];
+    let blocked = [block, answer, broadcast(1, 50)];
+    let old = [&blocked[..], &both(0), &change()].concat();
+    assert_eq!(synchrony(&old), ["VS1"], "p1 was blocked");
+    let new = [&blocked[..], &change(), &both(1)].concat();
+    assert!(synchrony(&new).is_empty());
+    let asked = [
+        &[block, broadcast(1, 50)],
+        &both(0)[..],
+        &[answer],
+        &change(),
+    ]
+    .concat();
+    assert!(synchrony(&asked).is_empty(), "p1 had not answered");
 }
 
 #[test]
@@ -145,7 +183,9 @@ fn vs6_validity_a_correct_member_delivers_its_own() {
         tags
     };
     assert_eq!(without_views(&trace), ["VS6"]);
-    let delivered = [trace.clone(), vec![within(1, 1, 0)]].concat();
+    let at_the_sender = [trace.clone(), vec![within(1, 1, 0)]].concat();
+    assert_eq!(without_views(&at_the_sender), ["VS6", "VS9"], "p3, too");
+    let delivered = [at_the_sender, vec![within(3, 1, 0)]].concat();
     assert!(without_views(&delivered).is_empty());
     let excluded = effect(1, Observation::indication("Excluded").instance(1));
     assert!(without_views(&[trace, vec![excluded]].concat()).is_empty());
@@ -153,8 +193,9 @@ fn vs6_validity_a_correct_member_delivers_its_own() {
 
 #[test]
 fn vs7_no_duplication_and_vs8_no_creation() {
-    assert_eq!(synchrony(&[within(1, 1, 0), within(1, 1, 0)]), ["VS7"]);
-    assert_eq!(synchrony(&[within(1, 5, 0)]), ["VS8"]);
+    let by_all = |sequence| everyone(move |q| within(q, sequence, 0)).collect::<Vec<_>>();
+    assert_eq!(synchrony(&[by_all(1), by_all(1)].concat()), ["VS7"]);
+    assert_eq!(synchrony(&by_all(5)), ["VS8"]);
 }
 
 #[test]
@@ -173,9 +214,71 @@ fn vs9_agreement_who_pass_together_have_delivered_the_same() {
     ];
     let same = [&same[..], &[within(3, 3, 0)], &change()].concat();
     assert!(synchrony(&same).is_empty());
-    // Nothing is broken before the second process has passed.
+    // Nothing is broken before the second process has passed, unless it never does.
     let first = [crash(3), within(1, 1, 0), view(1, 1, &[1, 2])];
-    assert_eq!(synchrony(&first), ["VS4"]);
+    assert_eq!(synchrony(&first), ["VS4", "VS9"]);
+    let truncated = judge_with(
+        view_synchrony(&three(), "m"),
+        &after_broadcasts(&first),
+        false,
+        "m",
+    );
+    assert_eq!(truncated[8], ("VS9".to_owned(), Verdict::Unknown));
+}
+
+#[test]
+fn vs6_and_vs9_are_judged_in_the_last_view_too() {
+    let lacking = [&change()[..], &[within(1, 1, 1)]].concat();
+    assert_eq!(synchrony(&lacking), ["VS9"]);
+    // p1 has delivered all of its broadcasts, and p2 one less.
+    let own = (1..=4).map(|k| within(1, k, 1));
+    let others = (1..=3).map(|k| within(2, k, 1));
+    let trace = [&change()[..], &own.chain(others).collect::<Vec<_>>()].concat();
+    assert!(said("VS6", &trace).contains("in the end p1 has delivered 4"));
+    assert!(said("VS9", &trace).contains("in the end"));
+    let whole = [trace, vec![within(2, 4, 1)]].concat();
+    assert_eq!(said("VS6", &whole), "holds");
+    assert_eq!(said("VS9", &whole), "holds");
+}
+
+#[test]
+fn vs6_validity_holds_in_views_that_have_ended_too() {
+    let own: Vec<_> = (1..=4).map(|k| within(1, k, 0)).collect();
+    let others: Vec<_> = (1..=3).map(|k| within(2, k, 0)).collect();
+    let trace = [&own[..], &others, &change()].concat();
+    assert!(said("VS6", &trace).contains("which has ended"));
+    let crashed = [&trace[..], &[view(2, 2, &[2]), crash(1)]].concat();
+    assert_eq!(said("VS6", &crashed), "holds", "p1 is not correct");
+}
+
+/// p3 is excluded from the first view, and joins in the second with this state, which p1 has given before it
+/// has delivered its second message; then p3 delivers these messages.
+fn joined(state: u64, completed: &[u64]) -> String {
+    let give = Observation::request("State").instance(1).digest(7);
+    let take = Observation::indication("State").digest(state);
+    let mut trace = vec![
+        view(1, 1, &[1, 2]),
+        view(2, 1, &[1, 2]),
+        effect(3, Observation::indication("Excluded").instance(1)),
+        within(1, 1, 1),
+        within(2, 1, 1),
+        event(1, give),
+        within(1, 2, 1),
+        within(2, 2, 1),
+        view(1, 2, &[1, 2, 3]),
+        view(2, 2, &[1, 2, 3]),
+        effect(3, take),
+    ];
+    trace.extend(completed.iter().map(|sequence| within(3, *sequence, 1)));
+    trace.push(view(3, 2, &[1, 2, 3]));
+    said("VS9", &trace)
+}
+
+#[test]
+fn vs9_agreement_who_joins_knows_of_the_same() {
+    assert_eq!(joined(7, &[2]), "holds");
+    assert!(joined(7, &[]).contains("joins, and knows of 1"));
+    assert!(joined(8, &[2]).contains("no member has given"));
 }
 
 /// The violated properties if p3 is excluded from the first view, in which it has delivered two of its
@@ -224,7 +327,7 @@ fn vs10_nothing_is_swallowed_who_is_outside_learns_what_the_others_lack() {
         view_synchrony_with_joins(&three(), "m"),
         &[member, vec![lost]].concat(),
     );
-    tags.retain(|tag| tag != "VS6");
+    tags.retain(|tag| !["VS6", "VS9"].contains(&&tag[..]));
     assert_eq!(tags, ["VS10"], "it is a member");
 }
 
