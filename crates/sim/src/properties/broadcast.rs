@@ -103,8 +103,12 @@ impl Property for Validity {
             }
             let mut correct = completion.correct.iter();
             let q = correct.find(|q| self.delivered.low_of(*q, *p) < *requested)?;
-            let low = self.delivered.low_of(q, *p);
-            Some(format!("{q} never delivers {p}.{}", low + 1))
+            let next = self.delivered.low_of(q, *p) + 1;
+            Some(if q == *p {
+                format!("{p} never delivers its own {p}.{next}")
+            } else {
+                format!("{q} never delivers the broadcast {p}.{next}")
+            })
         });
         completion.judge(&self.tag, broken)
     }
@@ -168,13 +172,14 @@ impl NoCreation {
         }
     }
 
-    fn is_genuine(&self, id: MessageId, count: u64, digest: u64) -> bool {
-        let single = |expected: u64| expected == digest || fold(0, expected) == digest;
-        match self.expected(id, count) {
-            Some(expected) if count == 1 => single(expected),
-            Some(expected) => expected == digest,
-            None => false,
-        }
+    /// What is wrong with this delivery, if anything is.
+    fn forgery(&self, id: MessageId, count: u64, digest: u64) -> Option<&'static str> {
+        let Some(expected) = self.expected(id, count) else {
+            return Some("which was not broadcast");
+        };
+        let is_single = count == 1 && fold(0, expected) == digest;
+        let is_genuine = expected == digest || is_single;
+        (!is_genuine).then_some("with another content than it was broadcast with")
     }
 
     /// Forgets the messages that every live process has delivered.
@@ -206,8 +211,8 @@ impl Property for NoCreation {
             if self.delivered.contains(p, id) {
                 return Ok(());
             }
-            if !self.is_genuine(id, observation.count, observation.digest) {
-                let text = format!("{p} delivers {id}, which was not broadcast so");
+            if let Some(what) = self.forgery(id, observation.count, observation.digest) {
+                let text = format!("{p} delivers {id}, {what}");
                 return Err(violation(&self.tag, record, text));
             }
             for id in messages(observation) {
@@ -250,7 +255,14 @@ impl Property for Agreement {
         let correct = completion.correct;
         let counts = |p| self.uniform || correct.contains(p);
         let missing = self.delivered.missing(counts, correct);
-        let broken = missing.map(|(id, p, q)| format!("{p} delivers {id} and {q} never does"));
+        let broken = missing.map(|(id, p, q)| {
+            let crashes = if correct.contains(p) {
+                ""
+            } else {
+                ", and crashes,"
+            };
+            format!("{p} delivers {id}{crashes} and {q} never does")
+        });
         completion.judge(&self.tag, broken)
     }
 }
@@ -330,7 +342,13 @@ impl Property for BestEffort {
             let mut correct = completion.correct.iter();
             let q = correct.find(|q| delivered(*q) < count)?;
             let correct = completion.correct.contains(*p);
-            correct.then(|| format!("{q} never delivers what {p} broadcast"))
+            correct.then(|| {
+                if q == *p {
+                    format!("{p} never delivers its own broadcast")
+                } else {
+                    format!("{q} never delivers what {p} broadcast")
+                }
+            })
         });
         completion.judge(self.tag(), broken)
     }

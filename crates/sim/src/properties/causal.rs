@@ -94,7 +94,14 @@ impl CausalOrder {
         let missing = counts.enumerate().find(|(_, (mine, needed))| mine < needed);
         if let Some((rank, (mine, _))) = missing.map(|(index, pair)| (index + 1, pair)) {
             let predecessor = mine + 1;
-            return Err(format!("{p} delivers {id} before p{rank}.{predecessor}"));
+            let why = if rank == origin.rank() {
+                "which came before".to_owned()
+            } else {
+                format!("which {origin} had delivered before")
+            };
+            return Err(format!(
+                "{p} delivers {id} before p{rank}.{predecessor}, {why}"
+            ));
         }
         delivered[origin.index()] = id.sequence;
         self.trim(origin);

@@ -5,7 +5,10 @@ use crate::{
     trace::{Kind, Record},
 };
 use quorate_core::{Membership, Observation, ProcessId, ProcessSet};
-use std::collections::{BTreeMap, VecDeque};
+use std::{
+    cmp::Ordering,
+    collections::{BTreeMap, VecDeque},
+};
 
 /// TRB1–4 of the modules of this name. TRB3 includes that a source's instances are delivered one after the
 /// other, and that the report that it is faulty comes last and not before its crash.
@@ -162,10 +165,15 @@ impl Terminating {
         outcome: Content,
     ) -> Option<String> {
         let Progress { messages, over } = self.progress(by, source);
-        if over || number != messages + 1 {
+        let out_of_turn = match number.cmp(&(messages + 1)) {
+            _ if over => Some("after the report that it is faulty".to_owned()),
+            Ordering::Less => Some("again".to_owned()),
+            Ordering::Greater => Some(format!("and not yet in {}", messages + 1)),
+            Ordering::Equal => None,
+        };
+        if let Some(how) = out_of_turn {
             return Some(format!(
-                "{by} delivers in instance {number} of {source} after {messages} messages{}",
-                if over { " and the report" } else { "" }
+                "{by} delivers in instance {number} of {source} {how}"
             ));
         }
         let requests = self.requests.get(&source);
@@ -210,12 +218,17 @@ impl Terminating {
         })
     }
 
-    /// A correct source that does not deliver its own message.
+    /// A message of a correct source that the source, or another correct process, does not deliver.
     fn invalid(&self, correct: ProcessSet) -> Option<String> {
         let mut requests = self.requests.iter().filter(|(p, _)| correct.contains(**p));
         requests.find_map(|(p, requests)| {
-            let next = self.progress(*p, *p).messages + 1;
-            (next <= requests.count).then(|| format!("{p} never delivers its message {next}"))
+            let next = |q| self.progress(q, *p).messages + 1;
+            let owed = |q: &ProcessId| next(*q) <= requests.count;
+            if owed(p) {
+                return Some(format!("{p} never delivers its own message {}", next(*p)));
+            }
+            let q = correct.iter().find(owed)?;
+            Some(format!("{q} never delivers message {} of {p}", next(q)))
         })
     }
 
@@ -229,8 +242,13 @@ impl Terminating {
             };
             let q = correct.iter().find(|q| owed(self.progress(*q, source)))?;
             let number = self.progress(q, source).messages + 1;
+            let crashed = if self.crashed.contains(source) {
+                ", which has crashed"
+            } else {
+                ""
+            };
             Some(format!(
-                "{q} never delivers in instance {number} of {source}"
+                "{q} never delivers in instance {number} of {source}{crashed}"
             ))
         })
     }
