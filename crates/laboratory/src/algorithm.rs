@@ -41,6 +41,32 @@ pub struct Property {
     /// Safety or liveness.
     pub kind: Kind,
     pub says: &'static str,
+    /// What its checker judges, part by part.
+    #[serde(skip)]
+    pub clauses: &'static [Clause],
+}
+
+impl Property {
+    /// The property, in these parts.
+    #[must_use]
+    pub const fn of(self, clauses: &'static [Clause]) -> Property {
+        Property { clauses, ..self }
+    }
+
+    /// The part that the checker finds violated when it says this: the first whose words it uses.
+    pub fn clause_of(&self, verdict: &str) -> Option<&'static Clause> {
+        let mut clauses = self.clauses.iter();
+        clauses.find(|clause| verdict.contains(clause.verdict))
+    }
+}
+
+/// A part of a property, which some mutant violates.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Clause {
+    pub says: &'static str,
+    /// Words that the checker uses in its verdict on this part, and not in those on the parts before; none if it
+    /// is the only part, or the last.
+    pub verdict: &'static str,
 }
 
 /// What a cost depends on.

@@ -1,4 +1,5 @@
 //! The entries, one per algorithm, from the bottom up.
+mod altered;
 mod broadcast;
 mod by_quorums;
 mod by_total_order;
@@ -22,7 +23,7 @@ mod views;
 
 pub use given_quorums::{OnSystem, on_system, on_systems};
 
-use crate::algorithm::{Algorithm, Cost, Dead, Formula, Kind, Mutant, OneDead, Property};
+use crate::algorithm::{Algorithm, Clause, Cost, Dead, Formula, Kind, Mutant, OneDead, Property};
 
 const BOOK: &str = "Cachin, Guerraoui, Rodrigues: Introduction to Reliable and Secure Distributed \
                     Programming";
@@ -56,8 +57,20 @@ pub fn find(name: &str) -> Option<&'static Algorithm> {
     all().find(|algorithm| algorithm.is_called(name))
 }
 
-/// Every mutant, with its algorithm.
+/// Every mutant, with its algorithm: those with a rule changed, and those that are altered on the way.
 pub fn mutants() -> impl Iterator<Item = (&'static Algorithm, &'static Mutant)> {
+    let altered = altered::all().filter_map(|(name, mutant)| Some((find(name)?, mutant)));
+    changed().chain(altered)
+}
+
+/// Words of the checker's verdict on the part of a property that the mutant of this name is made for, if it is
+/// made for one.
+pub(crate) fn shows(mutant: &str) -> Option<&'static str> {
+    altered::shows(mutant)
+}
+
+/// The mutants of the entries: in each, a rule of the algorithm, or what it stands on, is changed.
+pub fn changed() -> impl Iterator<Item = (&'static Algorithm, &'static Mutant)> {
     all().flat_map(|algorithm| {
         algorithm
             .mutants
@@ -85,6 +98,7 @@ const fn safety(tag: &'static str, says: &'static str) -> Property {
         tag,
         kind: Kind::Safety,
         says,
+        clauses: &[],
     }
 }
 
@@ -93,7 +107,13 @@ const fn liveness(tag: &'static str, says: &'static str) -> Property {
         tag,
         kind: Kind::Liveness,
         says,
+        clauses: &[],
     }
+}
+
+/// A part of a property, and words of the checker's verdict on it.
+pub(crate) const fn clause(says: &'static str, verdict: &'static str) -> Clause {
+    Clause { says, verdict }
 }
 
 #[cfg(test)]

@@ -1,4 +1,5 @@
 //! The texts that are generated from the entries: for the terminal, README.md and `docs/`.
+pub mod checkers;
 pub mod gaps;
 
 use crate::{
@@ -77,7 +78,10 @@ fn write_description(text: &mut String, a: &Algorithm) -> Result {
     line("handle", &a.reached())?;
     line("source", a.source)?;
     line("file", a.file)?;
-    for Property { tag, kind, says } in a.properties {
+    for Property {
+        tag, kind, says, ..
+    } in a.properties
+    {
         line(tag, &format!("{says} ({kind})"))?;
     }
     for mutant in a.mutants {
@@ -251,7 +255,10 @@ fn write_section(text: &mut String, a: &Algorithm) -> Result {
         writeln!(text, "| {what} | {messages} | {steps} |")?;
     }
     writeln!(text, "\n| property | kind | |\n|---|---|---|")?;
-    for Property { tag, kind, says } in a.properties {
+    for Property {
+        tag, kind, says, ..
+    } in a.properties
+    {
         writeln!(text, "| {tag} | {kind} | {says} |")?;
     }
     if !a.mutants.is_empty() {

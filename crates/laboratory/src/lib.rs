@@ -8,12 +8,14 @@
 //! - [`scenario`]: stacks, workloads and adversaries, from a seed.
 //! - [`rounds`]: the entries of algorithms in synchronous rounds, and what runs them.
 //! - [`matrix`]: every algorithm under every fault.
+//! - [`checkers`]: which mutant violates which part of which property.
 //! - [`document`]: the texts that are generated from the entries.
 //!
 //! No deployed crate depends on it: the stacks that a node runs are in `quorate-stacks`.
 
 pub mod algorithm;
 pub mod algorithms;
+pub mod checkers;
 pub mod document;
 pub mod failure_models;
 pub mod gaps;

@@ -1,6 +1,11 @@
 //! The algorithms of synchronous rounds, and what runs them: in lock step, under crashes or omissions that are
 //! drawn from a seed, or under every pattern of crashes.
-use crate::algorithm::{Kind, Property};
+mod altered;
+
+use crate::{
+    algorithm::{Kind, Property},
+    algorithms::clause,
+};
 use quorate_core::{Membership, ProcessId, Random};
 use quorate_rounds::{
     algorithm::RoundAlgorithm,
@@ -209,6 +214,7 @@ const fn property(tag: &'static str, says: &'static str) -> Property {
         tag,
         kind: Kind::Safety,
         says,
+        clauses: &[],
     }
 }
 
@@ -216,35 +222,63 @@ const CONSENSUS: [Property; 4] = [
     property(
         "C1",
         "unanimity: if all propose v, nobody decides anything else",
-    ),
+    )
+    .of(&[clause(
+        "if all propose the same, no correct process decides anything else",
+        "all propose",
+    )]),
     property(
         "C2",
         "uniform agreement: no two processes decide differently",
-    ),
-    property("C3", "integrity: at most one decision, of a proposed value"),
+    )
+    .of(&[clause("no two processes decide differently", "")]),
+    property("C3", "integrity: at most one decision, of a proposed value").of(&[
+        clause("what is decided was proposed", "nobody proposed"),
+        clause("no process decides twice", ""),
+    ]),
     property(
         "C4",
         "termination: every correct process decides by the last round",
-    ),
+    )
+    .of(&[
+        clause("every correct process decides", "not at all"),
+        clause("by the last round", "after round"),
+    ]),
 ];
 
 const BROADCAST: [Property; 4] = [
     property(
         "TRB1",
         "validity: the message of a correct sender is delivered by all correct processes",
-    ),
+    )
+    .of(&[clause(
+        "the message of a correct sender is delivered, not that it is faulty",
+        "is correct",
+    )]),
     property(
         "TRB2",
         "agreement: no two correct processes deliver differently",
-    ),
+    )
+    .of(&[clause("no two correct processes deliver differently", "")]),
     property(
         "TRB3",
         "integrity: at most one delivery, of the sender's message or that it is faulty",
-    ),
+    )
+    .of(&[
+        clause(
+            "what is delivered was broadcast by the sender",
+            "did not broadcast",
+        ),
+        clause("no process delivers twice", ""),
+    ]),
     property(
         "TRB4",
         "termination: every correct process delivers by the last round",
-    ),
+    )
+    .of(&[
+        clause("every correct process delivers", "not at all"),
+        clause("by the last round", "after round"),
+    ]),
 ];
 
 const EARLY: [Property; 5] = [
@@ -255,7 +289,14 @@ const EARLY: [Property; 5] = [
     property(
         "ES",
         "with t failures, delivery by round min(t+1, f+1) and halt by round min(t+2, f+1)",
-    ),
+    )
+    .of(&[
+        clause(
+            "with t failures, delivery by round min(t+1, f+1)",
+            "delivers in round",
+        ),
+        clause("and halt by round min(t+2, f+1)", "halts in round"),
+    ]),
 ];
 
 /// All of them.
@@ -364,6 +405,25 @@ impl Entry {
     }
 }
 
+/// Every mutant, with its algorithm: those with a rule changed, and those whose outputs are altered.
+pub fn mutants() -> impl Iterator<Item = (&'static Entry, &'static Mutant)> {
+    let changed = ENTRIES
+        .iter()
+        .flat_map(|entry| entry.mutants.iter().map(move |mutant| (entry, mutant)));
+    let altered = altered::ALL.iter().filter_map(|row| {
+        let entry = ENTRIES.iter().find(|entry| entry.name == row.of)?;
+        Some((entry, &row.mutant))
+    });
+    changed.chain(altered)
+}
+
+/// Words of the checker's verdict on the part of a property that the mutant of this name is made for, if it is
+/// made for one.
+pub(crate) fn shows(mutant: &str) -> Option<&'static str> {
+    let row = altered::ALL.iter().find(|row| row.mutant.name == mutant);
+    row.map(|row| row.shows)
+}
+
 /// A list of algorithms of rounds, one per line.
 pub fn list(entries: &[Entry]) -> String {
     let head = ["name", "abstraction", "rounds", "messages", "properties"].map(str::to_owned);
@@ -435,10 +495,10 @@ impl FromStr for Subject {
                 let mutant = None;
                 return Ok(Subject { entry, mutant });
             }
-            if let Some(mutant) = entry.mutants.iter().find(|mutant| mutant.name == name) {
-                let mutant = Some(mutant);
-                return Ok(Subject { entry, mutant });
-            }
+        }
+        if let Some((entry, mutant)) = mutants().find(|(_, mutant)| mutant.name == name) {
+            let mutant = Some(mutant);
+            return Ok(Subject { entry, mutant });
         }
         Err(Unknown(name.to_owned()))
     }

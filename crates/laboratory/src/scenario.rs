@@ -403,14 +403,34 @@ impl Scenario {
     /// # Errors
     /// When the scenario is not valid.
     pub fn run(&self, seed: u64, keep_trace: bool) -> Result<SeedResult, Refused> {
+        self.run_in(seed, |world| {
+            if keep_trace {
+                world.keep_trace()
+            } else {
+                world
+            }
+        })
+    }
+
+    /// Runs one seed to its end, whatever is violated before, so that every property is judged.
+    ///
+    /// # Errors
+    /// When the scenario is not valid.
+    pub fn run_to_the_end(&self, seed: u64) -> Result<SeedResult, Refused> {
+        self.run_in(seed, World::go_on_after_violation)
+    }
+
+    /// Runs one seed in a world that is prepared by this function.
+    fn run_in(
+        &self,
+        seed: u64,
+        prepare: impl FnOnce(World) -> World,
+    ) -> Result<SeedResult, Refused> {
         let processes = self.validate()?;
         let layers = self.layers_of(seed);
         let outputs = self.outputs(&processes, layers, seed)?;
         let below = self.below(&processes, layers, seed);
-        let mut world = self.wired(&processes, layers, &below, seed)?;
-        if keep_trace {
-            world = world.keep_trace();
-        }
+        let mut world = prepare(self.wired(&processes, layers, &below, seed)?);
         faults::plan(self, &world, layers, seed, &outputs);
         world.check(self.properties(&processes, seed));
         self.restart(&mut world, &below, seed);

@@ -16,7 +16,7 @@ use quorate_broadcast::by_leader::Acceptances;
 use quorate_core::{Addr, Host, Layer, Observation, Observe, ProcessId, Time, wire::Wire};
 use quorate_detectors::{exclude_on_timeout, increasing_timeout, lowest_rank};
 use quorate_links::perfect::{AdmissionRule, LinkSettings, PerfectLinks};
-use quorate_sim::{IdealLinks, Oracle, SimHost, World};
+use quorate_sim::{Alter, IdealLinks, Oracle, SimHost, World};
 use std::{sync::Arc, time::Duration};
 
 /// A message that a link is to carry.
@@ -212,6 +212,7 @@ pub fn synchronous() -> exclude_on_timeout::SynchronyBounds {
 }
 
 /// The failure detector of a wiring.
+#[derive(Clone)]
 enum Supplied {
     None,
     EventuallyPerfect(Subscribe<eventually_perfect::Indication>),
@@ -221,9 +222,12 @@ enum Supplied {
 }
 
 /// One process of a world, for the wiring functions of the laboratory.
+#[derive(Clone)]
 pub struct Wiring<'w> {
     world: &'w World,
     p: ProcessId,
+    /// The process, whose algorithms may be altered.
+    host: SimHost,
     links: ProcessLinks,
     detector: Supplied,
     oracle: Oracle,
@@ -248,6 +252,7 @@ impl<'w> Wiring<'w> {
         let mut wiring = Wiring {
             world,
             p,
+            host: host.clone(),
             links,
             detector: Supplied::None,
             oracle: below.oracle.clone(),
@@ -298,9 +303,22 @@ impl<'w> Wiring<'w> {
         self
     }
 
+    /// The same, where the algorithms with these events and effects are altered: a mutant of any algorithm.
+    #[must_use]
+    pub fn altered<E: 'static, F: 'static, A: Alter<E, F> + 'static>(
+        &self,
+        make: impl Fn(ProcessId) -> A + Send + Sync + 'static,
+    ) -> Self {
+        let host = self.host.clone().altered(make);
+        Wiring {
+            host,
+            ..self.clone()
+        }
+    }
+
     /// The process.
     pub fn host(&self) -> SimHost {
-        self.world.host(self.p)
+        self.host.clone()
     }
 
     /// Its perfect links.

@@ -1,5 +1,8 @@
 //! The simulated process, given to a wiring function in place of a real one.
-use crate::state::Shared;
+use crate::{
+    altered::{Alter, Alteration},
+    state::Shared,
+};
 use quorate_core::{
     Algorithm, Counters, Host, Incarnation, Mailbox, Membership, Name, Observe, ProcessId,
     actor::join, message::fold,
@@ -16,6 +19,20 @@ pub struct SimHost {
     pub(crate) counters: Counters,
     pub(crate) path: Name,
     pub(crate) seed: u64,
+    pub(crate) alteration: Option<Alteration>,
+}
+
+impl SimHost {
+    /// The same process, where the algorithms with these events and effects are altered, each by an alteration
+    /// of its own: for mutants.
+    #[must_use]
+    pub fn altered<E: 'static, F: 'static, A: Alter<E, F> + 'static>(
+        self,
+        make: impl Fn(ProcessId) -> A + Send + Sync + 'static,
+    ) -> Self {
+        let alteration = Some(Alteration::new(make));
+        SimHost { alteration, ..self }
+    }
 }
 
 impl Host for SimHost {
@@ -61,7 +78,14 @@ impl Host for SimHost {
         let index = mailbox.index();
         let seed = fold(self.seed, index as u64);
         let (name, counters) = (self.path.clone(), self.counters.clone());
-        let actor = join(name.clone(), seed, counters, mailbox, algorithm, route);
+        let join_as = |name, counters| match &self.alteration {
+            None => join(name, seed, counters, mailbox, algorithm, route),
+            Some(alteration) => match alteration.apply(self.me, algorithm) {
+                Ok(altered) => join(name, seed, counters, mailbox, altered, route),
+                Err(algorithm) => join(name, seed, counters, mailbox, algorithm, route),
+            },
+        };
+        let actor = join_as(name.clone(), counters);
         self.shared.lock().install(index, name, actor);
     }
 }

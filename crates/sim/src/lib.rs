@@ -65,6 +65,7 @@
 //! model of perfect links while they last: if one never ends, there is no verdict on liveness.
 
 pub mod adversary;
+mod altered;
 mod chance;
 mod channel;
 mod clock;
@@ -90,6 +91,7 @@ pub mod trace;
 mod world;
 
 pub use adversary::{Adversary, Fate, Latency, Pace, Random, Timed, Transmission, UNIT};
+pub use altered::Alter;
 pub use channel::Channel;
 pub use clock::Clock;
 pub use diagram::{Diagram, ShiViz, Svg};

@@ -140,6 +140,7 @@ impl World {
             counters: process.counters.clone(),
             path: Name::root(),
             seed: fold(self.seed, p.rank() as u64),
+            alteration: None,
         }
     }
 

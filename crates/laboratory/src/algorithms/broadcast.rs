@@ -1,6 +1,6 @@
 //! Broadcasts without an order.
 use super::{
-    BOOK, liveness, safety,
+    BOOK, clause, liveness, safety,
     traced::{self, numbered},
 };
 use crate::{
@@ -30,26 +30,66 @@ pub(super) const RELIABLE: &[Property] = &[
     liveness(
         "RB1",
         "validity: a correct process delivers its own broadcasts",
-    ),
-    safety("RB2", "no duplication"),
-    safety("RB3", "no creation"),
+    )
+    .of(&[
+        clause("a correct process delivers its own broadcasts", "its own"),
+        clause("so does every other correct process", "never delivers"),
+    ]),
+    safety("RB2", "no duplication").of(&[clause("no process delivers a message twice", "twice")]),
+    safety("RB3", "no creation").of(&[
+        clause(
+            "what is delivered was broadcast by its origin",
+            "which was not broadcast",
+        ),
+        clause(
+            "with the content that it was broadcast with",
+            "with another content",
+        ),
+    ]),
     liveness(
         "RB4",
         "agreement: what a correct process delivers, every correct one delivers",
-    ),
+    )
+    .of(&[clause(
+        "what one correct process delivers, every correct one delivers",
+        "never does",
+    )]),
 ];
 
 pub(super) const UNIFORM: &[Property] = &[
     liveness(
         "URB1",
         "validity: a correct process delivers its own broadcasts",
-    ),
-    safety("URB2", "no duplication"),
-    safety("URB3", "no creation"),
+    )
+    .of(&[
+        clause("a correct process delivers its own broadcasts", "its own"),
+        clause("so does every other correct process", "never delivers"),
+    ]),
+    safety("URB2", "no duplication").of(&[clause("no process delivers a message twice", "twice")]),
+    safety("URB3", "no creation").of(&[
+        clause(
+            "what is delivered was broadcast by its origin",
+            "which was not broadcast",
+        ),
+        clause(
+            "with the content that it was broadcast with",
+            "with another content",
+        ),
+    ]),
     liveness(
         "URB4",
         "uniform agreement: what any process delivers, every correct one delivers",
-    ),
+    )
+    .of(&[
+        clause(
+            "what a process delivers that crashes, every correct one delivers",
+            "and crashes",
+        ),
+        clause(
+            "what a correct process delivers, every correct one delivers",
+            "never does",
+        ),
+    ]),
 ];
 
 /// The cost of eager broadcast, and of algorithms over it that send nothing themselves.
@@ -105,9 +145,19 @@ pub(super) static ALL: &[Algorithm] = &[
             liveness(
                 "BEB1",
                 "validity: a correct sender's message reaches every correct process",
-            ),
-            safety("BEB2", "no duplication"),
-            safety("BEB3", "no creation"),
+            )
+            .of(&[
+                clause("a correct process delivers its own broadcasts", "its own"),
+                clause("so does every other correct process", "never delivers"),
+            ]),
+            safety("BEB2", "no duplication").of(&[clause(
+                "a message is delivered as often as it was broadcast, at most",
+                "times",
+            )]),
+            safety("BEB3", "no creation").of(&[clause(
+                "what is delivered from a process was broadcast by it",
+                "broadcast 0 times",
+            )]),
         ],
         cost: Some(Cost {
             messages: formula("n−1", |s| s.n - 1),

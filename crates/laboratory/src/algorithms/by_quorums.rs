@@ -1,5 +1,5 @@
 //! View synchronisation, and consensus by quorums.
-use super::{consensus::UNIFORM, liveness, quorum_access::TIGHT_BOUNDS, safety};
+use super::{clause, consensus::UNIFORM, liveness, quorum_access::TIGHT_BOUNDS, safety};
 use crate::{
     algorithm::{
         Algorithm, Bound, Cost, Dead, Detector, Keeps, Models, Mutant, OneDead, Simulation,
@@ -55,11 +55,22 @@ pub(super) static ALL: &[Algorithm] = &[
             safety(
                 "VS-ORD",
                 "order: views are entered in ascending order, each once at most",
-            ),
+            )
+            .of(&[clause(
+                "views are entered in ascending order, each once",
+                "enters view",
+            )]),
             liveness(
                 "VS-OVL",
                 "overlap: in the end all are in a view together for as long as is needed",
-            ),
+            )
+            .of(&[
+                clause("every correct process enters views", "entered no view"),
+                clause(
+                    "in the end all are in a view together for as long as is needed",
+                    "together for",
+                ),
+            ]),
         ],
         cost: None,
         reads: None,

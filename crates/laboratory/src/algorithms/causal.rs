@@ -3,7 +3,7 @@
 use super::{
     BOOK,
     broadcast::{EAGER, MAJORITY_ACK},
-    liveness, safety,
+    clause, liveness, safety,
     traced::{self, over_reliable},
 };
 use crate::{
@@ -26,13 +26,30 @@ const PROPERTIES: &[Property] = &[
     liveness(
         "CRB1",
         "validity: a correct process delivers its own broadcasts",
-    ),
-    safety("CRB2", "no duplication"),
-    safety("CRB3", "no creation"),
+    )
+    .of(&[
+        clause("a correct process delivers its own broadcasts", "its own"),
+        clause("so does every other correct process", "never delivers"),
+    ]),
+    safety("CRB2", "no duplication").of(&[clause("no process delivers a message twice", "twice")]),
+    safety("CRB3", "no creation").of(&[
+        clause(
+            "what is delivered was broadcast by its origin",
+            "which was not broadcast",
+        ),
+        clause(
+            "with the content that it was broadcast with",
+            "with another content",
+        ),
+    ]),
     liveness(
         "CRB4",
         "agreement: what a correct process delivers, every correct one delivers",
-    ),
+    )
+    .of(&[clause(
+        "what one correct process delivers, every correct one delivers",
+        "never does",
+    )]),
     CAUSAL,
 ];
 
@@ -47,19 +64,49 @@ const UNIFORM: &[Property] = &[
 const CAUSAL: Property = safety(
     "CRB5",
     "causal order: a message is delivered after all that precedes it",
-);
+)
+.of(&[
+    clause(
+        "a message is delivered after all earlier ones of its origin",
+        "which came before",
+    ),
+    clause(
+        "and after what its origin had delivered before the broadcast",
+        "had delivered before",
+    ),
+]);
 
 const UNIFORM_AGREEMENT: Property = liveness(
     "CRB4",
     "uniform agreement: what any process delivers, every correct one delivers",
-);
+)
+.of(&[
+    clause(
+        "what a process delivers that crashes, every correct one delivers",
+        "and crashes",
+    ),
+    clause(
+        "what a correct process delivers, every correct one delivers",
+        "never does",
+    ),
+]);
 
 const COLLECTED: [Property; 2] = [
     safety(
         "GC1",
         "what leaves the past was delivered by every process not reported crashed",
-    ),
-    liveness("GC2", "in the end the past is empty"),
+    )
+    .of(&[clause(
+        "what leaves the past was delivered by every process not reported crashed",
+        "has not delivered",
+    )]),
+    liveness("GC2", "in the end the past is empty").of(&[
+        clause(
+            "a correct process collects what it has broadcast or delivered",
+            "never collects",
+        ),
+        clause("in the end nothing is left", "stay in the past"),
+    ]),
 ];
 
 pub(super) static ALL: &[Algorithm] = &[

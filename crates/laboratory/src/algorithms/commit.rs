@@ -1,5 +1,5 @@
 //! Atomic commit.
-use super::{BOOK, liveness, safety};
+use super::{BOOK, clause, liveness, safety};
 use crate::{
     algorithm::{
         Algorithm, Bound, Cost, Dead, Detector, Models, Mutant, OneDead, Property, SenderCrashes,
@@ -24,23 +24,43 @@ use quorate_stacks::stack;
 const AGREEMENT: Property = safety(
     "NBAC1",
     "uniform agreement: no two processes decide differently",
-);
+)
+.of(&[clause(
+    "no two processes decide differently",
+    "otherwise than another",
+)]);
 const COMMIT_VALIDITY: Property = safety(
     "NBAC3",
     "commit validity: who commits knows that all voted yes",
-);
+)
+.of(&[clause(
+    "who commits does so after all have voted yes",
+    "not everybody voted yes",
+)]);
 const ABORT_VALIDITY: Property = safety(
     "NBAC4",
     "abort validity: who aborts knows of a no or of a crash",
-);
-const INTEGRITY: Property = safety("NBAC5", "integrity: a process decides at most once");
+)
+.of(&[clause(
+    "who aborts does so after a no, or a crash",
+    "nobody voted no",
+)]);
+const INTEGRITY: Property =
+    safety("NBAC5", "integrity: a process decides at most once").of(&[clause(
+        "no process decides twice in an instance",
+        "decides twice",
+    )]);
 
 const NON_BLOCKING: &[Property] = &[
     AGREEMENT,
     liveness(
         "NBAC2",
         "termination: if all correct processes vote, all decide",
-    ),
+    )
+    .of(&[clause(
+        "if all correct processes vote, every correct process decides",
+        "never decides",
+    )]),
     COMMIT_VALIDITY,
     ABORT_VALIDITY,
     INTEGRITY,

@@ -1,5 +1,5 @@
 //! Consensus.
-use super::{BOOK, liveness, safety};
+use super::{BOOK, clause, liveness, safety};
 use crate::{
     algorithm::{
         Algorithm, Bound, Cost, Dead, Detector, Models, Mutant, OneDead, Property, SenderCrashes,
@@ -27,29 +27,57 @@ use quorate_sim::properties::{self, Properties};
 use quorate_stacks::stack;
 
 const REGULAR: &[Property] = &[
-    safety("C1", "validity: what is decided was proposed"),
+    safety("C1", "validity: what is decided was proposed").of(&[clause(
+        "what is decided in an instance was proposed there",
+        "nobody proposed",
+    )]),
     safety(
         "C2",
         "agreement: no two correct processes decide differently",
-    ),
-    safety("C3", "integrity: a process decides at most once"),
+    )
+    .of(&[clause(
+        "no two correct processes decide differently",
+        "decide differently",
+    )]),
+    safety("C3", "integrity: a process decides at most once").of(&[clause(
+        "no process decides twice in an instance",
+        "decides twice",
+    )]),
     liveness(
         "C4",
         "termination: if all correct processes propose, all decide",
-    ),
+    )
+    .of(&[clause(
+        "if all correct processes propose, every correct process decides",
+        "never decides",
+    )]),
 ];
 
 pub(super) const UNIFORM: &[Property] = &[
-    safety("UC1", "validity: what is decided was proposed"),
+    safety("UC1", "validity: what is decided was proposed").of(&[clause(
+        "what is decided in an instance was proposed there",
+        "nobody proposed",
+    )]),
     safety(
         "UC2",
         "uniform agreement: no two processes decide differently",
-    ),
-    safety("UC3", "integrity: a process decides at most once"),
+    )
+    .of(&[clause(
+        "no two processes decide differently",
+        "otherwise than another",
+    )]),
+    safety("UC3", "integrity: a process decides at most once").of(&[clause(
+        "no process decides twice in an instance",
+        "decides twice",
+    )]),
     liveness(
         "UC4",
         "termination: if all correct processes propose, all decide",
-    ),
+    )
+    .of(&[clause(
+        "if all correct processes propose, every correct process decides",
+        "never decides",
+    )]),
 ];
 
 pub(super) static ALL: &[Algorithm] = &[

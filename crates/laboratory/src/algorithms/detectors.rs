@@ -1,5 +1,5 @@
 //! Failure detectors and leaders.
-use super::{BOOK, liveness, safety};
+use super::{BOOK, clause, liveness, safety};
 use crate::{
     algorithm::{
         Algorithm, Bound, Detector, Models, Mutant, Property, Simulation, Substrate, Timing,
@@ -25,11 +25,21 @@ use std::{
 };
 
 pub(super) const PERFECT: &[Property] = &[
-    liveness("PFD1", "strong completeness: every crash is reported"),
+    liveness("PFD1", "strong completeness: every crash is reported").of(&[clause(
+        "every correct process reports every crash",
+        "does not suspect",
+    )]),
     safety(
         "PFD2",
         "strong accuracy: none is reported before it, or twice",
-    ),
+    )
+    .of(&[
+        clause(
+            "no process is reported before it crashes",
+            "which has not crashed",
+        ),
+        clause("no crash is reported twice", "again"),
+    ]),
 ];
 
 pub(super) static ALL: &[Algorithm] = &[
@@ -98,11 +108,19 @@ pub(super) static ALL: &[Algorithm] = &[
             liveness(
                 "EPFD1",
                 "strong completeness: crashed processes are suspected for ever",
-            ),
+            )
+            .of(&[clause(
+                "in the end every correct process suspects every crashed one",
+                "does not suspect",
+            )]),
             liveness(
                 "EPFD2",
                 "eventual strong accuracy: correct ones eventually are not",
-            ),
+            )
+            .of(&[clause(
+                "in the end no process is suspected that has not crashed",
+                "which has not crashed",
+            )]),
         ],
         cost: None,
         reads: None,
@@ -154,8 +172,18 @@ pub(super) static ALL: &[Algorithm] = &[
             liveness(
                 "ELD1",
                 "eventually some correct process is trusted for ever",
-            ),
-            liveness("ELD2", "eventually all correct processes trust the same"),
+            )
+            .of(&[
+                clause(
+                    "in the end every correct process trusts some process",
+                    "trusts nobody",
+                ),
+                clause("and that one is correct", "which has crashed"),
+            ]),
+            liveness("ELD2", "eventually all correct processes trust the same").of(&[clause(
+                "in the end all correct processes trust the same",
+                "trusts",
+            )]),
         ],
         cost: None,
         reads: None,

@@ -2,7 +2,7 @@
 use super::{
     BOOK,
     broadcast::{EAGER, MAJORITY_ACK, RELIABLE, UNIFORM},
-    safety,
+    clause, safety,
     traced::{self, over_reliable},
 };
 use crate::{
@@ -23,7 +23,11 @@ use quorate_stacks::stack;
 pub(super) const ORDERED: Property = safety(
     "FRB5",
     "first-in first-out: messages of one origin are delivered in their order",
-);
+)
+.of(&[clause(
+    "messages of one origin are delivered in their order, and none is left out",
+    "after number",
+)]);
 
 pub(super) static ALL: &[Algorithm] = &[REGULAR, OVER_UNIFORM];
 

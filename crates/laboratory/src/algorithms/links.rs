@@ -1,5 +1,5 @@
 //! Links.
-use super::{BOOK, datagrams, liveness, safety};
+use super::{BOOK, clause, datagrams, liveness, safety};
 use crate::{
     algorithm::{
         Algorithm, Bound, Cost, Detector, Models, Mutant, Property, Simulation, Substrate, Timing,
@@ -20,13 +20,27 @@ const PERFECT: &[Property] = &[
     liveness(
         "PL1",
         "reliable delivery: a message between correct processes is delivered",
-    ),
-    safety("PL2", "no duplication"),
-    safety("PL3", "no creation"),
+    )
+    .of(&[clause(
+        "what a correct process sends to a correct one is delivered",
+        "does not deliver",
+    )]),
+    safety("PL2", "no duplication").of(&[clause(
+        "a message is delivered as often as it was sent, at most",
+        "times",
+    )]),
+    safety("PL3", "no creation").of(&[clause(
+        "what is delivered from a process was sent by it",
+        "sent 0 times",
+    )]),
     safety(
         "FIFO",
         "messages of one lane between two incarnations are delivered in order",
-    ),
+    )
+    .of(&[clause(
+        "messages from one process are delivered in the order of their sends",
+        "out of turn",
+    )]),
 ];
 
 pub(super) static ALL: &[Algorithm] = &[
@@ -45,8 +59,14 @@ pub(super) static ALL: &[Algorithm] = &[
         detector: Detector::None,
         over: &["fair-loss link"],
         properties: &[
-            liveness("SL1", "stubborn delivery, until cancelled"),
-            safety("SL2", "no creation"),
+            liveness("SL1", "stubborn delivery, until cancelled").of(&[clause(
+                "what is not cancelled arrives again and again",
+                "does not deliver",
+            )]),
+            safety("SL2", "no creation").of(&[clause(
+                "what is delivered from a process was sent by it",
+                "sent 0 times",
+            )]),
         ],
         cost: None,
         reads: None,

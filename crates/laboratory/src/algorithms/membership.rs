@@ -1,5 +1,5 @@
 //! Group membership, and view synchrony over it.
-use super::{BOOK, liveness, safety};
+use super::{BOOK, clause, liveness, safety};
 use crate::{
     algorithm::{
         Algorithm, Bound, Cost, Dead, Detector, Models, Mutant, OneDead, Property, SenderCrashes,
@@ -28,19 +28,41 @@ const GROUP: &[Property] = &[
     safety(
         "GMP1",
         "monotonicity: a process's views get higher and smaller",
-    ),
+    )
+    .of(&[
+        clause(
+            "the members of a view are members of the view before",
+            "which is not in",
+        ),
+        clause(
+            "the views of a process have increasing identifiers",
+            "after",
+        ),
+    ]),
     safety(
         "GMP2",
         "uniform agreement: the same view has the same members",
-    ),
+    )
+    .of(&[clause(
+        "the same view has the same members everywhere",
+        "another",
+    )]),
     liveness(
         "GMP3",
         "completeness: whoever crashes leaves the views of correct processes",
-    ),
+    )
+    .of(&[clause(
+        "in the end no crashed process is in the view of a correct one",
+        "stays in the view",
+    )]),
     safety(
         "GMP4",
         "accuracy: whoever is outside a view has crashed before",
-    ),
+    )
+    .of(&[clause(
+        "whoever is outside a view has crashed before",
+        "which lives",
+    )]),
 ];
 
 /// The properties of view synchrony where no process joins.
@@ -48,33 +70,33 @@ pub(super) const VIEWS: &[Property] = &[
     safety(
         "VS1",
         "view inclusion: a message is delivered in the view in which it was broadcast",
-    ),
+    ).of(&[clause("a process delivers in the view that it is in", "and is in"), clause("a message is delivered in the same view everywhere", "another in"), clause("that is none that its origin had left, or was about to leave, when the broadcast was requested", "it was requested for")]),
     safety(
         "VS2",
         "monotonicity: a process's views get higher and smaller",
-    ),
+    ).of(&[clause("the members of a view are members of the view before", "which is not in"), clause("the views of a process have increasing identifiers", "after")]),
     safety(
         "VS3",
         "uniform agreement on views: the same view has the same members",
-    ),
+    ).of(&[clause("the same view has the same members everywhere", "another")]),
     liveness(
         "VS4",
         "completeness: whoever crashes leaves the views of correct processes",
-    ),
+    ).of(&[clause("in the end no crashed process is in the view of a correct one", "stays in the view")]),
     safety(
         "VS5",
         "accuracy: whoever is outside a view has crashed before",
-    ),
+    ).of(&[clause("whoever is outside a view has crashed before", "which lives")]),
     liveness(
         "VS6",
-        "validity: a correct member delivers its own broadcasts",
-    ),
-    safety("VS7", "no duplication: a message is delivered at most once"),
-    safety("VS8", "no creation: what is delivered was broadcast"),
+        "validity: what a correct member broadcasts, all correct members deliver",
+    ).of(&[clause("a correct member delivers its own broadcasts", "never delivers"), clause("so do the other correct members, in a view that ends", "which has ended"), clause("and in the last view", "in the end")]),
+    safety("VS7", "no duplication: a message is delivered at most once").of(&[clause("no process delivers a message twice", "twice")]),
+    safety("VS8", "no creation: what is delivered was broadcast").of(&[clause("what is delivered was broadcast by its origin", "which was not broadcast"), clause("with the content that it was broadcast with", "with another content")]),
     safety(
         "VS9",
-        "agreement: who pass to the next view together have delivered the same in this",
-    ),
+        "agreement: who are in a view until the next, or to the end, have delivered the same in it",
+    ).of(&[clause("who leave a view for a later one have delivered the same in it", "which it has left"), clause("correct processes have delivered the same in the last view", "in the end")]),
 ];
 
 pub(super) static ALL: &[Algorithm] = &[

@@ -1,6 +1,8 @@
 //! Flooding, quorum access, and registers by quorum access.
 use super::{
-    liveness, safety,
+    clause, liveness,
+    registers::SHARED,
+    safety,
     traced::{self, Broadcast},
 };
 use crate::{
@@ -43,32 +45,45 @@ const FLOODING: &[Property] = &[
     liveness(
         "FLD1",
         "reachability: what is posted is delivered wherever a path of correct channels leads",
-    ),
+    ).of(&[clause("a correct process delivers its own messages", "its own"), clause("so does every other correct process", "never delivers")]),
     safety(
         "FLD2",
-        "order: at most once, and of a slot no older one after a newer one",
-    ),
-    safety("FLD3", "no creation"),
+        "no duplication; that of a slot no older one comes after a newer is tested beside the algorithm",
+    ).of(&[clause("no process delivers a message twice", "twice")]),
+    safety("FLD3", "no creation").of(&[clause("what is delivered was broadcast by its origin", "which was not broadcast"), clause("with the content that it was broadcast with", "with another content")]),
 ];
 
 const ACCESS: &[Property] = &[
     safety(
         "QAF1",
         "validity: a state comes from requested updates, each applied at most once",
-    ),
+    )
+    .of(&[
+        clause(
+            "a call that was requested returns, and once",
+            "not in flight",
+        ),
+        clause(
+            "a state has no update that was not requested",
+            "was requested",
+        ),
+    ]),
     safety(
         "QAF2",
         "real-time ordering: a get sees every set that returned before it began",
-    ),
+    )
+    .of(&[clause(
+        "a get sees every set that returned before it began",
+        "had been set before",
+    )]),
     liveness(
         "QAF3",
         "termination: calls return where the quorum system promises it",
-    ),
-];
-
-const REGISTER: &[Property] = &[
-    liveness("NNAR1", "termination: every operation returns"),
-    safety("NNAR2", "atomicity: operations are linearizable"),
+    )
+    .of(&[clause(
+        "calls return where that is promised",
+        "never returns",
+    )]),
 ];
 
 pub(super) static ALL: &[Algorithm] = &[FLOOD, CLASSICAL, GENERALIZED, BY_QUORUM_ACCESS];
@@ -256,7 +271,7 @@ const BY_QUORUM_ACCESS: Algorithm = Algorithm {
     bound: Bound::Minority,
     detector: Detector::None,
     over: &["quorum access"],
-    properties: REGISTER,
+    properties: SHARED,
     cost: Some(twice()),
     reads: Some(twice()),
     rate: "none",

@@ -1,5 +1,5 @@
 //! Registers.
-use super::{BOOK, alike, liveness, safety};
+use super::{BOOK, alike, clause, liveness, safety};
 use crate::{
     algorithm::{
         Algorithm, Bound, Cost, Dead, Detector, Formula, Models, Mutant, OneDead, Property,
@@ -30,31 +30,81 @@ const REGULAR: &[Property] = &[
     liveness(
         "ONRR1",
         "termination: operations of correct processes return",
-    ),
+    )
+    .of(&[clause(
+        "operations of correct processes return",
+        "never returns",
+    )]),
     safety(
         "ONRR2",
         "validity: a read returns the last value written, or one being written",
-    ),
+    )
+    .of(&[
+        clause(
+            "an operation that was requested returns, and once",
+            "not in flight",
+        ),
+        clause(
+            "a read returns the last value written before it, or one whose write overlaps it",
+            "neither the last",
+        ),
+    ]),
 ];
 
 const ATOMIC: &[Property] = &[
     liveness(
         "ONAR1",
         "termination: operations of correct processes return",
-    ),
+    )
+    .of(&[clause(
+        "operations of correct processes return",
+        "never returns",
+    )]),
     safety(
         "ONAR2",
         "validity: a read returns the last value written, or one being written",
-    ),
-    safety("ONAR3", "ordering: no later read returns an older value"),
+    )
+    .of(&[
+        clause(
+            "an operation that was requested returns, and once",
+            "not in flight",
+        ),
+        clause(
+            "a read returns the last value written before it, or one whose write overlaps it",
+            "neither the last",
+        ),
+    ]),
+    safety("ONAR3", "ordering: no later read returns an older value").of(&[clause(
+        "no read returns an older value than one that ended before it began",
+        "older than",
+    )]),
 ];
 
 pub(super) const SHARED: &[Property] = &[
     liveness(
         "NNAR1",
         "termination: operations of correct processes return",
-    ),
-    safety("NNAR2", "atomicity: operations are linearizable"),
+    )
+    .of(&[clause(
+        "operations of correct processes return",
+        "never returns",
+    )]),
+    safety("NNAR2", "atomicity: operations are linearizable").of(&[
+        clause(
+            "an operation that was requested returns, and once",
+            "not in flight",
+        ),
+        clause("the tags of operations follow real time", "does not follow"),
+        clause("no two writes have the same tag", "the same tag"),
+        clause(
+            "a read has the tag of the value that it returns",
+            "another value was written",
+        ),
+        clause(
+            "all operations can be ordered so that each read returns the last value written",
+            "nothing explains",
+        ),
+    ]),
 ];
 
 const ONE: Formula = formula("2(n−1)", |s| 2 * (s.n - 1));

@@ -1,6 +1,6 @@
 //! Atomic snapshot, and lattice agreement on it.
 use super::{
-    alike, liveness,
+    alike, clause, liveness,
     quorum_access::{TIGHT_BOUNDS, access_lane, of_one},
     safety,
 };
@@ -36,24 +36,63 @@ use quorate_sim::{
 };
 
 const SNAPSHOT: &[Property] = &[
-    liveness("SN1", "termination: operations of correct processes return"),
+    liveness("SN1", "termination: operations of correct processes return").of(&[clause(
+        "operations of correct processes return",
+        "never returns",
+    )]),
     safety(
         "SN2",
         "atomicity: operations are linearizable, and a scan is of all segments",
-    ),
+    )
+    .of(&[
+        clause(
+            "an operation that was requested returns, and once",
+            "not in flight",
+        ),
+        clause("a scan has what was there before it", "there before it"),
+        clause(
+            "a scan has nothing that was not requested",
+            "nobody has requested",
+        ),
+        clause("scans can be ordered", "cannot be ordered"),
+        clause(
+            "a scan that has an update has what was there before that",
+            "there before that",
+        ),
+    ]),
 ];
 
 const AGREEMENT: &[Property] = &[
-    safety("LA1", "comparability: decisions can be ordered"),
+    safety("LA1", "comparability: decisions can be ordered").of(&[clause(
+        "of two decisions, one is at most the other",
+        "cannot be ordered",
+    )]),
     safety(
         "LA2",
         "downward validity: a decision is at least what the process has proposed",
-    ),
+    )
+    .of(&[clause(
+        "a process decides no less than it has proposed",
+        "less than it proposed",
+    )]),
     safety(
         "LA3",
         "upward validity: a decision is at most the join of what was proposed",
-    ),
-    liveness("LA4", "termination: correct processes that propose decide"),
+    )
+    .of(&[
+        clause(
+            "a proposal that was requested is decided, and once",
+            "not in flight",
+        ),
+        clause(
+            "a process decides no more than all that was proposed",
+            "more than was proposed",
+        ),
+    ]),
+    liveness("LA4", "termination: correct processes that propose decide").of(&[clause(
+        "correct processes that propose decide",
+        "never returns",
+    )]),
 ];
 
 pub(super) static ALL: &[Algorithm] = &[FROM_REGISTERS, BY_QUORUM_ACCESS, LATTICE_AGREEMENT];

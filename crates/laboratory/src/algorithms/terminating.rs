@@ -1,5 +1,5 @@
 //! Terminating reliable broadcast.
-use super::{BOOK, liveness, safety};
+use super::{BOOK, clause, liveness, safety};
 use crate::{
     algorithm::{
         Algorithm, Bound, Cost, Dead, Detector, Models, Mutant, OneDead, Property, SenderCrashes,
@@ -28,19 +28,53 @@ const PROPERTIES: &[Property] = &[
     liveness(
         "TRB1",
         "validity: a correct source delivers what it broadcasts",
-    ),
+    )
+    .of(&[
+        clause("a correct source delivers its own messages", "its own"),
+        clause("so does every other correct process", "never delivers"),
+    ]),
     safety(
         "TRB2",
         "uniform agreement: no two processes deliver differently in an instance",
-    ),
+    )
+    .of(&[clause(
+        "no two processes deliver differently in an instance",
+        "otherwise than",
+    )]),
     safety(
         "TRB3",
         "integrity: once, what the source broadcast, or that it is faulty if it has crashed",
-    ),
+    )
+    .of(&[
+        clause("at most once in an instance", "again"),
+        clause("in one instance after the other", "not yet in"),
+        clause(
+            "nothing after the report that the source is faulty",
+            "after the report",
+        ),
+        clause(
+            "what is delivered was broadcast by the source in that instance",
+            "did not broadcast there",
+        ),
+        clause(
+            "it is said to be faulty only if it has crashed",
+            "which has not crashed",
+        ),
+    ]),
     liveness(
         "TRB4",
         "termination: if the source broadcasts or crashes, every correct process delivers",
-    ),
+    )
+    .of(&[
+        clause(
+            "if the source crashes, every correct process delivers that",
+            "has crashed",
+        ),
+        clause(
+            "if it broadcasts, every correct process delivers",
+            "never delivers",
+        ),
+    ]),
 ];
 
 pub(super) static ALL: &[Algorithm] = &[Algorithm {

@@ -1,5 +1,5 @@
 //! Broadcasts with an order.
-use super::{first_in_first_out::ORDERED, liveness, safety};
+use super::{clause, first_in_first_out::ORDERED, liveness, safety};
 use crate::{
     algorithm::{
         Algorithm, Bound, Cost, Dead, Detector, Models, Mutant, OneDead, Property, SenderCrashes,
@@ -27,17 +27,44 @@ const TOTAL: &[Property] = &[
     liveness(
         "TOB1",
         "validity: a correct process delivers its own broadcasts",
-    ),
-    safety("TOB2", "no duplication"),
-    safety("TOB3", "no creation"),
+    )
+    .of(&[
+        clause("a correct process delivers its own broadcasts", "its own"),
+        clause("so does every other correct process", "never delivers"),
+    ]),
+    safety("TOB2", "no duplication").of(&[clause("no process delivers a message twice", "twice")]),
+    safety("TOB3", "no creation").of(&[
+        clause(
+            "what is delivered was broadcast by its origin",
+            "which was not broadcast",
+        ),
+        clause(
+            "with the content that it was broadcast with",
+            "with another content",
+        ),
+    ]),
     liveness(
         "TOB4",
         "uniform agreement: what any process delivers, every correct one delivers",
-    ),
+    )
+    .of(&[
+        clause(
+            "what a process delivers that crashes, every correct one delivers",
+            "and crashes",
+        ),
+        clause(
+            "what a correct process delivers, every correct one delivers",
+            "never does",
+        ),
+    ]),
     safety(
         "TOB5",
         "uniform total order: of two delivery sequences, one is a prefix",
-    ),
+    )
+    .of(&[clause(
+        "of any two processes' sequences of deliveries, one is a prefix of the other",
+        "as number",
+    )]),
     ORDERED,
 ];
 
@@ -48,11 +75,19 @@ const REGULAR: &[Property] = &[
     liveness(
         "TOB4",
         "agreement: what a correct process delivers, every correct one delivers",
-    ),
+    )
+    .of(&[clause(
+        "what one correct process delivers, every correct one delivers",
+        "never does",
+    )]),
     safety(
         "TOB5",
         "total order: of two correct processes' delivery sequences, one is a prefix",
-    ),
+    )
+    .of(&[clause(
+        "of two correct processes' sequences of deliveries, one is a prefix of the other",
+        "as number",
+    )]),
     ORDERED,
 ];
 

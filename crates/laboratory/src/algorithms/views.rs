@@ -1,5 +1,5 @@
 //! View synchrony over consensus: without joins, and primary views.
-use super::{BOOK, liveness, membership, safety};
+use super::{BOOK, clause, liveness, membership, safety};
 use crate::{
     algorithm::{
         Algorithm, Bound, Cost, Dead, Detector, Models, Mutant, OneDead, Property, SenderCrashes,
@@ -32,22 +32,56 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 /// The properties of view synchrony where an excluded process joins again.
 const JOINS: &[Property] = &[
-    membership::VIEWS[0],
-    safety("VS2", "monotonicity: a process's views get higher"),
+    safety(
+        "VS1",
+        "view inclusion: a message is delivered in the view in which it was broadcast",
+    )
+    .of(&[
+        clause("a process delivers in the view that it is in", "and is in"),
+        clause("a message is delivered in the same view everywhere", "another in"),
+        clause(
+            "that is none that its origin had left, or was about to leave, when the broadcast was requested",
+            "it was requested for",
+        ),
+        clause(
+            "what a process delivers between its state and its view is of the view before",
+            "completes its state",
+        ),
+    ]),
+    safety("VS2", "monotonicity: a process's views get higher").of(&[clause("the views of a process have increasing identifiers", "after")]),
     membership::VIEWS[2],
     membership::VIEWS[3],
     liveness(
         "VS5",
         "whoever is correct is in the last view, or was told that it is not",
-    ),
+    ).of(&[clause("whoever is correct is in the last view, or was told that it is not", "is not told of")]),
     membership::VIEWS[5],
     membership::VIEWS[6],
     membership::VIEWS[7],
-    membership::VIEWS[8],
+    safety(
+        "VS9",
+        "agreement: who are in a view until the next, or to the end, have delivered the same in it, and \
+         who joins knows of the same",
+    )
+    .of(&[
+        clause(
+            "who leave a view for a later one have delivered the same in it",
+            "which it has left",
+        ),
+        clause(
+            "correct processes have delivered the same in the last view",
+            "in the end",
+        ),
+        clause("who joins gets a state that a member has given", "no member has given"),
+        clause(
+            "the state, and what is delivered before the view, cover what the others have delivered",
+            "joins, and knows of",
+        ),
+    ]),
     safety(
         "VS10",
         "nothing is swallowed: whoever is outside is told which of its broadcasts the others lack",
-    ),
+    ).of(&[clause("a message comes back to a process that has just learned that it is outside", "did not just learn"), clause("it is one that the process has broadcast and delivered there", "which it did not deliver"), clause("it is doubtful only to who missed a decision", "as doubtful"), clause("it comes back once", "twice"), clause("it is said to be lost only if the others lack it", "others have it"), clause("if they lack it, it comes back", "is not told that")]),
 ];
 
 /// False suspicions throughout the run.
@@ -142,7 +176,7 @@ const PRIMARY: Algorithm = Algorithm {
     file: "crates/membership/src/primary.rs",
     source: "Birman, Joseph: Exploiting Virtual Synchrony in Distributed Systems, 1987",
     timing: Timing::EventuallySynchronous,
-    models: Models::SAFE_UNDER_OMISSION,
+    models: Models::CLOCKS,
     bound: Bound::Minority,
     detector: Detector::EventuallyPerfect,
     over: &[
