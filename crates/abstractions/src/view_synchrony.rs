@@ -2,14 +2,17 @@
 //! from one view to the next together have delivered the same messages in it.
 //!
 //! - **VS1 view inclusion** (safety): a process that delivers m in its view v delivers it in the view in
-//!   which m was broadcast.
+//!   which m was broadcast. That is none that the origin had left, or had answered `Block` in, when it was
+//!   asked to broadcast m.
 //! - **VS2 … VS5**: the views are those of [group membership](crate::group_membership), GMP1 … GMP4. With
 //!   joins (an algorithm says so), GMP1 keeps only the increasing identifiers, and GMP4 becomes: a process
 //!   outside a view has crashed, has not joined yet, or is told that it is outside.
-//! - **VS6 validity** (liveness): a correct process that stays a member delivers its own broadcasts.
+//! - **VS6 validity** (liveness): what a correct process that stays a member broadcasts in v, it and every other
+//!   correct process that stays a member deliver in v.
 //! - **VS7 no duplication** (safety). **VS8 no creation** (safety).
-//! - **VS9 agreement** (safety once both have installed the next view): processes that install v and the
-//!   view after it delivered the same messages in v.
+//! - **VS9 agreement** (safety once both have installed a later view, liveness in the last one): processes that
+//!   install v and a later view, and correct ones that are in v at the end, delivered the same messages in v.
+//!   With joins: what a process that joins knows, by its state and the deliveries before its view, is the same.
 //! - **VS10 nothing is swallowed** (with joins; safety): a process that is told that it is outside is also
 //!   told which of its broadcasts the others will not hear; only those are said to be lost for certain.
 //!

@@ -2,8 +2,8 @@
 //!
 //! # Promises
 //! - VS1 view inclusion, VS3 uniform agreement on views; the identifiers of views increase (safety).
-//! - VS6 validity: a correct process that stays a member delivers its own broadcasts; a process outside a
-//!   view has crashed, or is told so, and may join again (liveness).
+//! - VS6 validity: what a correct process that stays a member broadcasts, all correct ones that stay deliver; a
+//!   process outside a view has crashed, or is told so, and may join again (liveness).
 //! - VS10 nothing is swallowed (safety): a process that is told that it is outside gets back as lost what it
 //!   has broadcast and no member of the next view has delivered; or, if it was out of reach when that view
 //!   was decided, all that it does not know to have arrived.
