@@ -138,7 +138,8 @@ pub fn run<A: RoundAlgorithm>(
     execution
 }
 
-fn is_for(whom: &To, p: ProcessId) -> bool {
+/// Whether a message to these is for this process.
+pub(crate) fn is_for(whom: &To, p: ProcessId) -> bool {
     match whom {
         To::One(q) => *q == p,
         To::Some(some) => some.contains(p),

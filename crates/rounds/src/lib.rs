@@ -3,13 +3,16 @@
 //! In each round a process sends to everybody, receives what was sent to it in that round, and computes. That
 //! all processes are in the same round, and that a message either arrives in its round or never, is what the
 //! synchronous model gives. [`execution`] runs an algorithm in lock step, under a [`failures::Pattern`] that
-//! says who crashes in which round after reaching whom, and which messages are omitted.
+//! says who crashes in which round after reaching whom, and which messages are omitted. [`synchroniser`] makes
+//! rounds of messages and clocks that keep their bounds, in the simulator or over sockets.
 //!
 //! | module | what it is |
 //! |---|---|
 //! | [`algorithm`] | what an algorithm of rounds is: send, receive, compute |
 //! | [`failures`] | crashes and omissions as data; all patterns of a size, or one at random |
 //! | [`execution`] | one execution in lock step: outputs, messages, and what each process has seen |
+//! | [`synchroniser`] | rounds over links and timers; late messages are omissions, and are reported |
+//! | [`problem`] | how the instances of an algorithm begin there, and how its messages are written |
 //! | [`properties`] | the properties of consensus and of terminating broadcast |
 //! | [`one_round`] | the exchange that stops after one round, which is not enough |
 //! | [`flood_set`] | consensus in f + 1 rounds |
@@ -30,5 +33,7 @@ pub mod flood_set;
 pub mod graph;
 pub mod grid;
 pub mod one_round;
+pub mod problem;
 pub mod properties;
+pub mod synchroniser;
 pub mod terminating;
