@@ -66,6 +66,10 @@
 //!
 //! [Locks](mod@locks) stand on it, too. Each has a token, by which whatever the lock protects refuses a holder that
 //! comes too late: the example `fence` shows one that stalls.
+//! In a system whose delays are bounded, processes can run in synchronous rounds:
+//! [consensus](Builder::consensus_in_rounds) after f + 1 of them, and
+//! [terminating broadcast](Builder::terminating_in_rounds) that stops early. The example `motion` runs four
+//! nodes, and shows what happens if the messages of one come after the end of their round.
 //!
 //! With [`registers_over`](Builder::registers_over), [`snapshot_over`](Builder::snapshot_over),
 //! [`lattice_agreement_over`](Builder::lattice_agreement_over) and
@@ -103,7 +107,7 @@
 //! | [`recorder`] | a trace of a node's activity, for diagrams |
 //! | [`core`] | algorithms, hosts, addresses, processes, the codec |
 //! | [`abstractions`] | the interfaces of the abstractions, and their promised properties |
-//! | [`links`], [`detectors`], [`broadcast`], [`consensus`], [`commit`], [`membership`], [`registers`] | the algorithms |
+//! | [`links`], [`detectors`], [`broadcast`], [`consensus`], [`commit`], [`membership`], [`registers`], [`rounds`] | the algorithms |
 //! | [`quorums`] | quorum systems, their files, and access through them |
 //! | [`stacks`] | whole stacks, by their names |
 //! | [`services`] | a key-value store as a deterministic state machine |
@@ -129,6 +133,7 @@
 //! | `broadcast` | [`broadcast`], up to total order, and what stands on it: [replicated machines](Builder::replicated), [ordered registers](Builder::ordered_registers), [leadership](Builder::leadership), [locks](Builder::locks), [`services`] | `links`, `detectors` |
 //! | `agreement` | [`consensus`](Builder::consensus) and [`commit`](Builder::commit) | `broadcast` |
 //! | `membership` | [group membership](Builder::membership) and [views](Builder::views) | `broadcast` |
+//! | `rounds` | [consensus](Builder::consensus_in_rounds) and [terminating broadcast](Builder::terminating_in_rounds) in synchronous rounds: [`rounds`] | `agreement` |
 //! | `shared-memory` | [`registers`], [snapshots](Builder::snapshot), [lattice agreement](Builder::lattice_agreement), [`quorums`], [flooding](Builder::flooding), [`histories`]; with `agreement`, [`consensus_over`](Builder::consensus_over) | `links` |
 //! | `metrics` | [`Builder::publish_metrics`](node::Builder) (not by default) | |
 //!
@@ -143,7 +148,7 @@
 //! | `membership`, `udp` | 46 | 57 |
 //! | `shared-memory`, `udp` | 50 | 41 |
 //! | `links` | 22 | 14 |
-//! | `default` | 56 | 74 |
+//! | `default` | 57 | 74 |
 //!
 //! Three guides: [a state machine of one's own](mod@replicate), replicated; [locks](mod@locks), and what they do not
 //! promise; and [an algorithm of one's own](mod@own_algorithm), from its properties to the simulator and to sockets.
@@ -175,6 +180,8 @@ pub use quorate_membership as membership;
 pub use quorate_quorums as quorums;
 #[cfg(feature = "shared-memory")]
 pub use quorate_registers as registers;
+#[cfg(feature = "rounds")]
+pub use quorate_rounds as rounds;
 #[cfg(feature = "broadcast")]
 pub use quorate_services as services;
 #[cfg(any(feature = "broadcast", feature = "shared-memory"))]
@@ -238,6 +245,8 @@ pub mod prelude {
         Flooder, LatticeProposer, Pending, Posted, QuorumAccess, QuorumSystem, Reading, Registers,
         Segments, Withdrawal,
     };
+    #[cfg(all(feature = "node", feature = "rounds"))]
+    pub use quorate_runtime::{InRound, RoundBroadcaster, RoundProposer};
     #[cfg(all(feature = "node", feature = "links"))]
     pub use quorate_runtime::{Messages, Repeater, Repetition, SendPermit, Sender, TrySendError};
     #[cfg(all(feature = "node", feature = "agreement"))]

@@ -61,6 +61,8 @@ pub use node::{
     Flooder, LatticeProposer, Pending, Posted, Progress, QuorumAccess, Reading, Registers,
     Segments, Withdrawal,
 };
+#[cfg(feature = "rounds")]
+pub use node::{InRound, RoundBroadcaster, RoundProposer};
 #[cfg(feature = "links")]
 pub use node::{Messages, Repeater, Repetition, SendPermit, Sender, TrySendError};
 #[cfg(feature = "agreement")]

@@ -62,6 +62,8 @@ mod quorum_system;
 mod registers;
 #[cfg(feature = "broadcast")]
 mod replicated;
+#[cfg(feature = "rounds")]
+mod rounds;
 #[cfg(feature = "shared-memory")]
 mod segments;
 mod sight;
@@ -116,6 +118,8 @@ pub use quorum_access::QuorumAccess;
 pub use registers::{Reading, Registers};
 #[cfg(feature = "broadcast")]
 pub use replicated::{Alone, Chunk, Items, Machine, Replicated, SubmitError, SubmitPermit};
+#[cfg(feature = "rounds")]
+pub use rounds::{InRound, RoundBroadcaster, RoundProposer};
 #[cfg(feature = "shared-memory")]
 pub use segments::Segments;
 pub use socket::Socket;

@@ -38,6 +38,7 @@ mod quorum_system;
 mod readers;
 mod refusals;
 mod replicated;
+mod rounds;
 mod sharing;
 mod terminating;
 mod views;

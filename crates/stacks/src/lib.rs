@@ -3,6 +3,7 @@
 //! - [`broadcasts`], [`agreements`], [`registers`], [`views`]: broadcasts, consensus and atomic commit,
 //!   registers, and view synchronies, each by its name; [`needs`]: what they need to know of crashes.
 //! - [`quorum_system`]: shared memory and consensus over a quorum system that is given.
+//! - [`rounds`]: consensus and terminating broadcast in synchronous rounds.
 //! - [`stack`]: the wiring of whole stacks.
 
 #[cfg(feature = "agreement")]
@@ -14,6 +15,8 @@ pub mod needs;
 pub mod quorum_system;
 #[cfg(feature = "shared-memory")]
 pub mod registers;
+#[cfg(feature = "rounds")]
+pub mod rounds;
 #[cfg(feature = "broadcast")]
 pub mod stack;
 #[cfg(feature = "membership")]

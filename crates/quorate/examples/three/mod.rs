@@ -1,4 +1,4 @@
-//! Code that the examples share: three processes on loopback, in one program.
+//! Code that the examples share: some processes on loopback, in one program.
 use quorate::{Builder, prelude::*};
 use std::net::UdpSocket;
 
@@ -10,9 +10,17 @@ pub type ExampleResult<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
 /// # Errors
 /// When no socket can be bound.
 pub fn builders(cluster: &str) -> ExampleResult<Vec<Builder>> {
+    builders_of(3, cluster)
+}
+
+/// Builders of so many processes, each with its socket.
+///
+/// # Errors
+/// When no socket can be bound.
+pub fn builders_of(n: usize, cluster: &str) -> ExampleResult<Vec<Builder>> {
     let mut sockets = Vec::new();
     let mut peers = Vec::new();
-    for _ in 1..=3 {
+    for _ in 1..=n {
         let socket = UdpSocket::bind("127.0.0.1:0")?;
         peers.push(socket.local_addr()?);
         sockets.push(socket);

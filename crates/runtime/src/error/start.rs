@@ -6,6 +6,8 @@ use quorate_core::{ProcessId, process::BadMembership};
 use quorate_stacks::agreements::UnknownAgreement;
 #[cfg(feature = "broadcast")]
 use quorate_stacks::broadcasts::UnknownBroadcast;
+#[cfg(feature = "rounds")]
+use quorate_stacks::rounds::BadBounds;
 #[cfg(feature = "membership")]
 use quorate_stacks::views::UnknownViews;
 #[cfg(feature = "shared-memory")]
@@ -126,6 +128,13 @@ pub enum StartError {
     /// synchronous.
     #[error("{0}: see `assume_synchronous`")]
     NeedsPerfect(#[from] NeedsPerfect),
+    /// The module runs in synchronous rounds, and the system is not assumed to be synchronous.
+    #[error("`{0}` runs in rounds, which only a synchronous system has: see `assume_synchronous`")]
+    NeedsRounds(&'static str),
+    /// There are no rounds with these bounds.
+    #[cfg(feature = "rounds")]
+    #[error(transparent)]
+    BadRounds(#[from] BadBounds),
     /// The registers have one writer, and none was named.
     #[error("the registers `{0}` have one writer: say which process it is")]
     WantsWriter(&'static str),

@@ -594,6 +594,8 @@ impl Builder {
             perfect,
             #[cfg(feature = "broadcast")]
             total_order: self.fitting_total_order(),
+            #[cfg(feature = "rounds")]
+            sight: Arc::downgrade(&status),
             group: None,
         };
         for (name, module) in std::mem::take(&mut self.modules) {
@@ -630,15 +632,8 @@ impl Builder {
         leader.send(Addr::new(move |trust| {
             of_leader.change(|now| now.upon_leader(trust));
         }));
-        let of_links = status.clone();
-        links.met().send(Addr::new(move |met| {
-            of_links.change(|now| now.upon_met(met));
-        }));
+        tell_met_and_room(links, &status);
         tell_too_long(links, &status);
-        let of_pressure = status.clone();
-        links.rooms().send(Addr::new(move |news| {
-            of_pressure.change(|now| now.upon_room(news));
-        }));
         let handles = self.handles.clone();
         links.status().send(Addr::new(move |news: link::Status| {
             if let link::Status::Newcomer { .. } = &news {
@@ -676,6 +671,18 @@ impl Builder {
         let host = host.at("synchrony").at("notices");
         exclusion_notice::spawn(&host, links.lane(), &links.status(), perfect, up);
     }
+}
+
+/// Who has met this process, and how much each peer has room for, goes into the status.
+fn tell_met_and_room(links: &PerfectLinks<TokioHost>, status: &Arc<Sight>) {
+    let of_links = status.clone();
+    links.met().send(Addr::new(move |met| {
+        of_links.change(|now| now.upon_met(met));
+    }));
+    let of_pressure = status.clone();
+    links.rooms().send(Addr::new(move |news| {
+        of_pressure.change(|now| now.upon_room(news));
+    }));
 }
 
 /// Reports messages that this process wants to send and that are too long.

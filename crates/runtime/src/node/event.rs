@@ -113,6 +113,17 @@ pub enum NodeEvent {
     },
     /// A module has room again.
     SlowedNoLonger { module: String },
+    /// In a module that runs in synchronous rounds, a message came after the end of its round, and counts as
+    /// omitted: the system did not keep the bounds that were assumed.
+    Omission {
+        /// The module; of a broadcast also its source: `roll/p2`.
+        module: String,
+        /// The sender of the message.
+        from: ProcessId,
+        instance: u64,
+        /// The round in which it was sent.
+        round: u64,
+    },
     /// This process wanted to send a message that is longer than the link carries: it went to nobody. The handles
     /// refuse such messages; your own algorithms must stay below the limit.
     TooLong {

@@ -66,6 +66,14 @@ impl NodeEvent {
                 debug!(module, by = %by.by, owed = by.owed, "slowed");
             }
             NodeEvent::SlowedNoLonger { module } => debug!(module, "slowed no longer"),
+            NodeEvent::Omission {
+                module,
+                from,
+                instance,
+                round,
+            } => {
+                warn!(module, %from, instance, round, "a message came after the end of its round");
+            }
             NodeEvent::TooLong { lane, bytes, limit } => {
                 error!(lane, bytes, limit, "a message is too long, and was sent to nobody");
             }

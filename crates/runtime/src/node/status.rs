@@ -15,6 +15,8 @@ use quorate_abstractions::{
     pressure::{Hindrance, Room},
 };
 use quorate_core::{Incarnation, Name, ProcessId, ProcessSet, message::Origin};
+#[cfg(feature = "rounds")]
+use quorate_rounds::synchroniser::Omission;
 use std::{collections::BTreeMap, mem, net::SocketAddr};
 
 /// Whether a process may take part.
@@ -137,6 +139,9 @@ pub struct NodeStatus {
     pub crashed: ProcessSet,
     /// The modules whose handles wait for room, each with the process that slows it and the reason.
     pub slowed: BTreeMap<String, Hindrance>,
+    /// How many messages of each process came after the end of their round, in modules that run in synchronous
+    /// rounds. Processes without any are left out.
+    pub omissions: BTreeMap<ProcessId, u64>,
     /// The holders of seats that are not the first ones, each with the number of holders before it.
     newcomers: Vec<(Origin, u64)>,
 }
@@ -185,6 +190,7 @@ impl NodeStatus {
             trusted: None,
             crashed: ProcessSet::EMPTY,
             slowed: BTreeMap::new(),
+            omissions: BTreeMap::new(),
             newcomers: Vec::new(),
         }
     }
@@ -457,6 +463,28 @@ impl NodeStatus {
     pub(crate) fn upon_crash(&mut self, Crash(process): Crash) -> Vec<NodeEvent> {
         let is_news = self.crashed.insert(process);
         Vec::from_iter(is_news.then_some(NodeEvent::Crashed { process }))
+    }
+}
+
+/// News from rounds.
+#[cfg(feature = "rounds")]
+impl NodeStatus {
+    pub(crate) fn upon_omission(
+        &mut self,
+        module: String,
+        Omission {
+            instance,
+            round,
+            from,
+        }: Omission,
+    ) -> Vec<NodeEvent> {
+        *self.omissions.entry(from).or_default() += 1;
+        vec![NodeEvent::Omission {
+            module,
+            from,
+            instance,
+            round,
+        }]
     }
 }
 

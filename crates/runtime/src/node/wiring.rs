@@ -1,5 +1,7 @@
 //! What a declared module is wired to.
 use super::order::Group;
+#[cfg(feature = "rounds")]
+use super::sight::Sight;
 use crate::host::TokioHost;
 use quorate_abstractions::{
     Subscribe, eventually_perfect, leader, perfect,
@@ -8,6 +10,8 @@ use quorate_abstractions::{
 use quorate_core::{Addr, Host, message::Origin};
 use quorate_links::perfect::PerfectLinks;
 use std::sync::Arc;
+#[cfg(feature = "rounds")]
+use std::sync::Weak;
 use tracing::Span;
 
 /// The surroundings of one module: with these, a wiring function starts its algorithms.
@@ -34,6 +38,9 @@ pub struct Wiring {
     pub total_order: quorate_broadcast::by_consensus::OrderSettings,
     /// The span of the module, in that of the node: for what it tells the log.
     pub span: Span,
+    /// Where the module reports what the status of the node shows.
+    #[cfg(feature = "rounds")]
+    pub(super) sight: Weak<Sight>,
     /// The order that this module shares with replicated machines and views, if it shares one.
     pub(super) group: Option<Arc<Group>>,
 }

@@ -314,6 +314,29 @@ fn a_module_is_slowed_once_by_each_and_what_is_owed_is_no_news() {
     assert_eq!(now.upon_room(open()), []);
 }
 
+#[cfg(feature = "rounds")]
+#[test]
+fn each_late_message_of_a_round_is_told_and_they_are_counted_by_sender() {
+    let mut now = snapshot();
+    for (rank, round) in [(2, 1), (3, 1), (2, 2)] {
+        let (instance, from) = (7, p(rank));
+        let omission = Omission {
+            instance,
+            round,
+            from,
+        };
+        let module = "motions".to_owned();
+        let told = NodeEvent::Omission {
+            module: module.clone(),
+            from,
+            instance,
+            round,
+        };
+        assert_eq!(now.upon_omission(module, omission), [told]);
+    }
+    assert_eq!(now.omissions, BTreeMap::from([(p(2), 2), (p(3), 1)]));
+}
+
 #[test]
 fn timeouts_and_who_has_met_this_process_are_in_the_snapshot_alone() {
     let mut now = snapshot();
