@@ -227,14 +227,7 @@ pub struct Algorithm {
 impl Algorithm {
     /// How it is reached, in words.
     pub fn reached(&self) -> String {
-        let name = self.name;
-        match self.handle {
-            Handle::ByName { method, more } => {
-                format!("`Builder::{method}(NAME, \"{name}\".parse()?{more})`")
-            }
-            Handle::By { of, method } => format!("`{of}::{method}`"),
-            Handle::Simulated { why } => format!("only in the simulator: {why}"),
-        }
+        self.handle.reached(self.name)
     }
 
     /// Whether it runs over perfect links, which are what streams are part of.

@@ -4,7 +4,7 @@ pub mod gaps;
 
 use crate::{
     algorithm::{Algorithm, Cost, Dead, Property},
-    algorithms,
+    algorithms, rounds,
 };
 use std::fmt::{Result, Write};
 
@@ -222,10 +222,92 @@ pub fn page() -> String {
     );
     text.push('\n');
     let _ = write_table(&mut text);
+    let _ = write_table_of_rounds(&mut text);
     for algorithm in algorithms::all() {
         let _ = write_section(&mut text, algorithm);
     }
+    for entry in &rounds::ENTRIES {
+        let _ = write_section_of_rounds(&mut text, entry);
+    }
     text
+}
+
+/// Writes the table of the algorithms in synchronous rounds.
+fn write_table_of_rounds(text: &mut String) -> Result {
+    writeln!(
+        text,
+        "\nIn synchronous rounds, where each algorithm is made for f failures; tests assert the costs for\n\
+         n = 1 … 8 and each f below n. Over sockets the rounds are made of messages and clocks that keep\n\
+         their bounds: [the round synchroniser](../crates/rounds/src/synchroniser.rs).\n\n\
+         | abstraction | algorithm | survives | messages, failure-free, f ≥ 1 | rounds | properties checked |\n\
+         |---|---|---|---|---|---|"
+    )?;
+    for entry in &rounds::ENTRIES {
+        writeln!(
+            text,
+            "| {} | [{}](../{}) | {} | {} | {} | {} |",
+            entry.abstraction,
+            entry.name,
+            entry.file,
+            entry.survives,
+            entry.messages,
+            entry.rounds,
+            tags(entry.properties)
+        )?;
+    }
+    Ok(())
+}
+
+fn write_section_of_rounds(text: &mut String, entry: &rounds::Entry) -> Result {
+    writeln!(text, "\n## {}\n", entry.name)?;
+    let (abstraction, file) = (entry.abstraction, entry.file);
+    writeln!(text, "{abstraction}: [{}](../{file}).\n", entry.name)?;
+    if !entry.aliases.is_empty() {
+        writeln!(text, "- **also called:** {}", entry.aliases.join(", "))?;
+    }
+    writeln!(
+        text,
+        "- **model:** synchronous rounds; survives {}",
+        entry.survives
+    )?;
+    writeln!(text, "- **rounds:** {}", entry.rounds)?;
+    writeln!(text, "- **handle:** {}", entry.reached())?;
+    writeln!(
+        text,
+        "\n| cost | messages | last output in round | halt in round |\n|---|---|---|---|"
+    )?;
+    for cost in entry.costs {
+        let (messages, outputs, halts) = (cost.messages.text, cost.outputs.text, cost.halts.text);
+        writeln!(text, "| {} | {messages} | {outputs} | {halts} |", cost.when)?;
+    }
+    write_properties(text, entry.properties)?;
+    let mutants = entry.mutants.iter();
+    write_mutants(text, mutants.map(|it| (it.name, it.change, it.breaks)))
+}
+
+fn write_properties(text: &mut String, properties: &[Property]) -> Result {
+    writeln!(text, "\n| property | kind | |\n|---|---|---|")?;
+    for Property {
+        tag, kind, says, ..
+    } in properties
+    {
+        writeln!(text, "| {tag} | {kind} | {says} |")?;
+    }
+    Ok(())
+}
+
+/// Writes the name of each mutant, its change, and what it breaks.
+fn write_mutants<'m>(
+    text: &mut String,
+    mutants: impl Iterator<Item = (&'m str, &'m str, &'m str)>,
+) -> Result {
+    for (index, (name, change, breaks)) in mutants.enumerate() {
+        if index == 0 {
+            writeln!(text, "\n| mutant | change | breaks |\n|---|---|---|")?;
+        }
+        writeln!(text, "| `{name}` | {change} | {breaks} |")?;
+    }
+    Ok(())
 }
 
 fn write_section(text: &mut String, a: &Algorithm) -> Result {
@@ -254,22 +336,7 @@ fn write_section(text: &mut String, a: &Algorithm) -> Result {
     for (what, messages, steps) in costs {
         writeln!(text, "| {what} | {messages} | {steps} |")?;
     }
-    writeln!(text, "\n| property | kind | |\n|---|---|---|")?;
-    for Property {
-        tag, kind, says, ..
-    } in a.properties
-    {
-        writeln!(text, "| {tag} | {kind} | {says} |")?;
-    }
-    if !a.mutants.is_empty() {
-        writeln!(text, "\n| mutant | change | breaks |\n|---|---|---|")?;
-    }
-    for mutant in a.mutants {
-        writeln!(
-            text,
-            "| `{}` | {} | {} |",
-            mutant.name, mutant.change, mutant.breaks
-        )?;
-    }
-    Ok(())
+    write_properties(text, a.properties)?;
+    let mutants = a.mutants.iter();
+    write_mutants(text, mutants.map(|it| (it.name, it.change, it.breaks)))
 }

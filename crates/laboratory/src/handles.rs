@@ -18,6 +18,19 @@ pub enum Handle {
     Simulated { why: &'static str },
 }
 
+impl Handle {
+    /// How an algorithm of this name is reached, in words.
+    pub fn reached(&self, name: &str) -> String {
+        match self {
+            Handle::ByName { method, more } => {
+                format!("`Builder::{method}(NAME, \"{name}\".parse()?{more})`")
+            }
+            Handle::By { of, method } => format!("`{of}::{method}`"),
+            Handle::Simulated { why } => format!("only in the simulator: {why}"),
+        }
+    }
+}
+
 /// By a method of the builder.
 pub(crate) const fn builder(method: &'static str) -> Handle {
     let of = "Builder";
@@ -38,7 +51,7 @@ pub(crate) const fn named(method: &'static str, more: &'static str) -> Handle {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::algorithms;
+    use crate::{algorithms, rounds};
     use quorate_stacks::{
         agreements::{Commit, Consensus},
         broadcasts::Broadcast,
@@ -61,11 +74,14 @@ mod tests {
     #[test]
     fn every_algorithm_is_reached_by_a_method_that_there_is_or_says_why_not() {
         let sources = sources();
-        for algorithm in algorithms::all() {
-            let method = match algorithm.handle {
+        let handles = algorithms::all().map(|algorithm| (algorithm.name, algorithm.handle));
+        let in_rounds = rounds::ENTRIES.iter();
+        let in_rounds = in_rounds.map(|entry| (entry.name, entry.handle));
+        for (name, handle) in handles.chain(in_rounds) {
+            let method = match handle {
                 Handle::ByName { method, .. } | Handle::By { method, .. } => method,
                 Handle::Simulated { why } => {
-                    assert!(!why.is_empty(), "{}", algorithm.name);
+                    assert!(!why.is_empty(), "{name}");
                     continue;
                 }
             };
@@ -73,7 +89,7 @@ mod tests {
                 let declared = format!("pub fn {method}{next}");
                 sources.contains(&declared)
             });
-            assert!(exists, "{}: {}", algorithm.name, algorithm.reached());
+            assert!(exists, "{name}: {}", handle.reached(name));
         }
     }
 

@@ -3,10 +3,11 @@
 mod altered;
 
 use crate::{
-    algorithm::{Kind, Property},
+    algorithm::{Dead, Kind, Property},
     algorithms::clause,
+    handles::{Handle, builder},
 };
-use quorate_core::{Membership, ProcessId, Random};
+use quorate_core::{Membership, ProcessId, ProcessSet, Random};
 use quorate_rounds::{
     algorithm::RoundAlgorithm,
     early_stopping::{self, EarlyStopping},
@@ -32,6 +33,9 @@ pub struct Entry {
     /// The abstraction that it implements.
     pub abstraction: &'static str,
     pub file: &'static str,
+    /// The node's method for it, over sockets in a synchronous system, or the reason why there is none.
+    #[serde(skip)]
+    pub handle: Handle,
     /// The failures under which its properties are judged: crashes, and maybe omissions.
     pub survives: &'static str,
     pub properties: &'static [Property],
@@ -39,9 +43,46 @@ pub struct Entry {
     pub rounds: &'static str,
     /// The messages to others, failure-free, where f ≥ 1.
     pub messages: &'static str,
+    /// Its exact costs, by circumstances.
+    pub costs: &'static [Cost],
     pub mutants: &'static [Mutant],
     #[serde(skip)]
     judge: fn(&Setting) -> Judged,
+}
+
+/// A formula in n and f, as text and as a function.
+#[derive(Clone, Copy, Debug, Serialize)]
+#[serde(transparent)]
+pub struct Formula {
+    pub text: &'static str,
+    #[serde(skip)]
+    pub value: fn(n: u64, f: u64) -> u64,
+}
+
+const fn formula(text: &'static str, value: fn(u64, u64) -> u64) -> Formula {
+    Formula { text, value }
+}
+
+/// The exact cost of one instance. Messages of a process to itself are not counted; messages to crashed
+/// processes are.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Cost {
+    /// The circumstances, in words.
+    pub when: &'static str,
+    pub messages: Formula,
+    /// The round in which the last correct process decides or delivers.
+    pub outputs: Formula,
+    /// The round in which the last correct process halts.
+    pub halts: Formula,
+    /// Whether these are the circumstances with so many processes and failures.
+    #[serde(skip)]
+    pub applies: fn(n: u64, f: u64) -> bool,
+    /// What the processes propose.
+    #[serde(skip)]
+    values: fn(rank: u64) -> u64,
+    /// The process that is dead from the start: the first or the last.
+    #[serde(skip)]
+    dead: Option<Dead>,
 }
 
 /// An algorithm of rounds with one rule changed.
@@ -51,6 +92,9 @@ pub struct Mutant {
     pub change: &'static str,
     /// The property that it breaks.
     pub breaks: &'static str,
+    /// The failures under which the violation shows.
+    #[serde(skip)]
+    pub under: Failures,
     #[serde(skip)]
     judge: fn(&Setting) -> Judged,
 }
@@ -75,6 +119,8 @@ pub struct Judged {
     /// How many messages left a process for another.
     pub sent: u64,
     pub rounds: u64,
+    /// The last round in which a correct process gave an output.
+    pub outputs: Option<u64>,
 }
 
 impl Judged {
@@ -87,12 +133,17 @@ impl Judged {
     ) -> Judged {
         let execution = run(&setting.processes, &setting.pattern, rounds, start);
         let values: Vec<_> = setting.values.iter().map(u64::to_string).collect();
+        let correct = execution.correct().iter();
+        let outputs = correct
+            .filter_map(|p| execution.output(p))
+            .map(|(round, _)| *round);
         let title = format!("{name}, values {}: {}", values.join(" "), setting.pattern);
         Judged {
             broken: check(&execution),
             grid: Grid::new(&title, &execution),
             sent: execution.sent(),
             rounds: execution.rounds,
+            outputs: outputs.max(),
         }
     }
 }
@@ -299,17 +350,153 @@ const EARLY: [Property; 5] = [
     ]),
 ];
 
+/// All propose the same, or p1 broadcasts.
+const fn alike(_: u64) -> u64 {
+    1
+}
+
+/// There are two values, with p1 or without it.
+const fn apart(rank: u64) -> u64 {
+    rank % 2
+}
+
+/// Nothing fails.
+const FREE: Cost = Cost {
+    when: "failure-free",
+    messages: formula("n(n−1)", |n, _| n * (n - 1)),
+    outputs: formula("1", |_, _| 1),
+    halts: formula("1", |_, _| 1),
+    applies: |_, _| true,
+    values: apart,
+    dead: None,
+};
+
+const fn in_last_round(text: &'static str) -> Formula {
+    formula(text, |_, f| f + 1)
+}
+
+const FLOOD_SET: [Cost; 5] = [
+    Cost {
+        when: "failure-free, f = 0",
+        applies: |_, f| f == 0,
+        ..FREE
+    },
+    Cost {
+        when: "failure-free, all propose the same, f ≥ 1",
+        outputs: in_last_round("f+1"),
+        halts: in_last_round("f+1"),
+        applies: |_, f| f >= 1,
+        values: alike,
+        ..FREE
+    },
+    Cost {
+        when: "failure-free, proposals differ, f ≥ 1",
+        messages: formula("2n(n−1)", |n, _| 2 * n * (n - 1)),
+        outputs: in_last_round("f+1"),
+        halts: in_last_round("f+1"),
+        applies: |_, f| f >= 1,
+        ..FREE
+    },
+    Cost {
+        when: "p1 dead, all propose the same, f ≥ 1",
+        messages: formula("(n−1)²", |n, _| (n - 1).pow(2)),
+        outputs: in_last_round("f+1"),
+        halts: in_last_round("f+1"),
+        applies: |n, f| n >= 3 && f >= 1,
+        values: alike,
+        dead: Some(Dead::First),
+    },
+    Cost {
+        when: "p1 dead, proposals differ, f ≥ 1",
+        messages: formula("2(n−1)²", |n, _| 2 * (n - 1).pow(2)),
+        outputs: in_last_round("f+1"),
+        halts: in_last_round("f+1"),
+        applies: |n, f| n >= 3 && f >= 1,
+        values: apart,
+        dead: Some(Dead::First),
+    },
+];
+
+const TERMINATING: [Cost; 4] = [
+    Cost {
+        when: "failure-free, f = 0",
+        messages: formula("n−1", |n, _| n - 1),
+        applies: |_, f| f == 0,
+        ..FREE
+    },
+    Cost {
+        when: "failure-free, f ≥ 1",
+        halts: formula("2", |_, _| 2),
+        applies: |_, f| f >= 1,
+        ..FREE
+    },
+    Cost {
+        when: "the sender dead, f ≥ 1",
+        messages: formula("0", |_, _| 0),
+        outputs: in_last_round("f+1"),
+        halts: in_last_round("f+1"),
+        applies: |n, f| n >= 2 && f >= 1,
+        dead: Some(Dead::First),
+        ..FREE
+    },
+    Cost {
+        when: "another process dead, f ≥ 1",
+        messages: formula("(n−1)²", |n, _| (n - 1).pow(2)),
+        halts: formula("2", |_, _| 2),
+        applies: |n, f| n >= 2 && f >= 1,
+        dead: Some(Dead::Last),
+        ..FREE
+    },
+];
+
+const EARLY_STOPPING: [Cost; 4] = [
+    Cost {
+        when: "failure-free, f = 0",
+        applies: |_, f| f == 0,
+        ..FREE
+    },
+    Cost {
+        when: "failure-free, f ≥ 1",
+        messages: formula("2n(n−1)", |n, _| 2 * n * (n - 1)),
+        halts: formula("2", |_, _| 2),
+        applies: |_, f| f >= 1,
+        ..FREE
+    },
+    Cost {
+        when: "the sender dead, f = 1",
+        messages: formula("2(n−1)²", |n, _| 2 * (n - 1).pow(2)),
+        outputs: formula("2", |_, _| 2),
+        halts: formula("2", |_, _| 2),
+        applies: |n, f| n >= 2 && f == 1,
+        dead: Some(Dead::First),
+        ..FREE
+    },
+    Cost {
+        when: "the sender dead, f ≥ 2",
+        messages: formula("3(n−1)²", |n, _| 3 * (n - 1).pow(2)),
+        outputs: formula("2", |_, _| 2),
+        halts: formula("3", |_, _| 3),
+        applies: |n, f| n >= 2 && f >= 2,
+        dead: Some(Dead::First),
+        ..FREE
+    },
+];
+
 /// All of them.
 pub static ENTRIES: [Entry; 4] = [
     Entry {
         name: "one-round",
         aliases: &[],
         abstraction: "consensus, while nothing fails",
-        file: "rounds/src/one_round.rs",
+        file: "crates/rounds/src/one_round.rs",
+        handle: Handle::Simulated {
+            why: "it is the baseline that breaks; `Builder::consensus_in_rounds` is the one to deploy",
+        },
         survives: "no failure",
         properties: &CONSENSUS,
         rounds: "1",
         messages: "n(n−1)",
+        costs: &[FREE],
         mutants: &[],
         judge: judge_one_round,
     },
@@ -317,22 +504,26 @@ pub static ENTRIES: [Entry; 4] = [
         name: "flood-set",
         aliases: &["floodset"],
         abstraction: "uniform consensus",
-        file: "rounds/src/flood_set.rs",
+        file: "crates/rounds/src/flood_set.rs",
+        handle: builder("consensus_in_rounds"),
         survives: "f < n crashes; no disagreement is known under omissions",
         properties: &CONSENSUS,
         rounds: "f+1",
         messages: "n(n−1), or 2n(n−1) if proposals differ",
+        costs: &FLOOD_SET,
         mutants: &[
             Mutant {
                 name: "flood-set-one-round-less",
                 change: "it decides after f rounds",
                 breaks: "C2",
+                under: Failures::Crashes,
                 judge: |setting| judge_flood_set(setting, Some(flood_set::Mutant::OneRoundLess)),
             },
             Mutant {
                 name: "flood-set-sends-again",
                 change: "it sends all that it knows in every round (breaks under omissions)",
                 breaks: "C2",
+                under: Failures::Omissions(OmissionKind::Send),
                 judge: |setting| judge_flood_set(setting, Some(flood_set::Mutant::SendsAgain)),
             },
         ],
@@ -342,11 +533,15 @@ pub static ENTRIES: [Entry; 4] = [
         name: "terminating-in-rounds",
         aliases: &["trb-in-rounds"],
         abstraction: "terminating reliable broadcast",
-        file: "rounds/src/terminating.rs",
+        file: "crates/rounds/src/terminating.rs",
+        handle: Handle::Simulated {
+            why: "`Builder::terminating_in_rounds` promises the same, and stops early",
+        },
         survives: "f < n crashes",
         properties: &BROADCAST,
         rounds: "f+1; 2 if nothing fails",
         messages: "n(n−1)",
+        costs: &TERMINATING,
         mutants: &[],
         judge: judge_terminating,
     },
@@ -354,16 +549,19 @@ pub static ENTRIES: [Entry; 4] = [
         name: "early-stopping",
         aliases: &[],
         abstraction: "terminating reliable broadcast, early stopping",
-        file: "rounds/src/early_stopping.rs",
+        file: "crates/rounds/src/early_stopping.rs",
+        handle: builder("terminating_in_rounds"),
         survives: "f < n crashes or send omissions",
         properties: &EARLY,
         rounds: "min(t+2, f+1) with t failures",
         messages: "2n(n−1)",
+        costs: &EARLY_STOPPING,
         mutants: &[
             Mutant {
                 name: "early-stopping-says-it-again",
                 change: "the sender says its message again after its own delivery (breaks under omissions)",
                 breaks: "TRB2",
+                under: Failures::Omissions(OmissionKind::Send),
                 judge: |setting| {
                     judge_early_stopping(setting, Some(early_stopping::Mutant::SenderSaysItAgain))
                 },
@@ -372,6 +570,7 @@ pub static ENTRIES: [Entry; 4] = [
                 name: "early-stopping-silent",
                 change: "what was delivered is not passed on",
                 breaks: "TRB2",
+                under: Failures::Crashes,
                 judge: |setting| {
                     judge_early_stopping(setting, Some(early_stopping::Mutant::Silent))
                 },
@@ -380,6 +579,7 @@ pub static ENTRIES: [Entry; 4] = [
                 name: "early-stopping-stops-late",
                 change: "without news it waits for round f + 1",
                 breaks: "ES",
+                under: Failures::Crashes,
                 judge: |setting| {
                     judge_early_stopping(setting, Some(early_stopping::Mutant::StopsLate))
                 },
@@ -402,6 +602,35 @@ impl Entry {
             .map(|property| property.tag)
             .collect();
         tags.join(" ")
+    }
+
+    /// Whether it is made for runs without failures alone.
+    pub fn is_baseline(&self) -> bool {
+        self.survives == "no failure"
+    }
+
+    /// How it is reached over sockets, in words.
+    pub fn reached(&self) -> String {
+        self.handle.reached(self.name)
+    }
+
+    /// Runs it in the circumstances of this cost, which must apply to so many processes and failures.
+    pub fn pay(&self, cost: &Cost, processes: Membership, f: usize) -> Judged {
+        let dead = cost.dead.map(|which| match which {
+            Dead::First => processes.coordinator(1),
+            Dead::Last => processes.coordinator(processes.n() as u64),
+        });
+        let pattern = dead.map_or_else(Pattern::failure_free, |p| {
+            Pattern::failure_free().crash(p, 1, ProcessSet::EMPTY)
+        });
+        let values = processes.iter().map(|p| (cost.values)(p.rank() as u64));
+        (self.judge)(&Setting {
+            processes,
+            f,
+            rounds: None,
+            pattern,
+            values: values.collect(),
+        })
     }
 }
 
@@ -455,10 +684,20 @@ pub fn describe(entry: &Entry) -> String {
         ("survives", entry.survives),
         ("rounds", entry.rounds),
         ("messages", entry.messages),
-        ("file", entry.file),
     ] {
         let _ = writeln!(text, "  {name:<10} {value}");
     }
+    for cost in entry.costs {
+        let (messages, outputs, halts) = (cost.messages.text, cost.outputs.text, cost.halts.text);
+        let rounds = format!("the last output in round {outputs}, halt in round {halts}");
+        let _ = writeln!(
+            text,
+            "  {:<10} {}: {messages} messages, {rounds}",
+            "cost", cost.when
+        );
+    }
+    let _ = writeln!(text, "  {:<10} {}", "handle", entry.reached());
+    let _ = writeln!(text, "  {:<10} {}", "file", entry.file);
     for property in entry.properties {
         let _ = writeln!(text, "  {:<10} {}", property.tag, property.says);
     }
@@ -563,20 +802,36 @@ impl Scenario {
     /// Every pattern of up to f crashes, with all proposals of 0 and 1: how many runs there are, and the first
     /// that breaks something.
     pub fn exhaust(&self) -> (u64, Option<Judged>) {
-        let n = self.processes.n();
-        let patterns = Pattern::all_crashes(&self.processes, self.f, self.f as u64 + 1);
         let (mut runs, mut first) = (0, None);
-        for choice in 0..1_u64 << n {
-            let values: Vec<u64> = (0..n).map(|place| choice >> place & 1).collect();
-            for pattern in &patterns {
-                let judged = self.judge(pattern.clone(), values.clone());
-                runs += 1;
-                if !judged.broken.is_empty() && first.is_none() {
-                    first = Some(judged);
-                }
+        for judged in self.all() {
+            runs += 1;
+            if !judged.broken.is_empty() && first.is_none() {
+                first = Some(judged);
             }
         }
         (runs, first)
+    }
+
+    /// The first violation, and after how many runs it was found: of every pattern of crashes, or of so many
+    /// seeds where messages are omitted.
+    pub fn hunt(&self, seeds: u64) -> Option<(u64, Judged)> {
+        let runs: Box<dyn Iterator<Item = Judged> + '_> = match self.failures {
+            Failures::Crashes => Box::new(self.all()),
+            Failures::Omissions(_) => Box::new((0..seeds).map(|seed| self.run(seed))),
+        };
+        let mut counted = (1..).zip(runs);
+        counted.find(|(_, judged)| !judged.broken.is_empty())
+    }
+
+    /// A run of every pattern of up to f crashes, with all proposals of 0 and 1.
+    fn all(&self) -> impl Iterator<Item = Judged> + '_ {
+        let n = self.processes.n();
+        let patterns = Pattern::all_crashes(&self.processes, self.f, self.f as u64 + 1);
+        (0..1_u64 << n).flat_map(move |choice| {
+            let values: Vec<u64> = (0..n).map(|place| choice >> place & 1).collect();
+            let patterns = patterns.clone().into_iter();
+            patterns.map(move |pattern| self.judge(pattern, values.clone()))
+        })
     }
 }
 

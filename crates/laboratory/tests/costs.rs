@@ -1,13 +1,14 @@
 //! Costs equal the laboratory's formulas, on ideal lower layers, in lock step: failure-free, with one
-//! process dead, and with the sender crashing after each of its sends.
+//! process dead, and with the sender crashing after each of its sends. Those of the algorithms of synchronous
+//! rounds do, for each number of failures.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use bytes::Bytes;
 use quorate_abstractions::atomic_commit::{Propose, Vote};
-use quorate_core::{ProcessId, Time};
+use quorate_core::{Membership, ProcessId, Time};
 use quorate_laboratory::{
     algorithm::{Algorithm, Cost, Dead, Formula, Size, Substrate},
-    algorithms,
+    algorithms, rounds,
     wiring::{Action, Environment, Operation, Proposal, RequestPort, Wiring},
 };
 use quorate_sim::{Crash, Report, Timed, UNIT, World, testing::p};
@@ -219,6 +220,30 @@ fn costs_with_a_sender_that_crashes_are_what_the_laboratory_says() {
             if let Some(steps) = cost.steps {
                 assert_is(steps, size, paid.last(), &format!("{what}, steps"));
             }
+        }
+    }
+}
+
+#[test]
+fn costs_in_rounds_are_what_the_laboratory_says() {
+    for entry in &rounds::ENTRIES {
+        for cost in entry.costs {
+            let mut paid = 0;
+            for (n, f) in SIZES.flat_map(|n| (0..n).map(move |f| (n, f))) {
+                if !(cost.applies)(n, f) {
+                    continue;
+                }
+                let processes = Membership::of_size(n as usize).unwrap();
+                let judged = entry.pay(cost, processes, f as usize);
+                let said = [cost.messages, cost.outputs, cost.halts];
+                let said = said.map(|formula| (formula.value)(n, f));
+                let is = [judged.sent, judged.outputs.unwrap_or(0), judged.rounds];
+                let (name, when) = (entry.name, cost.when);
+                assert_eq!(is, said, "{name}, {when}: n = {n}, f = {f}");
+                assert!(judged.broken.is_empty(), "{}", judged.grid);
+                paid += 1;
+            }
+            assert!(paid > 6, "{}, {}: {paid}", entry.name, cost.when);
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Mutants of algorithms of rounds that are right, whose outputs are altered on the way. There is one for each
 //! part of a property that no changed rule violates by itself.
-use super::{Judged, Mutant, Setting, judge_broadcast, sender};
+use super::{Failures, Judged, Mutant, Setting, judge_broadcast, sender};
 use quorate_abstractions::link::To;
 use quorate_core::ProcessId;
 use quorate_rounds::{
@@ -156,6 +156,7 @@ const fn row(
             name,
             change,
             breaks,
+            under: Failures::Crashes,
             judge,
         },
     }
