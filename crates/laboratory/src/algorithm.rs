@@ -65,7 +65,7 @@ impl Property {
 pub struct Clause {
     pub says: &'static str,
     /// Words that the checker uses in its verdict on this part, and not in those on the parts before; none if it
-    /// is the only part, or the last.
+    /// is the only part.
     pub verdict: &'static str,
 }
 

@@ -202,6 +202,12 @@ impl Table {
             if !table.properties.contains(property) {
                 table.properties.push(*property);
             }
+            let has_no_words = |clause: &Clause| clause.verdict.is_empty();
+            if property.clauses.len() > 1 && property.clauses.iter().any(has_no_words) {
+                let tag = property.tag;
+                let trouble = format!("a part of {tag} takes every verdict for its own");
+                table.trouble.push(trouble);
+            }
         }
         for (algorithm, mutant) in algorithms::mutants() {
             table.add(algorithm.name, mutant.name, hunt(algorithm, mutant));

@@ -127,8 +127,11 @@ impl Models {
     pub fn brief(&self) -> String {
         let clocks = match (self.clock_drift, self.clock_jumps) {
             (Keeps::Everything, Keeps::Everything) => "clocks",
-            (Keeps::Everything, _) => "drift",
-            _ => "",
+            (Keeps::Everything, Keeps::Safety | Keeps::Nothing) => "drift",
+            (Keeps::Safety, Keeps::Everything) => "drift (safety), jumps",
+            (Keeps::Safety, Keeps::Safety | Keeps::Nothing) => "drift (safety)",
+            (Keeps::Nothing, Keeps::Everything) => "jumps",
+            (Keeps::Nothing, Keeps::Safety | Keeps::Nothing) => "",
         };
         let omission = match self.omission {
             Keeps::Everything => "omission",

@@ -285,7 +285,7 @@ const CONSENSUS: [Property; 4] = [
     .of(&[clause("no two processes decide differently", "")]),
     property("C3", "integrity: at most one decision, of a proposed value").of(&[
         clause("what is decided was proposed", "nobody proposed"),
-        clause("no process decides twice", ""),
+        clause("no process decides twice", " ["),
     ]),
     property(
         "C4",
@@ -320,7 +320,7 @@ const BROADCAST: [Property; 4] = [
             "what is delivered was broadcast by the sender",
             "did not broadcast",
         ),
-        clause("no process delivers twice", ""),
+        clause("no process delivers twice", " ["),
     ]),
     property(
         "TRB4",

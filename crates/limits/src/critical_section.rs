@@ -25,7 +25,10 @@
 //!
 //! # Source
 //! The post “Generic Fault Tolerant Distributed Critical Section is Impossible”.
-use crate::chart::{self, Chart, Look, Place};
+use crate::{
+    chart::{self, Chart, Look, Place},
+    named,
+};
 use checkers::broken;
 use jobs::Job;
 use services::{ForcedStop, Lease, LockService, NonPreemptive};
@@ -170,25 +173,15 @@ impl BothWorlds {
             };
             let _ = writeln!(text, "  the service sees the same in both, {until}");
         }
-        let broken: Vec<_> = self.broken().iter().map(Horn::to_string).collect();
-        let broken = match broken.as_slice() {
-            [] => "nothing".to_owned(),
-            broken => broken.join(", "),
-        };
-        let _ = writeln!(text, "  broken: {broken}");
+        let _ = writeln!(text, "  broken: {}", named(&self.broken()));
         text
     }
 
     /// A world of it as a picture, and what breaks in it.
     fn chart(&self, says: &str, history: &History) -> Chart {
-        let broken: Vec<_> = broken(history).iter().map(Horn::to_string).collect();
-        let broken = match broken.as_slice() {
-            [] => "nothing".to_owned(),
-            broken => broken.join(", "),
-        };
         Chart {
             title: format!("{}: {says}", self.name),
-            verdict: format!("broken: {broken}"),
+            verdict: format!("broken: {}", named(&broken(history))),
             ..drawn(history)
         }
     }

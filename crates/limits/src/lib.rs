@@ -17,3 +17,14 @@ pub mod lower_bound;
 pub mod rounds;
 pub mod two_servers;
 pub mod undecided;
+
+use std::{collections::BTreeSet, fmt::Display};
+
+/// What is broken, in words.
+fn named<T: Display>(broken: &BTreeSet<T>) -> String {
+    if broken.is_empty() {
+        return "nothing".to_owned();
+    }
+    let broken: Vec<_> = broken.iter().map(T::to_string).collect();
+    broken.join(", ")
+}

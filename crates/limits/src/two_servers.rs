@@ -19,6 +19,7 @@
 //! # Source
 //! The post on state machine replication with omission failures and two servers. Its introduction asks for
 //! n < f; it must be f < n (H1-E1). Groups of at most f generalise it to n ≤ 2f (H1-E4).
+use crate::named;
 use quorate_abstractions::link::To;
 use quorate_core::{Membership, ProcessId, ProcessSet, process::BadMembership};
 use quorate_rounds::{
@@ -411,12 +412,7 @@ impl Shown {
                 "  c1 and the first group see the same in A and C, c2 and the second group in B and C\n",
             );
         }
-        let broken: Vec<_> = self.broken().iter().map(Horn::to_string).collect();
-        let broken = match broken.as_slice() {
-            [] => "nothing".to_owned(),
-            broken => broken.join(", "),
-        };
-        let _ = writeln!(text, "  broken: {broken}");
+        let _ = writeln!(text, "  broken: {}", named(&self.broken()));
         text
     }
 

@@ -139,8 +139,14 @@ impl Lock {
         };
         match ended {
             Ok(code) => {
-                holder.release(token).await;
-                Ok(ExitCode::from(code))
+                if holder.release(token).await {
+                    return Ok(ExitCode::from(code));
+                }
+                let name = &self.name;
+                eprintln!(
+                    "quorate: lock `{name}` with token {token} was lost before the command ended"
+                );
+                Ok(ExitCode::from(LOST))
             }
             Err(why) => {
                 self.lost(token, &why, child, signals).await?;

@@ -104,6 +104,15 @@ fn a_lease_ends_without_renewal_and_a_client_that_moves_keeps_its_lock() {
     // It goes on through another replica, and then its first connection ends.
     let mut moved = Client::new(nodes[2].client);
     assert_eq!(moved.number(&format!("LOCK.RENEW l {token}")), 1);
+    // It comes back, once its first replica knows that it had gone, and goes again.
+    first.send("LOCK.HOLDER l");
+    let holder: Vec<String> = (0..6).map(|_| first.line()).collect();
+    assert_eq!(holder[4], ":3", "it is served by the third replica");
+    assert_eq!(first.number(&format!("LOCK.RENEW l {token}")), 1);
+    moved.send("LOCK.HOLDER l");
+    let holder: Vec<String> = (0..6).map(|_| moved.line()).collect();
+    assert_eq!(holder[4], ":1", "it is served by the first replica");
+    assert_eq!(moved.number(&format!("LOCK.RENEW l {token}")), 1);
     drop(first);
     assert_eq!(second.ask("LOCK.ACQUIRE l second WAIT 300"), "$-1");
     assert_eq!(moved.number(&format!("LOCK.RENEW l {token}")), 1);
@@ -123,6 +132,27 @@ fn a_lease_ends_without_renewal_and_a_client_that_moves_keeps_its_lock() {
     let fourth = moved.number("LOCK.ACQUIRE l fourth WAIT 0");
     drop(moved);
     assert!(fifth.number("LOCK.ACQUIRE l fifth WAIT 0") > fourth);
+}
+
+#[test]
+fn names_that_are_too_long_are_refused() {
+    let nodes = ready_cluster(1, &[]);
+    let mut client = Client::new(nodes[0].client);
+    let long = "x".repeat(257);
+    for request in [
+        format!("LOCK.ACQUIRE {long} o"),
+        format!("LOCK.ACQUIRE l {long}"),
+        format!("LOCK.GET l 1 {long}"),
+        format!("LOCK.SET l 1 k {}", "x".repeat(256 * 1024 + 1)),
+    ] {
+        let reply = client.ask(&request);
+        assert!(
+            reply.starts_with("-ERR ") && reply.contains("long"),
+            "{reply}"
+        );
+    }
+    assert_eq!(client.number(&format!("LOCK.RENEW {long} 1")), 0);
+    assert_eq!(client.number(&format!("LOCK.RELEASE {long} 1")), 0);
 }
 
 #[test]
@@ -289,8 +319,23 @@ fn a_command_whose_lock_is_lost_is_ended_with_all_that_it_has_started() {
 }
 
 #[test]
-fn when_its_replica_is_killed_or_frozen_the_holder_keeps_the_lock_through_another_one() {
-    let mut nodes = ready_cluster(3, &["--lock-takeover-ms", "20000"]);
+fn when_its_replica_is_killed_the_holder_keeps_the_lock_through_another_one() {
+    keeps_the_lock_after("KILL");
+}
+
+#[test]
+fn when_its_replica_is_frozen_the_holder_keeps_the_lock_through_another_one() {
+    keeps_the_lock_after("STOP");
+}
+
+#[test]
+fn when_its_replica_is_stopped_the_holder_keeps_the_lock_through_another_one() {
+    keeps_the_lock_after("TERM");
+}
+
+/// The replica that serves the holder gets this signal.
+fn keeps_the_lock_after(name: &str) {
+    let nodes = ready_cluster(3, &["--lock-takeover-ms", "20000"]);
     let folder = TempDir::new().unwrap();
     let folder = folder.path();
     let script = r#"echo $QUORATE_LOCK_TOKEN > $FOLDER/token
@@ -298,7 +343,7 @@ fn when_its_replica_is_killed_or_frozen_the_holder_keeps_the_lock_through_anothe
         "$BIN" fenced set k v && exit 3"#;
     let mut holder = Running::start(lock(&nodes, folder, &["--ttl", "6"], script), folder, "a");
     let token = told(folder, "token");
-    nodes[0].kill();
+    nodes[0].signal(name);
     let served_by = |process: u64| {
         wait_for("another replica to serve the lock", || {
             let mut client = Client::new(nodes[2].client);
@@ -315,6 +360,29 @@ fn when_its_replica_is_killed_or_frozen_the_holder_keeps_the_lock_through_anothe
     assert_eq!(holder.ended(), Some(3), "{}", holder.words());
     // The end of the command has given the lock back.
     assert_eq!(Client::new(nodes[2].client).ask("LOCK.HOLDER job"), "$-1");
+}
+
+#[test]
+fn a_frozen_holder_whose_command_ends_meanwhile_says_that_the_lock_was_lost() {
+    let nodes = ready_cluster(3, &[]);
+    let folder = TempDir::new().unwrap();
+    let folder = folder.path();
+    let script = "echo $QUORATE_LOCK_TOKEN > $FOLDER/token
+        while [ ! -e $FOLDER/go ]; do sleep 0.05; done
+        echo done > $FOLDER/done";
+    let mut holder = Running::start(lock(&nodes, folder, &["--ttl", "1"], script), folder, "a");
+    told(folder, "token");
+    let alone = holder.child.id().cast_signed();
+    signal(alone, "STOP");
+    let next = "echo $QUORATE_LOCK_TOKEN > $FOLDER/next";
+    let next = lock(&nodes, folder, &[], next).finish().unwrap();
+    assert_eq!(next.status.code(), Some(0));
+    tell(folder, "go");
+    told(folder, "done");
+    signal(alone, "CONT");
+    assert_eq!(holder.ended(), Some(76));
+    let words = holder.words();
+    assert!(words.contains("lost"), "{words}");
 }
 
 #[test]

@@ -141,9 +141,9 @@ pub async fn by_lease() -> ExampleResult<Outcome> {
     let second = locks_of_second.lock(ACCOUNT).await?;
     let seen = account_of_second.read(BALANCE).await?.value.unwrap_or(0);
 
-    account
-        .write(BALANCE, &(seen_by_first + PAYMENTS[0]))
-        .await?;
+    let late = seen_by_first + PAYMENTS[0];
+    account.write(BALANCE, &late).await?;
+    let late_write = account_of_second.read(BALANCE).await?.value == Some(late);
     account_of_second
         .write(BALANCE, &(seen + PAYMENTS[1]))
         .await?;
@@ -151,7 +151,7 @@ pub async fn by_lease() -> ExampleResult<Outcome> {
     let balance = account.read(BALANCE).await?.value.unwrap_or(0);
     shut_down(nodes).await?;
     Ok(Outcome {
-        late_write: true,
+        late_write,
         balance,
     })
 }

@@ -11,7 +11,8 @@
 //! - **RS2** synchrony (safety, while the bounds hold): no message is omitted, except the last ones of a process
 //!   that crashes. So every instance is an execution in lock step in which processes only crash.
 //! - **RS3** reports (safety, whatever the delays): a message that arrives after the end of its round is omitted,
-//!   and is reported with its instance, round and sender; no other message is.
+//!   and is reported with its instance, round and sender; no other message is. Of an instance that is finished and
+//!   forgotten, or too far ahead, it is only counted.
 //! - **RS4** progress (liveness): where a correct process begins an instance, every correct process begins it
 //!   within δ, and is in round k until k rounds' length after that, or until the algorithm halts.
 //!
@@ -199,7 +200,8 @@ impl RoundBounds {
         let rate = MILLION + u128::from(self.drift);
         // (δ + Δ)(1 + ρ) / (R − (R − 1)(1 + ρ)²), with ρ in millionths.
         let apart = (nanoseconds(self.delay) + nanoseconds(self.skew)) * rate * MILLION;
-        let left = (all * MILLION * MILLION).checked_sub(later * rate * rate);
+        let drifted = later.checked_mul(rate * rate);
+        let left = drifted.and_then(|drifted| (all * MILLION * MILLION).checked_sub(drifted));
         let left = left
             .filter(|left| *left > 0)
             .ok_or(BadBounds::TooMuchDrift {
@@ -489,7 +491,8 @@ impl<P: Problem> Synchroniser<P> {
         };
         let round = run.round;
         let sent = run.algorithm.send(round);
-        let end = run.began + self.length * round as u32;
+        let rounds = u32::try_from(round).unwrap_or(u32::MAX);
+        let end = run.began + self.length.saturating_mul(rounds);
         for (places, receivers) in same_messages(&sent, &self.processes) {
             let chosen = places.iter().filter_map(|place| sent.get(*place));
             if receivers.contains(self.me) {

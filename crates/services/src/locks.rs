@@ -35,7 +35,7 @@
 //! # Cost
 //! One message of the total order a command; O(log n) time, and O(w) with w requests for the lock. Memory: at
 //! most [`REQUESTS`] requests and [`VALUES`] values of at most [`BYTES`] bytes together. A lock that nobody holds
-//! takes none.
+//! takes none; the values that it guards stay until they are removed.
 //!
 //! # Why it holds
 //! The requests for a lock are a queue, and the first of it holds the lock: hence LK1, LK7. A request enters at

@@ -2,7 +2,7 @@
 use super::replicas::{Replicas, Reply};
 use anyhow::{Result, bail};
 use std::time::Duration;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
 /// How long one request waits for the lock before it is made again: so it is seen whether the replica answers.
 const TURN: Duration = Duration::from_secs(1);
@@ -112,7 +112,11 @@ impl<'n> Holder<'n> {
                 token.as_bytes(),
             ];
             let limit = (self.ttl / 3).max(PAUSE);
-            match self.replicas.ask(&words, limit).await {
+            let lease = self.renewed + self.ttl;
+            let Ok(answer) = timeout_at(lease, self.replicas.ask(&words, limit)).await else {
+                return "no replica has renewed it in time".to_owned();
+            };
+            match answer {
                 Ok(Reply::Integer(1)) => self.renewed = asked,
                 Ok(Reply::Integer(_)) => return "it was taken over".to_owned(),
                 Ok(Reply::Refused(words)) => return words,
@@ -127,8 +131,8 @@ impl<'n> Holder<'n> {
         }
     }
 
-    /// Gives the lock back.
-    pub async fn release(mut self, token: u64) {
+    /// Gives the lock back; `false` if it is known that it was lost before.
+    pub async fn release(mut self, token: u64) -> bool {
         let token = token.to_string();
         let end = Instant::now() + RELEASE;
         let words = [
@@ -136,11 +140,15 @@ impl<'n> Holder<'n> {
             self.lock.as_bytes(),
             token.as_bytes(),
         ];
+        let mut is_first = true;
         while Instant::now() < end {
-            if self.replicas.ask(&words, RELEASE).await.is_ok() {
-                return;
+            match self.replicas.ask(&words, RELEASE).await {
+                // A request before this one may have given it back.
+                Ok(reply) => return !is_first || reply != Reply::Integer(0),
+                Err(_) => is_first = false,
             }
             sleep(PAUSE).await;
         }
+        true
     }
 }

@@ -2,7 +2,7 @@
 use anyhow::{Context, Result, bail};
 use bytes::BytesMut;
 use redis_protocol::resp2::{decode::decode_bytes_mut, encode::extend_encode, types::BytesFrame};
-use std::time::Duration;
+use std::{collections::VecDeque, time::Duration};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -17,12 +17,25 @@ const TRY_ANOTHER: [&str; 4] = [
     "ERR max number of clients",
 ];
 
+/// How many connections to replicas that were given up are kept.
+const KEPT: usize = 16;
+
 /// Some replicas, and a connection to one of them.
 pub struct Replicas {
     addresses: Vec<String>,
     /// The index of the replica that is asked.
     present: usize,
-    connection: Option<(TcpStream, BytesMut)>,
+    connection: Option<Connection>,
+    /// Those that were given up, the latest last. If one were closed before another replica has answered, the
+    /// replica at its other end would end what this client holds, in case it is alive.
+    given_up: VecDeque<TcpStream>,
+}
+
+struct Connection {
+    stream: TcpStream,
+    input: BytesMut,
+    /// Whether a reply may still come to a request that is not waited for any more.
+    is_behind: bool,
 }
 
 /// The reply to a request.
@@ -42,11 +55,15 @@ impl Replicas {
             addresses: addresses.to_vec(),
             present: 0,
             connection: None,
+            given_up: VecDeque::new(),
         }
     }
 
     /// Connects to the present replica, if there is no connection. After an error the next one is asked.
     pub async fn connect(&mut self, limit: Duration) -> Result<()> {
+        if self.connection.as_ref().is_some_and(|it| it.is_behind) {
+            self.leave();
+        }
         if self.connection.is_none() {
             let address = self.addresses[self.present].clone();
             let connected = match timeout(limit, TcpStream::connect(&address)).await {
@@ -55,15 +72,28 @@ impl Replicas {
             };
             let stream = connected.map_err(|error| self.give_up(error, address))?;
             stream.set_nodelay(true)?;
-            self.connection = Some((stream, BytesMut::new()));
+            self.connection = Some(Connection {
+                stream,
+                input: BytesMut::new(),
+                is_behind: false,
+            });
         }
         Ok(())
     }
 
     fn give_up(&mut self, error: anyhow::Error, address: String) -> anyhow::Error {
-        self.connection = None;
+        self.leave();
         self.present = (self.present + 1) % self.addresses.len();
         error.context(address)
+    }
+
+    fn leave(&mut self) {
+        if let Some(connection) = self.connection.take() {
+            self.given_up.push_back(connection.stream);
+        }
+        if self.given_up.len() > KEPT {
+            self.given_up.pop_front();
+        }
     }
 
     /// Sends a request, and waits so long for the reply. After an error the next request goes to another
@@ -76,13 +106,20 @@ impl Replicas {
             Ok(Err(error)) => Err(error),
             Err(_) => Err(anyhow::anyhow!("no answer within {limit:?}")),
         };
-        outcome.map_err(|error| self.give_up(error, address))
+        match outcome {
+            Ok(reply) => {
+                self.given_up.clear();
+                Ok(reply)
+            }
+            Err(error) => Err(self.give_up(error, address)),
+        }
     }
 
     async fn exchange(&mut self, words: &[&[u8]]) -> Result<BytesFrame> {
+        let connection = self.connection.as_mut().context("not connected")?;
         // If this is cancelled, the connection is not used again: its reply may still come.
-        let connection = self.connection.take();
-        let (mut stream, mut input) = connection.context("not connected")?;
+        connection.is_behind = true;
+        let Connection { stream, input, .. } = connection;
         let words = words
             .iter()
             .map(|word| BytesFrame::BulkString(word.to_vec().into()));
@@ -90,11 +127,11 @@ impl Replicas {
         extend_encode(&mut out, &BytesFrame::Array(words.collect()), false)?;
         stream.write_all(&out).await?;
         loop {
-            if let Some((frame, ..)) = decode_bytes_mut(&mut input)? {
-                self.connection = Some((stream, input));
+            if let Some((frame, ..)) = decode_bytes_mut(input)? {
+                connection.is_behind = false;
                 return Ok(frame);
             }
-            if stream.read_buf(&mut input).await? == 0 {
+            if stream.read_buf(input).await? == 0 {
                 bail!("the replica closed the connection");
             }
         }

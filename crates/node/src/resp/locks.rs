@@ -205,7 +205,7 @@ impl Claims {
                     Some(false) | None => Answer::Null,
                 }
             }
-            LockRequest::Renew { lock, token } => match self.0.get(&(lock.clone(), token)) {
+            LockRequest::Renew { lock, token } => match self.present(&lock, token) {
                 Some(claim) => {
                     let renewed = in_time(claim.renew(), deadline).await?;
                     truth(renewed)
@@ -247,6 +247,19 @@ impl Claims {
                 Answer::Simple("OK")
             }
         })
+    }
+
+    /// The claim of this connection, unless another connection has taken the request over, or it has ended.
+    fn present(&self, lock: &Bytes, token: u64) -> Option<&Claim> {
+        let claim = self.0.get(&(lock.clone(), token));
+        claim.filter(|claim| !claim.has_ended())
+    }
+
+    /// Leaves all requests as they are: the replica stops, and the clients may go on at another one.
+    pub fn leave(&mut self) {
+        for (_, claim) in std::mem::take(&mut self.0) {
+            claim.leave();
+        }
     }
 
     /// Keeps a claim until its connection ends. Claims that have ended leave nothing.

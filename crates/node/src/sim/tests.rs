@@ -198,3 +198,34 @@ fn a_violation_in_rounds_can_be_replayed() {
     let said = mutant.run().unwrap_err().to_string();
     assert!(said.contains("of 5000 runs violate"), "{said}");
 }
+
+/// The commands of the page, each with what it says behind them.
+#[test]
+fn the_page_of_failure_models_says_what_its_commands_show() {
+    let page = include_str!("../../../../docs/failure-models.md");
+    let commands = page.lines().filter_map(|l| l.strip_prefix("quorate sim "));
+    let mut count = 0;
+    for line in commands {
+        let (command, says) = line.split_once('#').unwrap();
+        let shown = sim(command).run().map_err(|error| error.to_string());
+        let (says, command) = (says.trim(), command.trim());
+        let says = says.trim_start_matches("within its bounds: ");
+        match says.split_once(" falls in ") {
+            Some((_, runs)) => {
+                let runs = runs.trim_end_matches(" runs");
+                let expected = format!("{runs} seeds violate a property");
+                assert_eq!(shown, Err(expected), "{command}");
+            }
+            None if says.ends_with(" falls") => {
+                let expected = "1 of 1 seeds violate a property".to_owned();
+                assert_eq!(shown, Err(expected), "{command}");
+            }
+            None => {
+                assert_eq!(says, "everything holds", "{command}");
+                assert_eq!(shown, Ok(()), "{command}");
+            }
+        }
+        count += 1;
+    }
+    assert!(count >= 10, "{count} commands");
+}

@@ -677,6 +677,9 @@ fn the_length_of_a_round_follows_from_the_bounds() {
     let endless = RoundBounds::new(Duration::MAX).unwrap();
     assert!(endless.drift(u32::MAX).length(1).is_ok());
     assert!(endless.length(128).is_ok());
+    let (drift, rounds) = (u32::MAX, u64::MAX);
+    let refused = Err(BadBounds::TooMuchDrift { drift, rounds });
+    assert_eq!(endless.drift(drift).length(rounds), refused);
 }
 
 #[test]

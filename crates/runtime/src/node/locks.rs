@@ -139,6 +139,9 @@ struct Shared {
 impl Shared {
     /// Submits a command that may be applied twice, until its reply is known.
     async fn settle(&self, command: Command) -> Result<Reply, Error> {
+        if command.is_too_long() {
+            return Ok(Reply::Refused(Refusal::TooLong));
+        }
         loop {
             match self.machine.submit(command.clone()).await {
                 Ok(reply) => return Ok(reply),
@@ -301,6 +304,9 @@ impl Locks {
     pub async fn release(&self, name: impl AsRef<[u8]>, token: u64) -> Result<bool, SubmitError> {
         let lock = name.as_ref().to_vec();
         let command = Command::Release { lock, token };
+        if command.is_too_long() {
+            return Ok(false);
+        }
         let reply = self.0.machine.submit(command).await?;
         Ok(reply == Reply::Found(true))
     }
@@ -358,6 +364,9 @@ impl Locks {
             key: key.as_ref().to_vec(),
             value: value.map(<[u8]>::to_vec),
         };
+        if command.is_too_long() {
+            return Err(LockError::Refused(Refusal::TooLong));
+        }
         match self.0.machine.submit(command).await? {
             Reply::Written => Ok(()),
             other => Err(refused(other)),
@@ -413,6 +422,12 @@ impl Claim {
     /// The place of the request in the order.
     pub fn token(&self) -> u64 {
         self.token
+    }
+
+    /// Leaves the request as it is: it ends as if this process had crashed, unless its owner goes on at another
+    /// process before that.
+    pub fn leave(mut self) {
+        self.stands = false;
     }
 
     /// Whether it holds the lock, as far as this process knows.

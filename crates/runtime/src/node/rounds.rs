@@ -255,7 +255,8 @@ impl Builder {
     /// A round is as long as the bounds demand: twice the longest delay of a message, if clocks do not drift.
     /// What comes later is not seen in its round, as if it had been lost. Each such omission is an
     /// [event](super::NodeEvent::Omission), and is counted in the [status](super::NodeStatus::omissions) and
-    /// among the [counters](super::Node::counters) of the module. If the sender of such a message is not among
+    /// among the [counters](super::Node::counters) of the module (of an instance among the finished ones that
+    /// are forgotten, there alone). If the sender of such a message is not among
     /// the `f` faulty ones, processes may decide differently.
     ///
     /// All processes should be connected before the first proposal: what waits for a connection is late.

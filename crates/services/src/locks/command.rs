@@ -1,5 +1,5 @@
 //! What is ordered, and what it is answered.
-use super::{Refusal, Server};
+use super::{LONGEST_NAME, LONGEST_VALUE, Refusal, Server};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
@@ -54,6 +54,26 @@ pub enum Command {
         key: Vec<u8>,
         value: Option<Vec<u8>>,
     },
+}
+
+impl Command {
+    /// Whether a name in it, or a value, is longer than any that is accepted: such a command changes nothing, and
+    /// need not be ordered.
+    pub fn is_too_long(&self) -> bool {
+        let (names, value): ([&[u8]; 2], &[u8]) = match self {
+            Command::Acquire { lock, owner, .. } => ([lock, owner], &[]),
+            Command::Renew { lock, .. }
+            | Command::Attach { lock, .. }
+            | Command::Release { lock, .. }
+            | Command::Disconnect { lock, .. }
+            | Command::Expire { lock, .. } => ([lock, &[]], &[]),
+            Command::Read { lock, key, .. } => ([lock, key], &[]),
+            Command::Write {
+                lock, key, value, ..
+            } => ([lock, key], value.as_deref().unwrap_or_default()),
+        };
+        names.iter().any(|name| name.len() > LONGEST_NAME) || value.len() > LONGEST_VALUE
+    }
 }
 
 /// The answer to the sender of a command.

@@ -376,6 +376,11 @@ fn everything_is_bounded_and_what_is_over_leaves_nothing() {
     assert!(refused(
         locks.apply(9002, &put(1, &format!("{value}v"))).reply
     ));
+    // What is too long need not be ordered.
+    let long = |lock: &str, owner: &str| acquire(lock, owner, server(1, 1)).is_too_long();
+    let (name, longer) = ("x".repeat(LONGEST_NAME), "x".repeat(LONGEST_NAME + 1));
+    assert!(!long(&name, &name) && long(&longer, "o") && long("l", &longer));
+    assert!(!put(1, &value).is_too_long() && put(1, &format!("{value}v")).is_too_long());
     let mut stored = 0;
     while locks.apply(9003 + stored, &put(stored, &value)).reply == Reply::Written {
         stored += 1;

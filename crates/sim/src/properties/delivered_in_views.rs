@@ -8,7 +8,7 @@ use quorate_core::{
     Membership, Observation, ProcessId, ProcessSet,
     message::{Origin, fold},
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What a correct process that stays in the group broadcasts, every correct process that stays delivers in
 /// the same view: the origin itself, the others in a view that has ended, and the others in the last view.
@@ -87,8 +87,8 @@ struct InViews {
     left: BTreeMap<u64, BTreeMap<ProcessId, Sums>>,
     /// For each digest of a state that a member has given: the views, and what it had delivered there.
     states: BTreeMap<u64, Vec<(u64, Sums)>>,
-    /// Whether states were forgotten.
-    has_forgotten: bool,
+    /// The digests of states that were given and are forgotten.
+    forgotten: BTreeSet<u64>,
     joining: BTreeMap<ProcessId, Joining>,
 }
 
@@ -114,7 +114,7 @@ impl InViews {
             present: BTreeMap::new(),
             left: BTreeMap::new(),
             states: BTreeMap::new(),
-            has_forgotten: false,
+            forgotten: BTreeSet::new(),
             joining: BTreeMap::new(),
         }
     }
@@ -168,7 +168,7 @@ impl InViews {
     /// A process that joins goes on from this state.
     fn take(&mut self, p: ProcessId, digest: u64) -> Option<Step> {
         let states = self.states.get(&digest).cloned().unwrap_or_default();
-        let is_strange = states.is_empty() && !self.has_forgotten;
+        let is_strange = states.is_empty() && !self.forgotten.contains(&digest);
         self.present.remove(&p);
         let since = Sums::new();
         self.joining.insert(p, Joining { states, since });
@@ -198,11 +198,12 @@ impl InViews {
     }
 
     /// What a process that joins in this view knows of the one before: its state, and what it has delivered
-    /// since. Several states may look alike; then the one counts that agrees with the others, if one does.
+    /// since. Several states may look alike; then the one counts that agrees with the others. If none does, each of
+    /// them disagrees.
     fn covered(&self, joining: Joining, id: u64) -> Option<(u64, Sums)> {
         let view = id.checked_sub(1)?;
         let states = joining.states.into_iter().filter(|(of, _)| *of == view);
-        let mut covered: Vec<Sums> = states
+        let covered: BTreeSet<Sums> = states
             .map(|(_, mut sums)| {
                 for (origin, sum) in &joining.since {
                     add(&mut sums, *origin, *sum);
@@ -210,15 +211,11 @@ impl InViews {
                 sums
             })
             .collect();
-        covered.dedup();
         let others = self.left.get(&view).and_then(|left| left.values().next());
-        let agreeing = covered.iter().position(|sums| Some(sums) == others);
-        let chosen = match agreeing {
-            Some(index) => index,
-            None if covered.len() == 1 => 0,
-            None => return None,
-        };
-        Some((view, covered.swap_remove(chosen)))
+        let agreeing = others.filter(|sums| covered.contains(*sums)).cloned();
+        let is_certain = covered.len() == 1 || others.is_some();
+        let first = covered.into_iter().next().filter(|_| is_certain);
+        agreeing.or(first).map(|sums| (view, sums))
     }
 
     /// Forgets the views that every live process has left.
@@ -234,10 +231,11 @@ impl InViews {
             first
         };
         self.left.retain(|view, _| *view >= oldest);
-        for states in self.states.values_mut() {
-            let before = states.len();
+        for (digest, states) in &mut self.states {
             states.retain(|(view, _)| *view >= oldest);
-            self.has_forgotten |= states.len() < before;
+            if states.is_empty() {
+                self.forgotten.insert(*digest);
+            }
         }
         self.states.retain(|_, states| !states.is_empty());
     }

@@ -165,6 +165,14 @@ impl<'s, R: AsyncRead + Unpin, I: Fn() -> String> Reader<'s, R, I> {
 
     /// Reads until the client leaves, its connection must end, or the replica stops.
     pub async fn run(mut self, stop: &CancellationToken) -> io::Result<(R, End)> {
+        let end = self.read_on(stop).await;
+        if stop.is_cancelled() {
+            self.claims.leave();
+        }
+        Ok((self.read, end?))
+    }
+
+    async fn read_on(&mut self, stop: &CancellationToken) -> io::Result<End> {
         loop {
             let (mut slots, mut last) = self.gather();
             if slots.is_empty()
@@ -174,7 +182,7 @@ impl<'s, R: AsyncRead + Unpin, I: Fn() -> String> Reader<'s, R, I> {
                 slots.push(PendingReply::Ready(answer));
             } else if slots.is_empty() && !last {
                 let came = tokio::select! {
-                    () = stop.cancelled() => return Ok((self.read, End::Left)),
+                    () = stop.cancelled() => return Ok(End::Left),
                     came = self.read_some() => came?,
                 };
                 match came {
@@ -182,7 +190,7 @@ impl<'s, R: AsyncRead + Unpin, I: Fn() -> String> Reader<'s, R, I> {
                         self.client.upon_read();
                         continue;
                     }
-                    Came::Nothing => return Ok((self.read, End::Left)),
+                    Came::Nothing => return Ok(End::Left),
                     Came::TooMuch => {
                         slots.push(PendingReply::Ready(Answer::error(TOO_MUCH)));
                         last = true;
@@ -192,13 +200,13 @@ impl<'s, R: AsyncRead + Unpin, I: Fn() -> String> Reader<'s, R, I> {
             // This waits while the client does not read its replies.
             self.unwritten.room().await;
             let Some(batch) = self.begin(slots).await else {
-                return Ok((self.read, End::Left));
+                return Ok(End::Left);
             };
             if self.queue.send(batch).await.is_err() {
-                return Ok((self.read, End::Left));
+                return Ok(End::Left);
             }
             if last {
-                return Ok((self.read, End::Parted));
+                return Ok(End::Parted);
             }
         }
     }

@@ -66,7 +66,8 @@ impl Keeper {
 
     fn overdue(&self, clocks: &mut Clocks) -> Vec<Command> {
         let now = Instant::now();
-        let status = self.status.borrow();
+        // Not held while the machine is read: who changes the status waits for no reader.
+        let status = self.status.borrow().clone();
         let view = Seen {
             status: &status,
             told: &self.told,

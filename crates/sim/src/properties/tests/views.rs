@@ -253,7 +253,7 @@ fn vs6_validity_holds_in_views_that_have_ended_too() {
 
 /// p3 is excluded from the first view, and joins in the second with this state, which p1 has given before it
 /// has delivered its second message; then p3 delivers these messages.
-fn joined(state: u64, completed: &[u64]) -> String {
+fn joining(state: u64, completed: &[u64]) -> Vec<Record> {
     let give = Observation::request("State").instance(1).digest(7);
     let take = Observation::indication("State").digest(state);
     let mut trace = vec![
@@ -271,7 +271,11 @@ fn joined(state: u64, completed: &[u64]) -> String {
     ];
     trace.extend(completed.iter().map(|sequence| within(3, *sequence, 1)));
     trace.push(view(3, 2, &[1, 2, 3]));
-    said("VS9", &trace)
+    trace
+}
+
+fn joined(state: u64, completed: &[u64]) -> String {
+    said("VS9", &joining(state, completed))
 }
 
 #[test]
@@ -279,6 +283,23 @@ fn vs9_agreement_who_joins_knows_of_the_same() {
     assert_eq!(joined(7, &[2]), "holds");
     assert!(joined(7, &[]).contains("joins, and knows of 1"));
     assert!(joined(8, &[2]).contains("no member has given"));
+}
+
+#[test]
+fn vs9_agreement_a_strange_state_is_found_after_others_are_forgotten() {
+    let again = |state: u64| {
+        let mut trace = joining(7, &[2]);
+        trace.extend((1..=3).map(|p| view(p, 3, &[1, 2, 3])));
+        trace.extend((1..=2).map(|p| view(p, 4, &[1, 2])));
+        let excluded = Observation::indication("Excluded").instance(4);
+        trace.push(effect(3, excluded));
+        trace.extend((1..=2).map(|p| view(p, 5, &[1, 2, 3])));
+        trace.push(effect(3, Observation::indication("State").digest(state)));
+        trace.push(view(3, 5, &[1, 2, 3]));
+        said("VS9", &trace)
+    };
+    assert!(again(9).contains("no member has given"));
+    assert_eq!(again(7), "holds", "it was given, and is forgotten");
 }
 
 /// The violated properties if p3 is excluded from the first view, in which it has delivered two of its
