@@ -173,7 +173,7 @@ impl BothWorlds {
             };
             let _ = writeln!(text, "  the service sees the same in both, {until}");
         }
-        let _ = writeln!(text, "  broken: {}", named(&self.broken()));
+        let _ = writeln!(text, "  broken: {}", named(self.broken()));
         text
     }
 
@@ -181,7 +181,7 @@ impl BothWorlds {
     fn chart(&self, says: &str, history: &History) -> Chart {
         Chart {
             title: format!("{}: {says}", self.name),
-            verdict: format!("broken: {}", named(&broken(history))),
+            verdict: format!("broken: {}", named(broken(history))),
             ..drawn(history)
         }
     }

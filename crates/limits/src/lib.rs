@@ -18,13 +18,14 @@ pub mod rounds;
 pub mod two_servers;
 pub mod undecided;
 
-use std::{collections::BTreeSet, fmt::Display};
+use std::fmt::Display;
 
 /// What is broken, in words.
-fn named<T: Display>(broken: &BTreeSet<T>) -> String {
+fn named(broken: impl IntoIterator<Item: Display>) -> String {
+    let broken = broken.into_iter().map(|horn| horn.to_string());
+    let broken: Vec<_> = broken.collect();
     if broken.is_empty() {
         return "nothing".to_owned();
     }
-    let broken: Vec<_> = broken.iter().map(T::to_string).collect();
     broken.join(", ")
 }

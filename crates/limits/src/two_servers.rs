@@ -412,7 +412,7 @@ impl Shown {
                 "  c1 and the first group see the same in A and C, c2 and the second group in B and C\n",
             );
         }
-        let _ = writeln!(text, "  broken: {}", named(&self.broken()));
+        let _ = writeln!(text, "  broken: {}", named(self.broken()));
         text
     }
 
