@@ -252,9 +252,6 @@ pub struct Tally {
 }
 
 /// The matrix, in Markdown: one row per algorithm and size, one column per fault.
-///
-/// # Panics
-/// Never: text is written into memory.
 #[must_use]
 pub fn table(cells: &[Cell], tallies: &[Tally]) -> String {
     let mut rows: Vec<(&Scenario, BTreeMap<usize, Tally>)> = Vec::new();
@@ -268,15 +265,12 @@ pub fn table(cells: &[Cell], tallies: &[Tally]) -> String {
             None => rows.push((scenario, BTreeMap::from([(cell.column, *tally)]))),
         }
     }
-    let mut text = String::from("| algorithm | n |");
-    for fault in &FAULTS {
-        let _ = write!(text, " {} |", fault.name);
-    }
+    let mut text = heading();
     text.push_str("\n|---|---|");
     text.push_str(&"---|".repeat(FAULTS.len()));
     text.push('\n');
     for (scenario, columns) in rows {
-        let _ = write!(text, "| {} | {} |", scenario.subject, scenario.processes);
+        text.push_str(&beginning(scenario));
         for (column, fault) in FAULTS.iter().enumerate() {
             let _ = write!(
                 text,
@@ -287,6 +281,103 @@ pub fn table(cells: &[Cell], tallies: &[Tally]) -> String {
         text.push('\n');
     }
     text
+}
+
+/// The line that names the columns.
+fn heading() -> String {
+    let names = FAULTS.iter().map(|fault| fault.name);
+    let names: Vec<_> = names.collect();
+    format!("| algorithm | n | {} |", names.join(" | "))
+}
+
+/// A table with a column more, after the number of processes: the day on which the rows were run.
+#[must_use]
+pub fn dated(table: &str, day: &str) -> String {
+    let lines = table.lines().enumerate().map(|(number, line)| {
+        let cell = match number {
+            0 => " run on |".to_owned(),
+            1 => "---|".to_owned(),
+            _ => format!(" {day} |"),
+        };
+        let column = line.match_indices('|').nth(2);
+        let (before, after) = line.split_at(column.map_or(line.len(), |(at, _)| at + 1));
+        format!("{before}{cell}{after}\n")
+    });
+    lines.collect()
+}
+
+/// How the row of an algorithm and a size begins.
+fn beginning(scenario: &Scenario) -> String {
+    format!("| {} | {} |", scenario.subject, scenario.processes)
+}
+
+/// The rows of some cells, each by how it begins, in the matrix' order and each once.
+#[must_use]
+pub fn rows(cells: &[Cell]) -> Vec<String> {
+    let mut rows: Vec<_> = cells.iter().map(|cell| beginning(&cell.scenario)).collect();
+    rows.dedup();
+    rows
+}
+
+/// Why a page is not that of the matrix.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Stale {
+    /// Its columns are not the matrix' faults.
+    #[error("it has other columns")]
+    Columns,
+    /// A row is missing.
+    #[error("it has no row that begins with `{0}`")]
+    Row(String),
+    /// A row is of an algorithm or a size that is not in the matrix.
+    #[error("it has a row more: `{0}`")]
+    Old(String),
+}
+
+/// The rows of a page, in the matrix' order.
+///
+/// # Errors
+/// When the page has other columns or rows than the matrix.
+pub fn page_rows(page: &str) -> Result<Vec<&str>, Stale> {
+    let mut lines = page.lines().filter(|line| line.starts_with("| "));
+    let names = dated(&heading(), "");
+    if lines.next() != Some(names.trim_end()) {
+        return Err(Stale::Columns);
+    }
+    let (found, expected): (Vec<_>, _) = (lines.collect(), rows(&cells()));
+    if let Some(old) = found
+        .iter()
+        .find(|line| !expected.iter().any(|row| line.starts_with(row)))
+    {
+        return Err(Stale::Old((*old).to_owned()));
+    }
+    let in_order = expected.into_iter().map(|row| {
+        let line = found.iter().find(|line| line.starts_with(&row));
+        line.copied().ok_or(Stale::Row(row))
+    });
+    in_order.collect()
+}
+
+/// A dated table of some rows, completed by the other rows of an earlier page.
+///
+/// # Errors
+/// When the earlier page has other columns, or lacks a row that the table lacks, too.
+pub fn completed(table: &str, earlier: &str) -> Result<String, Stale> {
+    let names = dated(&heading(), "");
+    if !earlier.lines().any(|line| line == names.trim_end()) {
+        return Err(Stale::Columns);
+    }
+    let begins = rows(&cells()).into_iter().map(|row| {
+        let of = |page: &'_ str| {
+            let mut lines = page.lines();
+            lines.find(|line| line.starts_with(&row)).map(str::to_owned)
+        };
+        of(table)
+            .or_else(|| of(earlier))
+            .ok_or(Stale::Row(row.clone()))
+    });
+    let lines: Vec<_> = begins.collect::<Result<_, _>>()?;
+    let begin: Vec<_> = table.lines().take(2).collect();
+    Ok(format!("{}\n{}\n", begin.join("\n"), lines.join("\n")))
 }
 
 /// What a cell says: its tally, and in the first row of an algorithm which property is known to fall.

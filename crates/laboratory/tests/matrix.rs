@@ -10,14 +10,14 @@
 
 use quorate_laboratory::{
     failure_models::FALLS,
-    matrix::{Cell, FAULTS, Tally, cells, table},
+    matrix::{Cell, FAULTS, Tally, cells, completed, dated, page_rows, table},
     scenario::Scenario,
 };
 use quorate_sim::Verdict;
 use std::{
-    fmt::Write as _,
     io::Write as _,
-    path::Path,
+    path::{Path, PathBuf},
+    process::Command,
     sync::{
         Mutex,
         atomic::{AtomicUsize, Ordering::Relaxed},
@@ -81,22 +81,16 @@ fn run_all(cells: &[Cell], seeds: u64) -> Results {
     all
 }
 
-/// Runs and prints the matrix, and asserts that every property certainly held.
-fn check(seeds: u64) -> String {
-    let (cells, begun) = (cells(), Instant::now());
-    let (tallies, durations, failures) = run_all(&cells, seeds);
-    let mut text = table(&cells, &tallies);
-    let runs: u64 = tallies.iter().map(|tally| tally.seeds).sum();
-    let bad: u64 = tallies.iter().map(|tally| tally.violated).sum();
-    let _ = writeln!(
-        text,
-        "\nSeeds / violations, of every property; – where the model forbids the fault, or what it runs on here \
-         cannot have it; (safety): of the safety properties alone; falls: a property that is known not to hold under \
-         a model outside the algorithm's own, with a seed that shows it. {runs} runs, {bad} violations."
-    );
+/// Runs and prints some cells of the matrix, and asserts that every property certainly held.
+fn check(cells: &[Cell], seeds: u64) -> String {
+    let begun = Instant::now();
+    let (tallies, durations, failures) = run_all(cells, seeds);
+    let text = table(cells, &tallies);
     // Not by `println!`, whose output the test runner captures.
     let mut out = std::io::stdout().lock();
-    writeln!(out, "\n{text}{:.0} s\n", begun.elapsed().as_secs_f64()).unwrap();
+    let seconds = begun.elapsed().as_secs_f64();
+    let runs: u64 = tallies.iter().map(|tally| tally.seeds).sum();
+    writeln!(out, "\n{text}{runs} runs, {seconds:.0} s\n").unwrap();
     for (column, fault) in FAULTS.iter().enumerate() {
         let of_column = cells.iter().zip(&durations);
         let of_column = of_column.filter(|(cell, _)| cell.column == column);
@@ -111,9 +105,14 @@ fn check(seeds: u64) -> String {
     text
 }
 
+/// The page of the matrix.
+fn page() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/matrix.md")
+}
+
 #[test]
 fn every_property_holds_under_every_fault() {
-    check(FEW);
+    check(&cells(), FEW);
 }
 
 /// What is known to fall outside an algorithm's failure models falls still. Were the algorithm stronger than its entry
@@ -148,17 +147,57 @@ fn what_is_known_to_fall_falls() {
     }
 }
 
+/// Who adds an algorithm or a column runs it a thousand times.
+#[test]
+fn the_page_has_each_algorithm_and_each_fault() {
+    let page = std::fs::read_to_string(page()).unwrap();
+    if let Err(stale) = page_rows(&page) {
+        panic!(
+            "docs/matrix.md: {stale}; make it by {MADE_BY}, with ROWS=NAME,NAME for some of its rows"
+        );
+    }
+}
+
+/// The day, as the page writes it.
+fn today() -> String {
+    let date = Command::new("date").args(["-u", "+%F"]).output().unwrap();
+    assert!(date.status.success());
+    String::from_utf8(date.stdout).unwrap().trim().to_owned()
+}
+
+/// How the page is made.
+const MADE_BY: &str =
+    "`UPDATE_GOLDEN=1 cargo test --release -p quorate-laboratory --test matrix -- --ignored`";
+
+/// With `ROWS`, names of algorithms separated by commas, the page keeps its other rows.
 #[test]
 #[ignore = "long: scripts/soak runs it"]
 fn every_property_holds_under_every_fault_for_a_thousand_seeds() {
-    let text = check(MANY);
-    if std::env::var_os("UPDATE_GOLDEN").is_some() {
-        let page = format!(
-            "# Every algorithm under every fault\n\n\
-             Made by `UPDATE_GOLDEN=1 cargo test --release -p quorate-laboratory --test matrix -- --ignored`, \
-             a part of `scripts/soak`.\n\n{text}"
-        );
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/matrix.md");
-        std::fs::write(path, page).unwrap();
+    let named = std::env::var("ROWS").ok();
+    let is_wanted = |cell: &Cell| {
+        let name = cell.scenario.subject.algorithm.name;
+        named
+            .as_deref()
+            .is_none_or(|named| named.split(',').any(|wanted| wanted == name))
+    };
+    let wanted: Vec<_> = cells().into_iter().filter(is_wanted).collect();
+    assert!(!wanted.is_empty(), "no algorithm of the name {named:?}");
+    let mut text = check(&wanted, MANY);
+    if std::env::var_os("UPDATE_GOLDEN").is_none() {
+        return;
     }
+    text = dated(&text, &today());
+    if named.is_some() {
+        let earlier = std::fs::read_to_string(page()).unwrap();
+        text = completed(&text, &earlier).unwrap();
+    }
+    let text = format!(
+        "# Every algorithm under every fault\n\n\
+         Made by {MADE_BY}, a part of `scripts/soak`. With `ROWS=NAME,NAME` it runs these algorithms alone, and \
+         keeps the other rows.\n\n{text}\n\
+         Seeds / violations, of every property; – where the model forbids the fault, or what it runs on here cannot have \
+         it; (safety): of the safety properties alone; falls: a property that is known not to hold under a model outside \
+         the algorithm's own, with a seed that shows it. The page is written only if no property was violated.\n"
+    );
+    std::fs::write(page(), text).unwrap();
 }

@@ -9,7 +9,7 @@
 mod command;
 mod store;
 
-pub use command::{Command, MAXIMUM_ARGUMENTS, MAXIMUM_BYTES, Told, VERSION, When};
+pub use command::{Command, MAXIMUM_ARGUMENTS, MAXIMUM_BYTES, SetCondition, SetReply, VERSION};
 pub use store::{Reply, Store, parse_integer};
 
 use bytes::Bytes;

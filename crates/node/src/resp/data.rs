@@ -4,7 +4,7 @@ use super::{
     table::{self, wrong_number},
 };
 use bytes::Bytes;
-use quorate_services::kv::{Command, Told, When, parse_integer};
+use quorate_services::kv::{Command, SetCondition, SetReply, parse_integer};
 
 const NOT_AN_INTEGER: &str = "ERR value is not an integer or out of range";
 
@@ -20,17 +20,17 @@ pub fn command(name: &'static str, arguments: Vec<Bytes>) -> Result<Command, Ans
             let (key, value) = (next()?, next()?);
             set(key, value, rest)?
         }
-        "setnx" => Command::SetWhen {
+        "setnx" => Command::SetIf {
             key: next()?,
             value: next()?,
-            when: When::Absent,
-            told: Told::Count,
+            condition: SetCondition::Absent,
+            wanted: SetReply::Count,
         },
-        "getset" => Command::SetWhen {
+        "getset" => Command::SetIf {
             key: next()?,
             value: next()?,
-            when: When::Always,
-            told: Told::Before,
+            condition: SetCondition::Always,
+            wanted: SetReply::Before,
         },
         "getdel" => Command::GetDel(next()?),
         "del" => Command::Del(rest.collect()),
@@ -85,15 +85,15 @@ fn pairs(mut rest: impl Iterator<Item = Bytes>) -> Vec<(Bytes, Bytes)> {
 }
 
 fn set(key: Bytes, value: Bytes, options: impl Iterator<Item = Bytes>) -> Result<Command, Answer> {
-    let (mut when, mut told) = (When::Always, Told::Done);
+    let (mut condition, mut wanted) = (SetCondition::Always, SetReply::Done);
     for option in options {
         let is = |word| is(&option, word);
-        if is("NX") && when != When::Present {
-            when = When::Absent;
-        } else if is("XX") && when != When::Absent {
-            when = When::Present;
+        if is("NX") && condition != SetCondition::Present {
+            condition = SetCondition::Absent;
+        } else if is("XX") && condition != SetCondition::Absent {
+            condition = SetCondition::Present;
         } else if is("GET") {
-            told = Told::Before;
+            wanted = SetReply::Before;
         } else if ["EX", "PX", "EXAT", "PXAT", "KEEPTTL"].into_iter().any(is) {
             return Err(Answer::error(
                 "ERR keys do not expire here: EX, PX, EXAT, PXAT and KEEPTTL are not supported",
@@ -102,13 +102,13 @@ fn set(key: Bytes, value: Bytes, options: impl Iterator<Item = Bytes>) -> Result
             return Err(Answer::error("ERR syntax error"));
         }
     }
-    Ok(match (when, told) {
-        (When::Always, Told::Done) => Command::Set(key, value),
-        _ => Command::SetWhen {
+    Ok(match (condition, wanted) {
+        (SetCondition::Always, SetReply::Done) => Command::Set(key, value),
+        _ => Command::SetIf {
             key,
             value,
-            when,
-            told,
+            condition,
+            wanted,
         },
     })
 }

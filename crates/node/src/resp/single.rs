@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 /// What the reply tells of a value that was read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Told {
+enum Wanted {
     Value,
     Length,
     Existence,
@@ -23,30 +23,30 @@ enum Told {
 pub struct Single {
     register: Bytes,
     action: Action,
-    told: Told,
+    wanted: Wanted,
 }
 
 impl Single {
     /// The operation of a command. The error is what the client is told if registers cannot serve the
     /// command.
     pub fn from_command(command: Command) -> Result<Self, Answer> {
-        let read = |register, told| Single {
+        let read = |register, wanted| Single {
             register,
             action: Action::Read,
-            told,
+            wanted,
         };
         let name = match command {
-            Command::Get(key) => return Ok(read(key, Told::Value)),
-            Command::StrLen(key) => return Ok(read(key, Told::Length)),
+            Command::Get(key) => return Ok(read(key, Wanted::Value)),
+            Command::StrLen(key) => return Ok(read(key, Wanted::Length)),
             Command::Exists(mut keys) => match keys.pop() {
-                Some(key) if keys.is_empty() => return Ok(read(key, Told::Existence)),
+                Some(key) if keys.is_empty() => return Ok(read(key, Wanted::Existence)),
                 Some(_) | None => "EXISTS of several keys",
             },
             Command::Set(register, value) => {
                 return Ok(Single {
                     register,
                     action: Action::Write(value),
-                    told: Told::Value,
+                    wanted: Wanted::Value,
                 });
             }
             Command::Del(_) => "DEL",
@@ -56,7 +56,7 @@ impl Single {
             Command::MGet(_) => "MGET",
             Command::DbSize => "DBSIZE",
             Command::FlushAll => "FLUSHALL",
-            Command::SetWhen { .. } => "SET with NX, XX or GET",
+            Command::SetIf { .. } => "SET with NX, XX or GET",
             Command::GetDel(_) => "GETDEL",
             Command::MSetNx(_) => "MSETNX",
         };
@@ -92,10 +92,10 @@ impl Single {
         let place = registers
             .submit(self.register, self.action, deadline, held)
             .await?;
-        let told = self.told;
+        let wanted = self.wanted;
         Ok(Placed {
             place,
-            told,
+            wanted,
             deadline,
         })
     }
@@ -104,7 +104,7 @@ impl Single {
 /// An operation that is in its register's queue or in flight.
 pub struct Placed {
     place: QueuedOperation,
-    told: Told,
+    wanted: Wanted,
     deadline: Instant,
 }
 
@@ -113,25 +113,25 @@ impl Placed {
     pub fn try_reply(&mut self) -> Option<Result<Reply, Unreturned>> {
         let done = self.place.try_outcome()?;
         let done = done.map_err(Unreturned::Failed);
-        Some(done.map(|done| reply(self.told, done)))
+        Some(done.map(|done| reply(self.wanted, done)))
     }
 
     /// Waits for the reply until the deadline.
     pub async fn reply(&mut self) -> Result<Reply, Unreturned> {
         let done = self.place.outcome(self.deadline).await?;
-        Ok(reply(self.told, done))
+        Ok(reply(self.wanted, done))
     }
 }
 
-fn reply(told: Told, done: Done) -> Reply {
+fn reply(wanted: Wanted, done: Done) -> Reply {
     match done {
         Done::Written => Reply::Ok,
-        Done::Read { value, .. } => match told {
-            Told::Value => value.map_or(Reply::Nil, Reply::Value),
-            Told::Length => Reply::Integer(
+        Done::Read { value, .. } => match wanted {
+            Wanted::Value => value.map_or(Reply::Nil, Reply::Value),
+            Wanted::Length => Reply::Integer(
                 value.map_or(0, |value| i64::try_from(value.len()).unwrap_or(i64::MAX)),
             ),
-            Told::Existence => Reply::Integer(i64::from(value.is_some())),
+            Wanted::Existence => Reply::Integer(i64::from(value.is_some())),
         },
     }
 }
@@ -218,16 +218,16 @@ mod tests {
 
     #[test]
     fn what_is_read_is_told_as_it_was_asked_for() {
-        let read = |told, value: Option<&'static str>| {
+        let read = |wanted, value: Option<&'static str>| {
             let tag = quorate_abstractions::register::Tag::INITIAL;
             let value = value.map(Bytes::from);
-            reply(told, Done::Read { tag, value })
+            reply(wanted, Done::Read { tag, value })
         };
-        assert_eq!(read(Told::Value, Some("abc")), Reply::Value("abc".into()));
-        assert_eq!(read(Told::Value, None), Reply::Nil);
-        assert_eq!(read(Told::Length, Some("abc")), Reply::Integer(3));
-        assert_eq!(read(Told::Length, None), Reply::Integer(0));
-        assert_eq!(read(Told::Existence, Some("")), Reply::Integer(1));
-        assert_eq!(read(Told::Existence, None), Reply::Integer(0));
+        assert_eq!(read(Wanted::Value, Some("abc")), Reply::Value("abc".into()));
+        assert_eq!(read(Wanted::Value, None), Reply::Nil);
+        assert_eq!(read(Wanted::Length, Some("abc")), Reply::Integer(3));
+        assert_eq!(read(Wanted::Length, None), Reply::Integer(0));
+        assert_eq!(read(Wanted::Existence, Some("")), Reply::Integer(1));
+        assert_eq!(read(Wanted::Existence, None), Reply::Integer(0));
     }
 }

@@ -173,7 +173,8 @@ impl Locks {
     ///
     /// # Errors
     /// [`Lost`](LockError::Lost) when the request has ended while it waited: this process was suspected for too
-    /// long. [`Refused`](LockError::Refused) when the name is too long, or too many wait.
+    /// long. [`Refused`](LockError::Refused) when the name is too long, or too many requests stand, of all processes or
+    /// of this one while it is cut off.
     /// [`Failed`](LockError::Failed) when the node has not started, has stopped, or may not take part.
     pub async fn lock(&self, name: impl AsRef<[u8]>) -> Result<Lock, LockError> {
         let mut claim = self.own_claim(name.as_ref(), true).await?;
@@ -412,6 +413,7 @@ impl Drop for Claim {
     fn drop(&mut self) {
         if self.stands && *self.session.status.borrow() != Some(Status::Ended) {
             let (lock, server) = (std::mem::take(&mut self.lock), self.session.server);
+            self.locks.0.told.leaves();
             // It fails after the node has stopped; then the others end the request.
             let _ = self.locks.0.left.send(Left { lock, server });
         }

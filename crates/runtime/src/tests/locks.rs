@@ -9,6 +9,7 @@ use crate::{
     node::{Claim, LockError, LockSettings, Locks},
 };
 use futures::{FutureExt, future::join_all};
+use quorate_services::locks::{REQUESTS, Refusal};
 use std::time::Duration;
 
 /// Long enough for what a holder does before it stalls, also on a loaded machine.
@@ -217,6 +218,22 @@ async fn the_locks_of_a_process_that_is_killed_or_started_again_are_taken_over()
     within(again.write("l", mine.token(), "k", Some(b"x")))
         .await
         .unwrap();
+}
+
+/// Whoever gives up and tries again while nothing is ordered leaves requests behind that cannot end yet.
+#[tokio::test]
+async fn requests_that_were_given_up_while_a_process_is_cut_off_are_bounded() {
+    let mut all = three(LONG).await;
+    let (_node, locks) = all.remove(0);
+    for (node, _) in all {
+        kill(node).await;
+    }
+    let tries = (0..2 * REQUESTS).map(|_| locks.lock("l").now_or_never());
+    let refused = tries.flatten().next().expect("it refuses at last");
+    assert!(
+        matches!(refused, Err(LockError::Refused(Refusal::TooManyRequests))),
+        "{refused:?}"
+    );
 }
 
 #[tokio::test]

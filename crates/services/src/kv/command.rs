@@ -14,7 +14,7 @@ pub const VERSION: u64 = 2;
 
 /// The condition under which a key's value is set.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum When {
+pub enum SetCondition {
     /// In any case.
     Always,
     /// Only if the key is not there.
@@ -25,7 +25,7 @@ pub enum When {
 
 /// The reply to a command that sets a key's value.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Told {
+pub enum SetReply {
     /// Done if the value was set; nil if it was not.
     Done,
     /// The value before, whether it was set or not.
@@ -34,39 +34,39 @@ pub enum Told {
     Count,
 }
 
-impl When {
+impl SetCondition {
     fn code(self) -> u8 {
         match self {
-            When::Always => 0,
-            When::Absent => 1,
-            When::Present => 2,
+            SetCondition::Always => 0,
+            SetCondition::Absent => 1,
+            SetCondition::Present => 2,
         }
     }
 
     fn from_code(code: u8) -> Result<Self, Undecodable> {
         match code {
-            0 => Ok(When::Always),
-            1 => Ok(When::Absent),
-            2 => Ok(When::Present),
+            0 => Ok(SetCondition::Always),
+            1 => Ok(SetCondition::Absent),
+            2 => Ok(SetCondition::Present),
             _ => Err(Undecodable),
         }
     }
 }
 
-impl Told {
+impl SetReply {
     fn code(self) -> u8 {
         match self {
-            Told::Done => 0,
-            Told::Before => 1,
-            Told::Count => 2,
+            SetReply::Done => 0,
+            SetReply::Before => 1,
+            SetReply::Count => 2,
         }
     }
 
     fn from_code(code: u8) -> Result<Self, Undecodable> {
         match code {
-            0 => Ok(Told::Done),
-            1 => Ok(Told::Before),
-            2 => Ok(Told::Count),
+            0 => Ok(SetReply::Done),
+            1 => Ok(SetReply::Before),
+            2 => Ok(SetReply::Count),
             _ => Err(Undecodable),
         }
     }
@@ -98,14 +98,14 @@ pub enum Command {
     /// Removes every key.
     FlushAll,
     /// Sets a key's value under a condition, or with another reply than [`Set`](Self::Set).
-    SetWhen {
+    SetIf {
         key: Bytes,
         /// The key's new value.
         value: Bytes,
         /// The condition.
-        when: When,
+        condition: SetCondition,
         /// The answer.
-        told: Told,
+        wanted: SetReply,
     },
     /// Removes a key; replies its value.
     GetDel(Bytes),
@@ -128,7 +128,7 @@ impl Command {
             | Command::Append(..)
             | Command::MSet(_)
             | Command::FlushAll
-            | Command::SetWhen { .. }
+            | Command::SetIf { .. }
             | Command::GetDel(_)
             | Command::MSetNx(_) => false,
         }
@@ -151,13 +151,13 @@ impl Command {
             Command::MGet(keys) => put(out, 8, keys.len(), keys),
             Command::DbSize => put(out, 9, 0, []),
             Command::FlushAll => put(out, 10, 0, []),
-            Command::SetWhen {
+            Command::SetIf {
                 key,
                 value,
-                when,
-                told,
+                condition,
+                wanted,
             } => {
-                let how = Bytes::copy_from_slice(&[when.code(), told.code()]);
+                let how = Bytes::copy_from_slice(&[condition.code(), wanted.code()]);
                 put(out, 11, 3, [key, value, &how]);
             }
             Command::GetDel(key) => put(out, 12, 1, [key]),
@@ -213,12 +213,12 @@ impl Command {
             10 => exactly(arguments).map(|[]| Command::FlushAll),
             11 => {
                 let [key, value, how] = exactly(arguments)?;
-                let [when, told] = <[u8; 2]>::try_from(&how[..]).map_err(|_| Undecodable)?;
-                Ok(Command::SetWhen {
+                let [condition, wanted] = <[u8; 2]>::try_from(&how[..]).map_err(|_| Undecodable)?;
+                Ok(Command::SetIf {
                     key,
                     value,
-                    when: When::from_code(when)?,
-                    told: Told::from_code(told)?,
+                    condition: SetCondition::from_code(condition)?,
+                    wanted: SetReply::from_code(wanted)?,
                 })
             }
             12 => exactly(arguments).map(|[key]| Command::GetDel(key)),

@@ -1,5 +1,5 @@
 //! The state: keys, values, and what each command does to them.
-use super::command::{Command, MAXIMUM_BYTES, Told, When};
+use super::command::{Command, MAXIMUM_BYTES, SetCondition, SetReply};
 use crate::ordered::{Ordered, Pairs};
 use bytes::{Bytes, BytesMut};
 use quorate_core::wire::Undecodable;
@@ -67,12 +67,12 @@ impl Store {
                 self.pairs = Ordered::default();
                 Reply::Ok
             }
-            Command::SetWhen {
+            Command::SetIf {
                 key,
                 value,
-                when,
-                told,
-            } => self.set_when(key, value, *when, *told),
+                condition,
+                wanted,
+            } => self.set_if(key, value, *condition, *wanted),
             Command::GetDel(key) => self.pairs.remove(key).map_or(Reply::Nil, Reply::Value),
             Command::MSetNx(pairs) => self.set_if_all_absent(pairs),
         }
@@ -121,21 +121,27 @@ impl Store {
         self.pairs.insert(key, Bytes::copy_from_slice(value));
     }
 
-    fn set_when(&mut self, key: &[u8], value: &[u8], when: When, told: Told) -> Reply {
+    fn set_if(
+        &mut self,
+        key: &[u8],
+        value: &[u8],
+        condition: SetCondition,
+        wanted: SetReply,
+    ) -> Reply {
         let before = self.value(key);
-        let done = match when {
-            When::Always => true,
-            When::Absent => before.is_none(),
-            When::Present => before.is_some(),
+        let done = match condition {
+            SetCondition::Always => true,
+            SetCondition::Absent => before.is_none(),
+            SetCondition::Present => before.is_some(),
         };
         if done {
             self.set(key, value);
         }
-        match (told, done) {
-            (Told::Before, _) => before.map_or(Reply::Nil, Reply::Value),
-            (Told::Count, done) => integer(usize::from(done)),
-            (Told::Done, true) => Reply::Ok,
-            (Told::Done, false) => Reply::Nil,
+        match (wanted, done) {
+            (SetReply::Before, _) => before.map_or(Reply::Nil, Reply::Value),
+            (SetReply::Count, done) => integer(usize::from(done)),
+            (SetReply::Done, true) => Reply::Ok,
+            (SetReply::Done, false) => Reply::Nil,
         }
     }
 

@@ -53,31 +53,55 @@ fn commands_answer_as_redis_does() {
 #[test]
 fn conditions_and_values_before_are_those_of_redis() {
     let mut store = Store::default();
-    let set = |when, told, new: &str| Command::SetWhen {
+    let set = |condition, wanted, new: &str| Command::SetIf {
         key: bytes("k"),
         value: bytes(new),
-        when,
-        told,
+        condition,
+        wanted,
     };
     for (command, reply, then) in [
-        (set(When::Present, Told::Done, "a"), Reply::Nil, Reply::Nil),
-        (set(When::Absent, Told::Done, "a"), Reply::Ok, value("a")),
-        (set(When::Absent, Told::Done, "b"), Reply::Nil, value("a")),
-        (set(When::Absent, Told::Before, "b"), value("a"), value("a")),
         (
-            set(When::Present, Told::Before, "b"),
+            set(SetCondition::Present, SetReply::Done, "a"),
+            Reply::Nil,
+            Reply::Nil,
+        ),
+        (
+            set(SetCondition::Absent, SetReply::Done, "a"),
+            Reply::Ok,
+            value("a"),
+        ),
+        (
+            set(SetCondition::Absent, SetReply::Done, "b"),
+            Reply::Nil,
+            value("a"),
+        ),
+        (
+            set(SetCondition::Absent, SetReply::Before, "b"),
+            value("a"),
+            value("a"),
+        ),
+        (
+            set(SetCondition::Present, SetReply::Before, "b"),
             value("a"),
             value("b"),
         ),
-        (set(When::Always, Told::Before, "c"), value("b"), value("c")),
         (
-            set(When::Absent, Told::Count, "d"),
+            set(SetCondition::Always, SetReply::Before, "c"),
+            value("b"),
+            value("c"),
+        ),
+        (
+            set(SetCondition::Absent, SetReply::Count, "d"),
             Reply::Integer(0),
             value("c"),
         ),
         (Command::GetDel(bytes("k")), value("c"), Reply::Nil),
         (Command::GetDel(bytes("k")), Reply::Nil, Reply::Nil),
-        (set(When::Absent, Told::Before, "e"), Reply::Nil, value("e")),
+        (
+            set(SetCondition::Absent, SetReply::Before, "e"),
+            Reply::Nil,
+            value("e"),
+        ),
         (
             Command::MSetNx(vec![(bytes("j"), bytes("1")), (bytes("k"), bytes("2"))]),
             Reply::Integer(0),
@@ -105,11 +129,11 @@ fn the_codes_of_commands_stay() {
     Command::FlushAll.encode(&mut out);
     assert_eq!(&out[..], b"\x01\x02\x01k\x01v\x07\x02\x01k\x01v\x0a\x00");
     out.clear();
-    Command::SetWhen {
+    Command::SetIf {
         key: bytes("k"),
         value: bytes("v"),
-        when: When::Present,
-        told: Told::Before,
+        condition: SetCondition::Present,
+        wanted: SetReply::Before,
     }
     .encode(&mut out);
     assert_eq!(&out[..], b"\x0b\x03\x01k\x01v\x02\x02\x01");
@@ -241,25 +265,35 @@ fn any_command() -> impl Strategy<Value = Command> {
         any_keys().prop_map(Command::MGet),
         Just(Command::DbSize),
         Just(Command::FlushAll),
-        (any_key(), any_value(), any_when(), any_told()).prop_map(|(key, value, when, told)| {
-            Command::SetWhen {
-                key,
-                value,
-                when,
-                told,
+        (any_key(), any_value(), any_condition(), any_reply()).prop_map(
+            |(key, value, condition, wanted)| {
+                Command::SetIf {
+                    key,
+                    value,
+                    condition,
+                    wanted,
+                }
             }
-        }),
+        ),
         any_key().prop_map(Command::GetDel),
         prop::collection::vec((any_key(), any_value()), 0..4).prop_map(Command::MSetNx),
     ]
 }
 
-fn any_when() -> impl Strategy<Value = When> {
-    prop_oneof![Just(When::Always), Just(When::Absent), Just(When::Present)]
+fn any_condition() -> impl Strategy<Value = SetCondition> {
+    prop_oneof![
+        Just(SetCondition::Always),
+        Just(SetCondition::Absent),
+        Just(SetCondition::Present)
+    ]
 }
 
-fn any_told() -> impl Strategy<Value = Told> {
-    prop_oneof![Just(Told::Done), Just(Told::Before), Just(Told::Count)]
+fn any_reply() -> impl Strategy<Value = SetReply> {
+    prop_oneof![
+        Just(SetReply::Done),
+        Just(SetReply::Before),
+        Just(SetReply::Count)
+    ]
 }
 
 type Model = BTreeMap<Bytes, Bytes>;
@@ -310,22 +344,23 @@ fn model_apply(model: &mut Model, command: &Command) -> Reply {
             model.clear();
             Reply::Ok
         }
-        Command::SetWhen {
+        Command::SetIf {
             key,
             value,
-            when,
-            told,
+            condition,
+            wanted,
         } => {
             let before = model.get(&key).cloned();
-            let done = when == When::Always || (when == When::Present) == before.is_some();
+            let done = condition == SetCondition::Always
+                || (condition == SetCondition::Present) == before.is_some();
             if done {
                 model.insert(key, value);
             }
-            match told {
-                Told::Before => before.map_or(Reply::Nil, Reply::Value),
-                Told::Count => count(done.into()),
-                Told::Done if done => Reply::Ok,
-                Told::Done => Reply::Nil,
+            match wanted {
+                SetReply::Before => before.map_or(Reply::Nil, Reply::Value),
+                SetReply::Count => count(done.into()),
+                SetReply::Done if done => Reply::Ok,
+                SetReply::Done => Reply::Nil,
             }
         }
         Command::GetDel(k) => model.remove(&k).map_or(Reply::Nil, Reply::Value),

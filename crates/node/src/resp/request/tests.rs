@@ -1,6 +1,6 @@
 use super::*;
 use crate::resp::client::Clients;
-use quorate_services::kv::{Told, When};
+use quorate_services::kv::{SetCondition, SetReply};
 
 /// The requests in `bytes`, and the error that ended them, if any.
 fn requests(bytes: &[u8]) -> (Vec<Request>, Option<String>) {
@@ -55,22 +55,28 @@ fn commands_are_understood_in_any_case() {
 
 #[test]
 fn the_options_of_set_that_need_no_clock_are_understood() {
-    let set = |when, told| {
-        Request::Command(Command::SetWhen {
+    let set = |condition, wanted| {
+        Request::Command(Command::SetIf {
             key: "k".into(),
             value: "v".into(),
-            when,
-            told,
+            condition,
+            wanted,
         })
     };
     for (words, request) in [
-        ("SET k v NX", set(When::Absent, Told::Done)),
-        ("SET k v xx", set(When::Present, Told::Done)),
-        ("SET k v GET", set(When::Always, Told::Before)),
-        ("SET k v nx get", set(When::Absent, Told::Before)),
-        ("SET k v GET XX", set(When::Present, Told::Before)),
-        ("SETNX k v", set(When::Absent, Told::Count)),
-        ("GETSET k v", set(When::Always, Told::Before)),
+        ("SET k v NX", set(SetCondition::Absent, SetReply::Done)),
+        ("SET k v xx", set(SetCondition::Present, SetReply::Done)),
+        ("SET k v GET", set(SetCondition::Always, SetReply::Before)),
+        (
+            "SET k v nx get",
+            set(SetCondition::Absent, SetReply::Before),
+        ),
+        (
+            "SET k v GET XX",
+            set(SetCondition::Present, SetReply::Before),
+        ),
+        ("SETNX k v", set(SetCondition::Absent, SetReply::Count)),
+        ("GETSET k v", set(SetCondition::Always, SetReply::Before)),
     ] {
         assert_eq!(line(words), request, "{words}");
     }

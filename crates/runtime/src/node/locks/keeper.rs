@@ -53,15 +53,21 @@ impl Keeper {
             let commands = tokio::select! {
                 () = stopped.cancelled() => return,
                 Some(Left { lock, server }) = self.left.recv() => {
-                    vec![Command::Disconnect { lock, server }]
+                    self.submit(Command::Disconnect { lock, server }).await;
+                    self.told.has_left();
+                    continue;
                 }
                 () = look => self.overdue(&mut clocks),
             };
             for command in commands {
-                // It fails only when the node is stopping.
-                let _ = self.machine.submit_then(command, drop).await;
+                self.submit(command).await;
             }
         }
+    }
+
+    async fn submit(&self, command: Command) {
+        // It fails only when the node is stopping.
+        let _ = self.machine.submit_then(command, drop).await;
     }
 
     fn overdue(&self, clocks: &mut Clocks) -> Vec<Command> {

@@ -1,12 +1,13 @@
 //! What the users of this process are told of their requests for locks.
+use super::LockError;
 use crate::{error::Error, node::Abandon};
 use quorate_core::message::Origin;
-use quorate_services::locks::{Locks, Server, Status};
+use quorate_services::locks::{Locks, REQUESTS, Refusal, Server, Status};
 use std::{
     collections::BTreeMap,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
-        atomic::{AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
     },
 };
 use tokio::sync::{Notify, watch};
@@ -19,6 +20,8 @@ pub(super) struct Told {
     last: AtomicU64,
     /// `None` while no command of the session was applied.
     sessions: Mutex<BTreeMap<u64, watch::Sender<Option<Status>>>>,
+    /// How many sessions are gone whose requests this process has not asked yet to end.
+    leaving: AtomicUsize,
     /// Notified when a command was applied.
     applied: Notify,
     stopped: CancellationToken,
@@ -51,12 +54,16 @@ impl Told {
     /// A session with a number that none had before.
     ///
     /// # Errors
-    /// When the node has not started, has stopped, or may not take part.
-    pub(super) fn enter(self: &Arc<Self>) -> Result<Session, Error> {
+    /// When the node has not started, has stopped, or may not take part. When this process has as many requests as
+    /// all processes may have: it may be cut off, so that none of them ends.
+    pub(super) fn enter(self: &Arc<Self>) -> Result<Session, LockError> {
         if let Some(error) = self.error.get() {
-            return Err(error.clone());
+            return Err(error.clone().into());
         }
         let me = self.me.get().ok_or(Error::NotStarted)?;
+        if self.sessions().len() + self.leaving.load(Relaxed) >= REQUESTS {
+            return Err(LockError::Refused(Refusal::TooManyRequests));
+        }
         let session = 1 + self.last.fetch_add(1, Relaxed);
         let (sender, status) = watch::channel(None);
         self.sessions().insert(session, sender);
@@ -71,6 +78,16 @@ impl Told {
             status,
             told,
         })
+    }
+
+    /// The user of a session has gone: its request is to end.
+    pub(super) fn leaves(&self) {
+        self.leaving.fetch_add(1, Relaxed);
+    }
+
+    /// This process has asked that the request of such a session ends.
+    pub(super) fn has_left(&self) {
+        self.leaving.fetch_sub(1, Relaxed);
     }
 
     /// The session of this process that a server is.
