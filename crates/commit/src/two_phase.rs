@@ -1,17 +1,19 @@
-//! Two-phase commit: a coordinator collects the votes and sends the outcome. It blocks when the coordinator
-//! crashes.
+//! Two-phase commit: a coordinator collects the votes, or the reports of crashes, and sends the outcome. It
+//! blocks when the coordinator crashes after the votes.
 //!
 //! # Promises
 //! - NBAC1 uniform agreement, NBAC3 commit validity, NBAC4 abort validity, NBAC5 integrity (safety).
-//! - Not NBAC2: if any process crashes, others that voted yes may wait for ever. Failure-free, every process
-//!   that votes decides once all have voted, or once the coordinator and a process that votes no have voted.
+//! - NBAC2-C termination with a coordinator (liveness): if every correct process votes, and the coordinator is
+//!   correct, every correct process decides.
+//! - Not NBAC2: if the coordinator crashes, processes that have sent it a yes may wait for ever. Those that
+//!   have not sent one abort when the crash is reported.
 //!
 //! # Assumes
-//! Perfect links, and no detector. Safety survives any number of crashes, progress none: after a crash of the
-//! coordinator, processes that voted yes lack the outcome; after another crash, the coordinator lacks a vote,
-//! unless somebody votes no. A gap does not stop an instance: the coordinator asks again for the votes that
-//! it lacks, and a process that has voted votes again, to learn an outcome that is among the latest 4,096. A
-//! process that missed an older one never gets it.
+//! Perfect links and the perfect failure detector P; any number of crashes. Without a detector it is still
+//! safe, but the first crash before a vote blocks the others, unless somebody votes no; with a detector that
+//! errs, an abort may have no reason. A gap does not stop an instance: the coordinator asks again for the votes
+//! that it lacks, and a process that has voted votes again, to learn an outcome that is among the latest 4,096.
+//! A process that missed an older one never gets it.
 //!
 //! # Messages
 //! - `Prepare(instance)`, coordinator → everybody: what is your vote?
@@ -24,24 +26,30 @@
 //! The coordinator is p1, in every instance.
 //!
 //! # Cost
-//! Failure-free 3(n−1) messages; the coordinator decides at step 2, the others at step 3 (n = 1: 0).
-//! The coordinator crashing after k sends of its question: 2k messages, and nobody else decides.
-//! Memory: O(1) per undecided instance, O(n) at the coordinator; the decided ones as a watermark. The
-//! coordinator remembers the latest 4,096 outcomes. A blocked instance stays: once 2¹⁶ instances are above
-//! the oldest, further ones are refused.
+//! Failure-free 3(n−1) messages; the coordinator decides at step 2, the others at step 3 (n = 1: 0). With
+//! a process other than the coordinator dead, reported D ≥ 1 steps after the start: 3n−4 messages, D + 1 steps.
+//! The coordinator crashing after k sends of its question: 2k messages; the k processes that it has asked wait
+//! for ever, the others decide at step D. Memory: O(1) per undecided instance, O(n) at the coordinator; the
+//! decided ones as a watermark. The coordinator remembers the latest 4,096 outcomes. A blocked instance stays:
+//! once 2¹⁶ instances are above the oldest, further ones are refused.
 //!
 //! # Why it holds
 //! One process determines the outcome of an instance, once (NBAC1, NBAC5): commit with a yes of everybody
-//! (NBAC3), abort with a no (NBAC4). A process that votes no need not wait: with its no there is no commit.
+//! (NBAC3), abort with a no, or with a crash before the yes, which has happened if it is reported (NBAC4). A
+//! process that votes no need not wait: with its no there is no commit. Nor need a process whose yes has not
+//! left when the coordinator has crashed: the coordinator never had it, and cannot have committed. While
+//! the coordinator lives, from every process comes its vote or the report of its crash, so that every instance
+//! has an outcome (NBAC2-C).
 //!
 //! # Source
 //! Gray: *Notes on Data Base Operating Systems*, 1978. Deviations: crash-stop, so that nothing is logged; the
-//! coordinator votes as well, in a message to itself; it waits for a vote as long as necessary, where a
-//! database would give up and abort: without a detector that abort could have no reason. The remedy for
-//! blocking is [`non_blocking`](crate::non_blocking).
+//! coordinator votes as well, in a message to itself; it waits for a vote until it arrives or P reports the
+//! crash of the voter, where a database would give up after a while: that abort could have no reason. The
+//! remedy for blocking is [`non_blocking`](crate::non_blocking).
 use quorate_abstractions::{
     atomic_commit::{self, Decide, Outcome, Propose, Vote},
     link::{self, To},
+    perfect,
 };
 use quorate_core::{
     Algorithm, Ctx, Host, Membership, ProcessId, ProcessSet,
@@ -91,6 +99,8 @@ struct Poll {
     vote: Option<Vote>,
     /// Whether the coordinator has asked for the vote.
     asked: bool,
+    /// Whether this process has sent the coordinator its vote.
+    has_answered: bool,
     /// At the coordinator: processes that have voted yes.
     yes: ProcessSet,
     /// At the coordinator: whether the outcome was sent.
@@ -101,6 +111,8 @@ struct Poll {
 pub struct TwoPhase {
     me: ProcessId,
     processes: Membership,
+    /// Processes that the detector has reported.
+    crashed: ProcessSet,
     instances: Instances<Poll>,
     /// At the coordinator: the latest outcomes.
     outcomes: BTreeMap<u64, Outcome>,
@@ -112,8 +124,9 @@ ports! {
     offers atomic_commit::Port => Propose -> Decide;
     uses link: link::Port<Message> => Link;
     watches status: link::Status => Status, by link::watch_streams;
+    watches detector: perfect::Crash => Crash;
 
-    /// Starts two-phase commit over perfect links.
+    /// Starts two-phase commit over perfect links and P.
     pub fn spawn(host) = TwoPhase::new(host);
 }
 
@@ -127,6 +140,7 @@ impl Algorithm for TwoPhase {
                 return self.upon_propose(instance, vote, ctx);
             }
             Event::Status(status) => return self.upon_status(&status, ctx),
+            Event::Crash(perfect::Crash(p)) => return self.upon_crash(p, ctx),
             Event::Link(delivery) => delivery,
         };
         match message {
@@ -154,6 +168,7 @@ impl TwoPhase {
         TwoPhase {
             me: host.me(),
             processes: *host.processes(),
+            crashed: ProcessSet::EMPTY,
             instances: Instances::new(INSTANCES_AHEAD),
             outcomes: BTreeMap::new(),
             has_missed: false,
@@ -186,10 +201,36 @@ impl TwoPhase {
         if self.me == self.coordinator() {
             send(To::All, Message::Prepare { instance }, ctx);
         }
+        self.upon_crashed(instance, ctx);
         self.upon_answer(instance, ctx);
     }
 
-    /// If the instance is over here though the coordinator still asks, this process has voted no.
+    /// A crash affects every instance, including those that begin later.
+    fn upon_crash(&mut self, p: ProcessId, ctx: &mut Ctx<Self>) {
+        self.crashed.insert(p);
+        for instance in self.instances.numbers() {
+            self.upon_crashed(instance, ctx);
+        }
+    }
+
+    /// The coordinator aborts an instance in which a process has crashed without a yes. Another process aborts
+    /// if the coordinator has crashed without its vote. Before this process has voted, neither does.
+    fn upon_crashed(&mut self, instance: u64, ctx: &mut Ctx<Self>) {
+        let (coordinator, crashed) = (self.coordinator(), self.crashed);
+        let Some(poll) = self.instances.get(instance).filter(|it| it.vote.is_some()) else {
+            return;
+        };
+        if self.me == coordinator {
+            if !poll.told && !crashed.is_subset(poll.yes) {
+                self.tell(instance, Outcome::Abort, ctx);
+            }
+        } else if crashed.contains(coordinator) && !poll.has_answered {
+            self.upon_decided(instance, Outcome::Abort, ctx);
+        }
+    }
+
+    /// If the instance is over here though the coordinator still asks, its outcome is to abort: this process
+    /// has voted no, or the outcome has overtaken the question.
     fn upon_prepare(&mut self, instance: u64, ctx: &mut Ctx<Self>) {
         if self.instances.is_retired(instance) {
             let answer = Message::Voted {
@@ -213,9 +254,11 @@ impl TwoPhase {
         let vote = poll.vote;
         match vote {
             Some(vote) if poll.asked => {
+                poll.has_answered = true;
                 send(To::One(coordinator), Message::Voted { instance, vote }, ctx);
             }
             Some(vote) if has_missed => {
+                poll.has_answered = true;
                 send(To::One(coordinator), Message::Again { instance, vote }, ctx);
             }
             Some(_) | None => {}
@@ -250,6 +293,7 @@ impl TwoPhase {
             } else if peer == coordinator
                 && let Some(vote) = poll.vote
             {
+                poll.has_answered = true;
                 send(To::One(peer), Message::Again { instance, vote }, ctx);
             }
         }
@@ -286,7 +330,14 @@ impl TwoPhase {
             Vote::Yes if poll.yes == all => Outcome::Commit,
             Vote::Yes => return,
         };
-        poll.told = true;
+        self.tell(instance, outcome, ctx);
+    }
+
+    /// Sends the outcome to everybody, once.
+    fn tell(&mut self, instance: u64, outcome: Outcome, ctx: &mut Ctx<Self>) {
+        if let Some(poll) = self.instances.get(instance) {
+            poll.told = true;
+        }
         self.remember(instance, outcome);
         send(To::All, Message::Decided { instance, outcome }, ctx);
     }

@@ -43,6 +43,8 @@ struct Case {
     n: usize,
     load: Load,
     crashes: usize,
+    /// The rank of the process that may crash, in the search for a mutant.
+    mortal: usize,
     /// The rank of the process that may falsely suspect all others, where the detector is ◇P or poses as P.
     errs: Option<usize>,
 }
@@ -52,7 +54,16 @@ const fn case(n: usize, load: Load, crashes: usize) -> Case {
         n,
         load,
         crashes,
+        mortal: 1,
         errs: None,
+    }
+}
+
+/// The process of this rank may crash.
+const fn mortal(rank: usize, n: usize, load: Load) -> Case {
+    Case {
+        mortal: rank,
+        ..case(n, load, 1)
     }
 }
 
@@ -72,7 +83,7 @@ const fn erring(n: usize, crashes: usize, by: usize) -> Case {
 }
 
 /// The case in which a mutant is searched for that is not named below. For most mutants this is the smallest
-/// world that shows the violation. Only p1 may crash.
+/// world that shows the violation. Only p1 may crash, where the case names no other.
 const SHOWN: Case = case(3, Load::One, 1);
 
 /// The cases for the other mutants.
@@ -92,6 +103,7 @@ const MUTANTS: &[(&str, Case)] = &[
     ("non-blocking-with-errors", erring(2, 0, 2)),
     ("non-blocking-without-reports", case(2, Load::One, 1)),
     ("every-vote-a-yes", case(2, Load::Second, 0)),
+    ("two-phase-without-reports", mortal(2, 2, Load::One)),
     ("as-they-come", case(2, Load::Two, 0)),
     ("on-messages-never-suspects", case(3, Load::Second, 1)),
     ("ordered-by-the-dead", case(3, Load::Second, 1)),
@@ -142,7 +154,7 @@ fn exhaustive(algorithm: &Algorithm) -> Exhaustive {
 
 /// The search for a mutant.
 fn hunt(algorithm: &Algorithm, case: &Case) -> Exhaustive {
-    let mortal = ProcessSet::from_iter(ProcessId::from_rank(1));
+    let mortal = ProcessSet::from_iter(ProcessId::from_rank(case.mortal));
     exhaustive(algorithm)
         .crashes(case.crashes)
         .of(mortal)
@@ -174,10 +186,9 @@ fn describe(algorithm: &Algorithm, case: &Case) -> String {
         Load::Two => ", p1 and p2 broadcast",
         Load::Twice => ", p1 broadcasts twice",
     };
-    let crash = if case.crashes > 0 {
-        ", p1 may crash"
-    } else {
-        ""
+    let crash = match case.crashes {
+        0 => String::new(),
+        _ => format!(", p{} may crash", case.mortal),
     };
     let errs = case
         .errs

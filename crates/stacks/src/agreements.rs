@@ -43,7 +43,8 @@ pub enum Consensus {
 pub enum Commit {
     /// Non-blocking, over uniform hierarchical consensus.
     NonBlocking,
-    /// In two phases: it blocks when the coordinator crashes.
+    /// In two phases: it blocks when the coordinator crashes after the votes. It uses P where there is one;
+    /// where there is none, any crash before the outcome may block it.
     TwoPhase,
 }
 
@@ -246,7 +247,7 @@ impl Commit {
         entry(&COMMIT, &self).1
     }
 
-    /// The failure detector that it needs.
+    /// The failure detector that it needs. Two-phase commit needs none to be safe.
     pub fn needs(self) -> Needs {
         match self {
             Commit::NonBlocking => Needs::Perfect,
@@ -270,8 +271,10 @@ impl Commit {
                 stack::non_blocking(host, &below.links, perfect, up)
             }
             Commit::TwoPhase => {
-                let links = below.links.at("commit");
-                two_phase::spawn(&host.at("commit"), links.lane(), &links.status(), up)
+                let (host, links) = (host.at("commit"), below.links.at("commit"));
+                let nothing = Addr::nowhere();
+                let detector = below.perfect.as_ref().unwrap_or(&nothing);
+                two_phase::spawn(&host, links.lane(), &links.status(), detector, up)
             }
         })
     }

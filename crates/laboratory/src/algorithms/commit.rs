@@ -66,6 +66,15 @@ const NON_BLOCKING: &[Property] = &[
     INTEGRITY,
 ];
 
+const WITH_COORDINATOR: Property = liveness(
+    "NBAC2-C",
+    "termination with a coordinator: if all correct processes vote, and the coordinator is correct, all decide",
+)
+.of(&[clause(
+    "if all correct processes vote, one of which coordinates, every correct process decides",
+    "never decides",
+)]);
+
 pub(super) static ALL: &[Algorithm] = &[
     Algorithm {
         name: "non-blocking",
@@ -138,20 +147,30 @@ pub(super) static ALL: &[Algorithm] = &[
         ),
         handle: named("commit", ""),
         aliases: &["2pc"],
-        title: "two-phase, which blocks",
+        title: "two-phase, which blocks with its coordinator",
         abstraction: "atomic commit",
         file: "crates/commit/src/two_phase.rs",
         source: "Gray: Notes on Data Base Operating Systems, 1978",
-        timing: Timing::Asynchronous,
-        models: Models::OMISSION,
+        timing: Timing::Synchronous,
+        models: Models::CRASH,
         bound: Bound::Any,
-        detector: Detector::None,
-        over: &["perfect link"],
-        properties: &[AGREEMENT, COMMIT_VALIDITY, ABORT_VALIDITY, INTEGRITY],
+        detector: Detector::Perfect,
+        over: &["perfect link", "perfect failure detector"],
+        properties: &[
+            AGREEMENT,
+            WITH_COORDINATOR,
+            COMMIT_VALIDITY,
+            ABORT_VALIDITY,
+            INTEGRITY,
+        ],
         cost: Some(Cost {
             messages: formula("3(n−1)", |s| 3 * (s.n - 1)),
             steps: formula("3", |s| if s.n > 1 { 3 } else { 0 }),
-            one_dead: None,
+            one_dead: Some(OneDead {
+                which: Dead::Last,
+                messages: formula("3n−4", |s| 3 * s.n - 4),
+                steps: formula("D + 1", |s| s.d + 1),
+            }),
             sender_crashes: Some(SenderCrashes {
                 messages: formula("2k", |s| 2 * s.k),
                 steps: None,
@@ -166,31 +185,27 @@ pub(super) static ALL: &[Algorithm] = &[
             substrate: Substrate::Links,
             module: "commit",
             done: "Decide",
-            wire: |wiring| two_phase(wiring, |message| message),
+            wire: |wiring| two_phase(wiring, &wiring.perfect(), |message| message),
             check: |processes| properties::blocking_commit(processes, "commit"),
         },
-        mutants: &[Mutant {
-            name: "every-vote-a-yes",
-            aliases: &[],
-            change: "the coordinator takes every vote for a yes",
-            breaks: "NBAC3",
-            under: Faults::NONE,
-            wire: |wiring| {
-                two_phase(wiring, |message| match message {
-                    Message::Voted { instance, .. } => Message::Voted {
-                        instance,
-                        vote: Vote::Yes,
-                    },
-                    Message::Again { instance, .. } => Message::Again {
-                        instance,
-                        vote: Vote::Yes,
-                    },
-                    other @ (Message::Prepare { .. }
-                    | Message::Decided { .. }
-                    | Message::Resumed) => other,
-                })
+        mutants: &[
+            Mutant {
+                name: "every-vote-a-yes",
+                aliases: &[],
+                change: "the coordinator takes every vote for a yes",
+                breaks: "NBAC3",
+                under: Faults::NONE,
+                wire: |wiring| two_phase(wiring, &wiring.perfect(), every_vote_a_yes),
             },
-        }],
+            Mutant {
+                name: "two-phase-without-reports",
+                aliases: &[],
+                change: "what the failure detector says is not heard",
+                breaks: "NBAC2-C",
+                under: Faults::ONE_CRASH,
+                wire: |wiring| two_phase(wiring, &Addr::nowhere(), |message| message),
+            },
+        ],
     },
 ];
 
@@ -210,8 +225,21 @@ fn check_non_blocking(processes: &Membership) -> Properties {
     all
 }
 
-/// Two-phase commit, where `read` alters the messages that arrive.
-fn two_phase(wiring: &Wiring<'_>, read: fn(Message) -> Message) -> RequestPort {
+fn every_vote_a_yes(message: Message) -> Message {
+    let vote = Vote::Yes;
+    match message {
+        Message::Voted { instance, .. } => Message::Voted { instance, vote },
+        Message::Again { instance, .. } => Message::Again { instance, vote },
+        other @ (Message::Prepare { .. } | Message::Decided { .. } | Message::Resumed) => other,
+    }
+}
+
+/// Two-phase commit over this detector, where `read` alters the messages that arrive.
+fn two_phase(
+    wiring: &Wiring<'_>,
+    detector: &Subscribe<perfect::Crash>,
+    read: fn(Message) -> Message,
+) -> RequestPort {
     let (host, lane) = (
         wiring.host().at("commit"),
         wiring.links().at("commit").lane(),
@@ -228,6 +256,7 @@ fn two_phase(wiring: &Wiring<'_>, read: fn(Message) -> Message) -> RequestPort {
         &host,
         below,
         &wiring.links().status(),
+        detector,
         wiring.application(),
     ))
 }

@@ -9,16 +9,19 @@ use std::collections::BTreeMap;
 
 /// NBAC1–5 of the modules of this name.
 pub fn atomic_commit(processes: &Membership, module: &str) -> Properties {
-    let termination = one(*processes, module, Which::Termination);
-    let mut all = blocking_commit(processes, module);
-    all.insert(1, termination);
-    all
+    terminating(processes, module, Which::Termination)
 }
 
-/// NBAC1, 3, 4 and 5 of the modules of this name: all but termination.
+/// NBAC1, 3, 4 and 5 of the modules of this name, and in place of NBAC2 its part NBAC2-C, termination with a
+/// coordinator, which is p1.
 pub fn blocking_commit(processes: &Membership, module: &str) -> Properties {
+    terminating(processes, module, Which::TerminationWithCoordinator)
+}
+
+fn terminating(processes: &Membership, module: &str, termination: Which) -> Properties {
     [
         Which::Agreement,
+        termination,
         Which::CommitValidity,
         Which::AbortValidity,
         Which::Integrity,
@@ -31,6 +34,7 @@ fn one(processes: Membership, module: &str, which: Which) -> Box<dyn Property> {
     Box::new(AtomicCommit {
         which,
         watch: Watch::new(module),
+        coordinator: processes.coordinator(1),
         all: processes.set(),
         alive: processes.set(),
         decided: BTreeMap::new(),
@@ -43,6 +47,7 @@ fn one(processes: Membership, module: &str, which: Which) -> Box<dyn Property> {
 enum Which {
     Agreement,
     Termination,
+    TerminationWithCoordinator,
     CommitValidity,
     AbortValidity,
     Integrity,
@@ -69,6 +74,7 @@ impl Instance {
 struct AtomicCommit {
     which: Which,
     watch: Watch,
+    coordinator: ProcessId,
     all: ProcessSet,
     alive: ProcessSet,
     /// For each process, the instances in which it has decided.
@@ -141,6 +147,7 @@ impl Property for AtomicCommit {
         match self.which {
             Which::Agreement => "NBAC1",
             Which::Termination => "NBAC2",
+            Which::TerminationWithCoordinator => "NBAC2-C",
             Which::CommitValidity => "NBAC3",
             Which::AbortValidity => "NBAC4",
             Which::Integrity => "NBAC5",
@@ -163,8 +170,14 @@ impl Property for AtomicCommit {
     }
 
     fn finish(&mut self, completion: &Completion) -> Verdict {
-        if self.which != Which::Termination {
-            return Verdict::Holds;
+        match self.which {
+            Which::Termination => {}
+            Which::TerminationWithCoordinator if completion.correct.contains(self.coordinator) => {}
+            Which::TerminationWithCoordinator
+            | Which::Agreement
+            | Which::CommitValidity
+            | Which::AbortValidity
+            | Which::Integrity => return Verdict::Holds,
         }
         let broken = self.instances.iter().find_map(|(number, instance)| {
             let all_vote = completion.correct.is_subset(instance.voters());

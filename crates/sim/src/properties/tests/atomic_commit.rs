@@ -43,9 +43,26 @@ fn nbac2_termination_where_every_correct_process_votes() {
     assert!(found(&trace).is_empty());
     trace.push(crash(3));
     assert_eq!(found(&trace), ["NBAC2"]);
+}
+
+#[test]
+fn nbac2_c_termination_where_the_coordinator_and_every_other_correct_process_vote() {
+    let blocking = |trace: &[(usize, Kind)]| broken(blocking_commit(&three(), "m"), trace);
+    let mut trace = vec![vote(1, true), vote(2, true), end(1, false)];
+    assert!(blocking(&trace).is_empty(), "p3 has not voted");
+    trace.push(crash(3));
+    assert_eq!(
+        blocking(&trace),
+        ["NBAC2-C", "NBAC4"],
+        "p1 aborts before the crash"
+    );
+    let mut trace = all_vote_yes();
+    trace.push(crash(2));
+    assert_eq!(blocking(&trace), ["NBAC2-C"]);
+    trace.push(crash(1));
     assert!(
-        broken(blocking_commit(&three(), "m"), &trace).is_empty(),
-        "the blocking form does not promise it"
+        blocking(&trace).is_empty(),
+        "nobody is owed an outcome without the coordinator"
     );
 }
 
