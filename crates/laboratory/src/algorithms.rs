@@ -6,7 +6,6 @@ mod by_total_order;
 mod causal;
 mod commit;
 mod consensus;
-mod datagrams;
 mod detectors;
 mod first_in_first_out;
 mod from_terminating;

@@ -216,6 +216,8 @@ const PUSHED: Duration = Duration::from_secs(2);
 /// A run on ideal layers in which messages are omitted is given up after so many steps of each process: who never gets an
 /// answer may ask for it for ever.
 const IDEAL_EVENTS: u64 = 20_000;
+/// The time between two copies of a message that is sent more than once.
+const BETWEEN_COPIES: Duration = Duration::from_millis(250);
 /// When stubborn links are told to stop.
 const STUBBORN: Duration = Duration::from_secs(150);
 
@@ -620,11 +622,19 @@ impl Scenario {
                     let (instance, vote) = (number, draw.vote());
                     world.request(p, draw.moment(), port, Propose { instance, vote });
                 }
-                RequestPort::Send { send, cancel } => {
+                RequestPort::Send {
+                    send,
+                    cancel,
+                    copies,
+                } => {
                     let to = draw.other_than(p, self.processes);
                     let bytes = draw.unique(p, number);
                     let message = Message { to, number, bytes };
-                    world.request(p, draw.moment(), send, message);
+                    let first = draw.moment();
+                    for copy in 0..*copies {
+                        let time = first + BETWEEN_COPIES * copy;
+                        world.request(p, time, send, message.clone());
+                    }
                     if let Some(cancel) = cancel {
                         world.request(p, Time::ZERO + STUBBORN, cancel, (to, number));
                     }

@@ -97,6 +97,8 @@ pub enum RequestPort {
         send: Addr<Message>,
         /// Stops sending the message of this number to this process.
         cancel: Option<Addr<(ProcessId, u64)>>,
+        /// How often each message is to be sent, a while after the last time.
+        copies: u32,
     },
     /// Operations on shared objects, on each object one after the other.
     Operate(Objects),

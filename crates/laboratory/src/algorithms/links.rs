@@ -1,5 +1,5 @@
 //! Links.
-use super::{BOOK, clause, datagrams, liveness, safety};
+use super::{BOOK, clause, liveness, safety};
 use crate::{
     algorithm::{
         Algorithm, Bound, Cost, Detector, Models, Mutant, Property, Simulation, Substrate, Timing,
@@ -11,9 +11,17 @@ use crate::{
     wiring::{Message, RequestPort, Wiring, crash_stop},
 };
 use bytes::Bytes;
-use quorate_abstractions::link::{self, Links, To};
+use quorate_abstractions::{
+    fair_loss::{Port, Transmit},
+    link::{self, Links, To},
+};
 use quorate_core::{Addr, Host, Layer, Membership, Observation, Observe, ProcessId};
-use quorate_links::{eliminate_duplicates as eliminating, perfect::PerfectLinks, stubborn};
+use quorate_links::{
+    eliminate_duplicates as eliminating,
+    fair_loss::{self, Deliver},
+    perfect::PerfectLinks,
+    stubborn,
+};
 use quorate_sim::properties::{self, Channel, Properties};
 
 const PERFECT: &[Property] = &[
@@ -44,6 +52,77 @@ const PERFECT: &[Property] = &[
 ];
 
 pub(super) static ALL: &[Algorithm] = &[
+    Algorithm {
+        name: "fair-loss",
+        gap: Gap::Unaffected("it is a link beneath the streams"),
+        handle: Handle::Simulated {
+            why: "datagrams whose sender anybody may forge; `Builder::datagrams` are those to deploy",
+        },
+        aliases: &["fair-loss-link"],
+        title: "one datagram a message",
+        abstraction: "fair-loss link",
+        file: "crates/links/src/fair_loss.rs",
+        source: BOOK,
+        timing: Timing::Asynchronous,
+        models: Models::OMISSION,
+        bound: Bound::Any,
+        detector: Detector::None,
+        over: &["edge"],
+        properties: &[
+            liveness(
+                "FLL1",
+                "fair loss: what is sent infinitely often to a correct process is delivered infinitely often",
+            )
+            .of(&[clause(
+                "of many copies of a message between correct processes one is delivered",
+                "does not deliver",
+            )]),
+            liveness(
+                "FLL2",
+                "finite duplication: what is sent finitely often is delivered finitely often",
+            )
+            .of(&[clause(
+                "a copy is delivered at most a bounded number of times",
+                "times",
+            )]),
+            safety("FLL3", "no creation").of(&[clause(
+                "what is delivered from a process was sent by it",
+                "sent 0 times",
+            )]),
+        ],
+        cost: Some(Cost {
+            messages: formula("1", |_| 1),
+            steps: formula("1", |_| 1),
+            one_dead: None,
+            sender_crashes: None,
+        }),
+        reads: None,
+        rate: "none",
+        memory: "none",
+        grows: false,
+        rejoins: false,
+        simulation: Simulation {
+            substrate: Substrate::FairLoss,
+            module: "fair-loss-link",
+            done: "Deliver",
+            wire: |wiring| datagrams(wiring, "fair-loss-link", wiring.fair_loss(), SENT),
+            check: |_| {
+                let module = "fair-loss-link".to_owned();
+                properties::fair_loss_links(&Channel::Module(module), u64::from(SENT), ARRIVALS)
+            },
+        },
+        mutants: &[Mutant {
+            name: "deaf-receiver",
+            aliases: &[],
+            change: "the edge loses all datagrams to p2",
+            breaks: "FLL1",
+            under: Faults::NONE,
+            wire: |wiring| {
+                let below = |up| losing_all_to_p2(wiring.fair_loss().attach(up));
+                datagrams(wiring, "fair-loss-link", below, SENT)
+            },
+        }],
+    },
     Algorithm {
         name: "retransmit-with-cancel",
         gap: Gap::Unaffected("it is a link beneath the streams"),
@@ -180,17 +259,40 @@ pub(super) static ALL: &[Algorithm] = &[
             change: "messages are sent once, as they are, and delivered as they come",
             breaks: "FIFO",
             under: Faults::NONE,
-            wire: |wiring| RequestPort::Send {
-                send: datagrams::spawn(
-                    &wiring.host().at("link"),
-                    wiring.fair_loss(),
-                    wiring.application(),
-                ),
-                cancel: None,
-            },
+            wire: |wiring| datagrams(wiring, "link", wiring.fair_loss(), 1),
         }],
     },
 ];
+
+/// How often a message is sent over fair-loss links: for half a minute, which is longer than any cut, and so often that
+/// chance does not lose all copies.
+const SENT: u32 = 120;
+/// How often one copy arrives at most.
+pub(crate) const ARRIVALS: u32 = 4;
+
+/// Messages as datagrams, by a module of this name, over this edge. Each is sent so often.
+fn datagrams(
+    wiring: &Wiring<'_>,
+    module: &str,
+    edge: impl Layer<Port>,
+    copies: u32,
+) -> RequestPort {
+    let up = wiring.application::<Deliver>();
+    let send = fair_loss::spawn(&wiring.host().at(module), edge, up);
+    RequestPort::Send {
+        send: send.with(|Message { to, bytes, .. }| fair_loss::Send { to, bytes }),
+        cancel: None,
+        copies,
+    }
+}
+
+fn losing_all_to_p2(edge: Addr<Transmit>) -> Addr<Transmit> {
+    Addr::new(move |datagrams: Transmit| {
+        if datagrams.to.rank() != 2 {
+            edge.send(datagrams);
+        }
+    })
+}
 
 /// How often a stubborn message must have arrived before it is cancelled.
 const COPIES: u64 = 3;
@@ -207,6 +309,7 @@ fn wire_stubborn(wiring: &Wiring<'_>) -> RequestPort {
     RequestPort::Send {
         send,
         cancel: Some(cancel),
+        copies: 1,
     }
 }
 
@@ -217,7 +320,11 @@ fn wire_transmit_once(wiring: &Wiring<'_>) -> RequestPort {
         send.send(message);
         cancel.send(named);
     });
-    RequestPort::Send { send, cancel: None }
+    RequestPort::Send {
+        send,
+        cancel: None,
+        copies: 1,
+    }
 }
 
 fn stubborn(wiring: &Wiring<'_>) -> (Addr<Message>, Addr<(ProcessId, u64)>) {
@@ -253,6 +360,7 @@ fn wire_sliding_window(wiring: &Wiring<'_>) -> RequestPort {
             message: bytes,
         }),
         cancel: None,
+        copies: 1,
     }
 }
 
@@ -284,6 +392,7 @@ fn eliminate_duplicates(
             message: bytes,
         }),
         cancel: None,
+        copies: 1,
     }
 }
 

@@ -14,7 +14,7 @@ fn names_are_unique_and_lower_layers_exist() {
             assert!(names.insert(*name), "{name} is the name of two");
         }
         for below in algorithm.over {
-            let is_edge = ["fair-loss link", "heartbeats"].contains(below);
+            let is_edge = ["edge", "heartbeats"].contains(below);
             assert!(
                 is_edge || all().any(|a| a.abstraction == *below),
                 "{} stands on {below}, which nothing implements",

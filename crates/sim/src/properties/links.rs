@@ -104,6 +104,18 @@ pub fn fair_loss(losses: u32, arrivals: u32) -> Properties {
     ]
 }
 
+/// FLL1–3 of a channel, as far as a finite run can show them: of `copies` copies of a message between correct processes,
+/// sent over a time that is longer than any cut, at least one arrives; and a copy arrives at most `arrivals` times.
+pub fn fair_loss_links(channel: &Channel, copies: u64, arrivals: u32) -> Properties {
+    [
+        Which::FairLoss(copies),
+        Which::FiniteDuplication(u64::from(arrivals)),
+        Which::FairNoCreation,
+    ]
+    .map(|which| counting(which, channel.tap()))
+    .into()
+}
+
 fn counting(which: Which, tap: Tap) -> Box<dyn Property> {
     Box::new(Counting {
         which,
@@ -118,6 +130,7 @@ enum Which {
     Reliable,
     NoDuplication,
     NoCreation,
+    FairLoss(u64),
     FiniteDuplication(u64),
     FairNoCreation,
     Stubborn(u64),
@@ -150,6 +163,7 @@ impl Property for Counting {
             Which::Reliable => "PL1",
             Which::NoDuplication => "PL2",
             Which::NoCreation => "PL3",
+            Which::FairLoss(_) => "FLL1",
             Which::FiniteDuplication(_) => "FLL2",
             Which::FairNoCreation => "FLL3",
             Which::Stubborn(_) => "SL1",
@@ -167,7 +181,7 @@ impl Property for Counting {
         *self.delivered.entry(passage).or_default() += 1;
         let (sent, delivered) = (self.sent(passage), self.delivered(passage));
         let broken = match self.which {
-            Which::Reliable | Which::Stubborn(_) => false,
+            Which::Reliable | Which::Stubborn(_) | Which::FairLoss(_) => false,
             Which::NoDuplication => sent > 0 && delivered > sent,
             Which::FiniteDuplication(bound) => sent > 0 && delivered > sent * bound,
             Which::NoCreation | Which::FairNoCreation | Which::StubbornNoCreation => sent == 0,
@@ -181,9 +195,11 @@ impl Property for Counting {
     }
 
     fn finish(&mut self, completion: &Completion) -> Verdict {
-        let copies = match self.which {
-            Which::Reliable => 1,
-            Which::Stubborn(copies) => copies,
+        // How many must have arrived of how many copies.
+        let (arrived, copies) = match self.which {
+            Which::Reliable => (1, 1),
+            Which::Stubborn(arrived) => (arrived, 1),
+            Which::FairLoss(copies) => (1, copies.max(1)),
             Which::NoDuplication
             | Which::NoCreation
             | Which::FiniteDuplication(_)
@@ -195,7 +211,7 @@ impl Property for Counting {
             let mut receivers = correct.iter().filter(|q| to.is_none_or(|to| to == *q));
             let lost = receivers.find(|q| {
                 let passage = (from, *q, message);
-                self.delivered(passage) < copies * self.sent(passage)
+                self.delivered(passage) < self.sent(passage) / copies * arrived
             });
             lost.filter(|_| correct.contains(from))
         };

@@ -499,3 +499,30 @@ fn fll1_fair_loss_fll2_finite_duplication_and_fll3_no_creation() {
     assert_eq!(check(&[&[send(1, 1, 2)][..], &thrice].concat()), ["FLL2"]);
     assert_eq!(check(&thrice), ["FLL3"]);
 }
+
+#[test]
+fn fll1_fll2_and_fll3_of_a_module_count_the_copies_of_a_message() {
+    let sent = || event(1, Observation::request("Send").peer(p(2)).digest(7));
+    let got = || effect(2, Observation::indication("Deliver").peer(p(1)).digest(7));
+    let channel = Channel::Module("m".to_owned());
+    let check = |sends: usize, arrivals: usize| {
+        let trace: Vec<_> = std::iter::repeat_with(sent)
+            .take(sends)
+            .chain(std::iter::repeat_with(got).take(arrivals))
+            .collect();
+        broken(fair_loss_links(&channel, 3, 2), &trace)
+    };
+    assert!(check(2, 0).is_empty(), "both may be lost");
+    assert_eq!(check(3, 0), ["FLL1"]);
+    assert!(check(3, 1).is_empty());
+    assert_eq!(check(6, 1), ["FLL1"]);
+    assert!(check(1, 2).is_empty());
+    assert_eq!(check(1, 3), ["FLL2"]);
+    assert_eq!(check(0, 1), ["FLL3"]);
+    let mut trace = vec![sent(), sent(), sent()];
+    trace.push(crash(2));
+    assert!(
+        broken(fair_loss_links(&channel, 3, 2), &trace).is_empty(),
+        "nothing is owed to a process that has crashed"
+    );
+}
