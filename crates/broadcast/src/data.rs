@@ -104,11 +104,14 @@ impl Numbering {
     /// Makes the payload this process's next broadcast.
     pub(crate) fn number(&mut self, payload: Bytes) -> Data {
         self.broadcasts += 1;
-        let id = MessageId {
-            origin: self.me,
-            sequence: self.broadcasts,
-        };
+        let id = self.id(self.broadcasts);
         Data { id, payload }
+    }
+
+    /// The identifier of this process's broadcast with this number.
+    pub(crate) fn id(&self, sequence: u64) -> MessageId {
+        let origin = self.me;
+        MessageId { origin, sequence }
     }
 
     /// Whether this process broadcast the message.

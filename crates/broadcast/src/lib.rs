@@ -14,6 +14,7 @@
 //! | [`causal_waiting`] | causal, regular or uniform | reliable or uniform | what that survives |
 //! | [`by_leader`] | uniform total order | perfect links, Ω | f < n/2 |
 //! | [`by_consensus`] | uniform total order | uniform reliable, uniform consensus | what they survive |
+//! | [`primary_backup`] | uniform total order | perfect links, P | any number of crashes |
 //! | [`by_consensus_on_messages`] | regular total order | regular reliable, regular consensus | what they survive |
 //! | [`terminating`] | terminating reliable | best-effort, consensus, P | what they survive |
 
@@ -32,6 +33,7 @@ pub mod first_in_first_out;
 pub mod lazy;
 pub mod majority_ack;
 mod ordering;
+pub mod primary_backup;
 pub mod terminating;
 #[cfg(test)]
 mod testing;

@@ -298,6 +298,7 @@ pub static FALLS: &[Fall] = &[
     fall("by-consensus-on-messages", SEND, "TOB1", 7),
     fall("by-consensus", SEND, "TOB1", 0),
     fall("by-leader", RECEIVE, "TOB1", 0),
+    fall("primary-backup", SEND, "TOB1", 0),
     fall("by-total-order", SEND, "UC4", 0),
     fall("terminating", SEND, "TRB1", 0),
     fall("non-blocking", SEND, "NBAC2", 0),

@@ -9,7 +9,7 @@ use quorate_abstractions::{
 };
 use quorate_broadcast::{
     all_ack, by_consensus_on_messages, by_leader, causal_collected, causal_past, causal_waiting,
-    first_in_first_out as fifo, lazy,
+    first_in_first_out as fifo, lazy, primary_backup,
 };
 use quorate_core::{Addr, Host, MessageId};
 use std::{fmt, str::FromStr};
@@ -67,6 +67,8 @@ pub enum Broadcast {
     ByConsensus,
     /// Uniform total order, driven by a leader.
     ByLeader,
+    /// Uniform total order by a primary, which waits for all backups that are not reported as crashed.
+    PrimaryBackup,
 }
 
 /// The default uniform total order.
@@ -77,7 +79,7 @@ pub const TOTAL_ORDER: Broadcast = Broadcast::ByLeader;
 #[error("there is no broadcast `{0}`: choose one of {names}", names = names())]
 pub struct UnknownBroadcast(pub String);
 
-const ALL: [(Broadcast, &str, &str); 15] = [
+const ALL: [(Broadcast, &str, &str); 16] = [
     (Broadcast::Eager, "eager", "reliable:eager"),
     (Broadcast::Lazy, "lazy", "reliable:lazy"),
     (
@@ -133,6 +135,11 @@ const ALL: [(Broadcast, &str, &str); 15] = [
     ),
     (Broadcast::ByConsensus, "by-consensus", stack::TOTAL_ORDER),
     (Broadcast::ByLeader, "by-leader", "total-order:by-leader"),
+    (
+        Broadcast::PrimaryBackup,
+        "primary-backup",
+        "total-order:primary-backup",
+    ),
 ];
 
 impl Broadcast {
@@ -144,13 +151,19 @@ impl Broadcast {
     /// Whether all processes deliver the same sequence, even those that crash: what a replicated
     /// service needs.
     pub fn is_uniform_total_order(self) -> bool {
-        matches!(self, Broadcast::ByConsensus | Broadcast::ByLeader)
+        matches!(
+            self,
+            Broadcast::ByConsensus | Broadcast::ByLeader | Broadcast::PrimaryBackup
+        )
     }
 
     /// Whether messages may be missing for good when a stream between two processes ends, so that the users
     /// at both ends must be told.
     pub fn may_lose_over_gaps(self) -> bool {
-        !matches!(self, Broadcast::AllAck | Broadcast::ByLeader)
+        !matches!(
+            self,
+            Broadcast::AllAck | Broadcast::ByLeader | Broadcast::PrimaryBackup
+        )
     }
 
     fn entry(self) -> Option<&'static (Broadcast, &'static str, &'static str)> {
@@ -171,9 +184,10 @@ impl Broadcast {
     /// The failure detector that it needs.
     pub fn needs(self) -> Needs {
         match self {
-            Broadcast::AllAck | Broadcast::CausalCollected | Broadcast::CausalCollectedUniform => {
-                Needs::Perfect
-            }
+            Broadcast::AllAck
+            | Broadcast::CausalCollected
+            | Broadcast::CausalCollectedUniform
+            | Broadcast::PrimaryBackup => Needs::Perfect,
             Broadcast::Lazy | Broadcast::ByConsensusOnMessages | Broadcast::ByConsensus => {
                 Needs::EventuallyPerfect
             }
@@ -307,6 +321,11 @@ pub fn spawn<H: Host>(
                 .with(request!(total_order))
         }
         Broadcast::ByLeader => by_leader(host, below, up).with(request!(total_order)),
+        Broadcast::PrimaryBackup => {
+            let (host, links) = (host.at("total-order"), links.at("total-order"));
+            let (lane, status) = (links.lane(), links.status());
+            primary_backup::spawn(&host, lane, &status, perfect()?, up).with(request!(total_order))
+        }
     })
 }
 

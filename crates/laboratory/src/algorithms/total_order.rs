@@ -7,14 +7,17 @@ use crate::{
     },
     gaps::Gap,
     handles::named,
-    scenario::Faults,
+    scenario::{Faults, Moment},
     wiring::{RequestPort, Wiring},
 };
 use quorate_abstractions::{
-    Subscribe, consensus, eventually_perfect, leader::Trust, link::Links, regular_total_order,
-    reliable, total_order, uniform,
+    Subscribe, consensus, eventually_perfect, leader::Trust, link::Links, perfect,
+    regular_total_order, reliable, total_order, uniform,
 };
-use quorate_broadcast::{by_consensus, by_consensus_on_messages, by_leader};
+use quorate_broadcast::{
+    by_consensus, by_consensus_on_messages, by_leader,
+    primary_backup::{self, Rules},
+};
 use quorate_core::{Addr, Host, Membership};
 use quorate_sim::properties::{self, Properties};
 use quorate_stacks::stack;
@@ -91,7 +94,7 @@ const REGULAR: &[Property] = &[
     ORDERED,
 ];
 
-pub(super) static ALL: &[Algorithm] = &[ON_MESSAGES, BY_CONSENSUS, BY_LEADER];
+pub(super) static ALL: &[Algorithm] = &[ON_MESSAGES, BY_CONSENSUS, BY_LEADER, PRIMARY_BACKUP];
 
 const BY_CONSENSUS: Algorithm = Algorithm {
     name: "by-consensus",
@@ -249,6 +252,109 @@ const BY_LEADER: Algorithm = Algorithm {
     }],
     ..BY_CONSENSUS
 };
+
+const PRIMARY_BACKUP: Algorithm = Algorithm {
+    name: "primary-backup",
+    gap: Gap::Repeats(
+        "undelivered requests and what is held, to the primary; what is not delivered everywhere, to its backups",
+    ),
+    handle: named("broadcast", ""),
+    aliases: &["p2"],
+    title: "by a primary with backups",
+    file: "crates/broadcast/src/primary_backup.rs",
+    source: "Alsberg, Day: A Principle for Resilient Sharing of Distributed Resources, 1976",
+    timing: Timing::Synchronous,
+    models: Models::CRASH,
+    bound: Bound::AllButOne,
+    detector: Detector::Perfect,
+    over: &["perfect link", "perfect failure detector"],
+    cost: Some(Cost {
+        messages: formula("3(n−1)", |s| 3 * (s.n - 1)),
+        steps: formula("3", |s| if s.n > 1 { 3 } else { 0 }),
+        one_dead: Some(OneDead {
+            which: Dead::Last,
+            messages: formula("3n−5", |s| 3 * s.n - 5),
+            steps: formula("max(2, D) + 1", |s| s.d.max(2) + 1),
+        }),
+        sender_crashes: Some(SenderCrashes {
+            messages: formula("2k + 4(n−2)", |s| 2 * s.k + 4 * (s.n - 2)),
+            steps: None,
+        }),
+    }),
+    memory: "undelivered entries, waiting requests, a counter an origin",
+    simulation: Simulation {
+        wire: |wiring| primary_backup(wiring, Rules::ALL, &wiring.perfect()),
+        check: |processes| properties::total_order(processes, "total-order"),
+        ..BY_CONSENSUS.simulation
+    },
+    mutants: &[
+        Mutant {
+            name: "answering-at-once",
+            aliases: &[],
+            change: "the primary does not wait until its backups hold an entry",
+            breaks: "TOB4",
+            under: Faults {
+                moment: Moment::Output,
+                ..Faults::ONE_CRASH
+            },
+            wire: |wiring| primary_backup(wiring, Rules::ANSWERS_AT_ONCE, &wiring.perfect()),
+        },
+        Mutant {
+            name: "log-kept-back",
+            aliases: &[],
+            change: "a backup that takes over does not send its log again",
+            breaks: "TOB1",
+            under: Faults {
+                moment: Moment::Output,
+                ..Faults::ONE_CRASH
+            },
+            wire: |wiring| primary_backup(wiring, Rules::KEEPS_ITS_LOG, &wiring.perfect()),
+        },
+        Mutant {
+            name: "ordered-again",
+            aliases: &[],
+            change: "a backup that takes over orders a repeated request again",
+            breaks: "TOB2",
+            under: Faults {
+                moment: Moment::Output,
+                ..Faults::ONE_CRASH
+            },
+            wire: |wiring| primary_backup(wiring, Rules::ORDERS_AGAIN, &wiring.perfect()),
+        },
+        Mutant {
+            name: "primary-for-ever",
+            aliases: &[],
+            change: "what the failure detector says is not heard",
+            breaks: "TOB1",
+            under: Faults::ONE_CRASH,
+            wire: |wiring| primary_backup(wiring, Rules::ALL, &Addr::nowhere()),
+        },
+        Mutant {
+            name: "two-primaries",
+            aliases: &[],
+            change: "the failure detector reports processes that have not crashed",
+            breaks: "TOB1",
+            under: Faults::NONE,
+            wire: |wiring| primary_backup(wiring, Rules::ALL, &wiring.erring()),
+        },
+    ],
+    ..BY_CONSENSUS
+};
+
+/// A primary with backups by these rules, over this detector.
+fn primary_backup(
+    wiring: &Wiring<'_>,
+    rules: Rules,
+    detector: &Subscribe<perfect::Crash>,
+) -> RequestPort {
+    let (host, links) = (
+        wiring.host().at("total-order"),
+        wiring.links().at("total-order"),
+    );
+    let (lane, status, up) = (links.lane(), links.status(), wiring.application());
+    let port = primary_backup::spawn_mutant(&host, rules, lane, &status, detector, up);
+    RequestPort::Broadcast(port.with(|payload| total_order::Broadcast { payload }))
+}
 
 /// The cost of a crash of the sender if survivors relay its message, then agree on it without their first
 /// coordinator. With two processes none may crash: the other waits for that coordinator.
