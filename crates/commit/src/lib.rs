@@ -3,7 +3,7 @@
 //! | module | abstraction | over | survives |
 //! |---|---|---|---|
 //! | [`non_blocking`] | non-blocking atomic commit | best-effort broadcast, P, uniform consensus | any number of crashes |
-//! | [`two_phase`] | atomic commit that may block | links, P | any number of crashes but that of the coordinator: after it, processes that voted yes may wait for ever |
+//! | [`two_phase`] | atomic commit that may block | links, P | any number of crashes, but not of the coordinator |
 
 pub mod non_blocking;
 #[cfg(test)]

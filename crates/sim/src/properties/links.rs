@@ -104,8 +104,9 @@ pub fn fair_loss(losses: u32, arrivals: u32) -> Properties {
     ]
 }
 
-/// FLL1–3 of a channel, as far as a finite run can show them: of `copies` copies of a message between correct processes,
-/// sent over a time that is longer than any cut, at least one arrives; and a copy arrives at most `arrivals` times.
+/// FLL1–3 of a channel, as far as a finite run can show them: of `copies` copies of a message between correct
+/// processes, sent over a time that is longer than any cut, at least one arrives; and a copy arrives at most `arrivals`
+/// times.
 pub fn fair_loss_links(channel: &Channel, copies: u64, arrivals: u32) -> Properties {
     [
         Which::FairLoss(copies),
