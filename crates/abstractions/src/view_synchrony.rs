@@ -6,20 +6,31 @@
 //!   asked to broadcast m.
 //! - **VS2 … VS5**: the views are those of [group membership](crate::group_membership), GMP1 … GMP4. With
 //!   joins (an algorithm says so), GMP1 keeps only the increasing identifiers, and GMP4 becomes: a process
-//!   outside a view has crashed, has not joined yet, or is told that it is outside.
+//!   outside a view has crashed, has not joined yet, or is told that it is outside or has left.
 //! - **VS6 validity** (liveness): what a correct process that stays a member broadcasts in v, it and every other
 //!   correct process that stays a member deliver in v.
 //! - **VS7 no duplication** (safety). **VS8 no creation** (safety).
 //! - **VS9 agreement** (safety once both have installed a later view, liveness in the last one): processes that
-//!   install v and a later view, and correct ones that are in v at the end, delivered the same messages in v.
+//!   install v and a later view or leave after v, and correct ones that are in v at the end, delivered the same
+//!   messages in v.
 //!   With joins: what a process that joins knows, by its state and the deliveries before its view, is the same.
 //! - **VS10 nothing is swallowed** (with joins; safety): a process that is told that it is outside is also
 //!   told which of its broadcasts the others will not hear; only those are said to be lost for certain.
+//! - **VS11 leaving** (liveness): a correct process that asks to leave is told that it has left, and in the end
+//!   it is in the view of no correct process. With joins: or it is told that it is excluded; and it leaves only
+//!   if a majority of Π remains.
+//! - **VS12 no return** (safety): a process is told that it has left only if it has asked, when it has delivered
+//!   what it had been asked to broadcast before, and only of a view without it; it installs no view after that,
+//!   unless it asks to join.
 //!
 //! # The contract of the user
 //! When it gets [`Indication::Block`], the user answers [`Request::BlockOk`] at a time of its choice; until
 //! the next view it is blocked. Its broadcasts while it is blocked are not lost: they are broadcast in the
 //! next view, before any others. A [`Request::BlockOk`] without a preceding `Block` is dropped, and counted.
+//!
+//! A user that has asked to leave still answers `Block`. What it asked to broadcast before is broadcast, and the
+//! process leaves after that. What it asks to broadcast afterwards is broadcast while the process is still a
+//! member, or waits until it joins again; where nobody joins, it is dropped, and counted.
 //!
 //! Where processes join, the user answers [`Indication::StateWanted`] with its state at that point of its
 //! deliveries, or it declines, and another member is asked. The indication comes while the user is blocked,
@@ -50,6 +61,8 @@ pub enum Request {
     Decline { view: u64 },
     /// This process, which is outside, asks to become a member again, without its state.
     Join,
+    /// This process asks to leave, once it has broadcast what it was asked to broadcast before.
+    Leave,
 }
 
 /// What is indicated.
@@ -79,6 +92,12 @@ pub enum Indication {
     /// A broadcast of this process that was delivered here in the view from which it was excluded. Comes
     /// right after `Excluded`, in the order of the broadcasts.
     Lost(Lost),
+    /// This process has left, as it has asked: the others have installed a view without it, and have delivered
+    /// what it has delivered. Where processes join, it may ask to join again.
+    Left {
+        /// The identifier of that view.
+        view: u64,
+    },
 }
 
 /// A broadcast that the others do not have.
@@ -114,6 +133,7 @@ impl Observe for Request {
                 .digest(digest(state)),
             Request::Decline { view } => Observation::request("Decline").instance(*view),
             Request::Join => Observation::request("Join"),
+            Request::Leave => Observation::request("Leave"),
         }
     }
 }
@@ -130,6 +150,7 @@ impl Observe for Indication {
             Indication::State(state) => Observation::indication("State").digest(digest(state)),
             Indication::Excluded { view } => Observation::indication("Excluded").instance(*view),
             Indication::Lost(lost) => lost.observe(),
+            Indication::Left { view } => Observation::indication("Left").instance(*view),
         }
     }
 }

@@ -248,6 +248,13 @@ impl Algorithm {
         .any(|object| self.abstraction.ends_with(object))
     }
 
+    /// Whether it is a group, which a process may leave.
+    pub fn is_group(&self) -> bool {
+        ["view synchrony", "group membership"]
+            .iter()
+            .any(|group| self.abstraction.starts_with(group))
+    }
+
     /// The verbs for operations on a shared object: one that changes it, and one that does not.
     pub fn verbs(&self) -> (&'static str, Option<&'static str>) {
         match self.abstraction {

@@ -165,13 +165,19 @@ fn messages(a: &Algorithm) -> &'static str {
     }
 }
 
+/// Whether the second number is the one after the first.
+fn is_next(last: &str, number: &str) -> bool {
+    let number = number.parse::<u64>().ok();
+    number.is_some_and(|number| last.parse() == Ok(number.wrapping_sub(1)))
+}
+
 /// The tags, with runs of the same prefix combined: `TOB1–5, FRB5`.
 fn tags(properties: &[Property]) -> String {
     let mut groups: Vec<(&str, &str, &str)> = Vec::new();
     for Property { tag, .. } in properties {
         let (prefix, number) = tag.split_at(tag.trim_end_matches(char::is_numeric).len());
         match groups.last_mut() {
-            Some((known, _, last)) if *known == prefix => *last = number,
+            Some((known, _, last)) if *known == prefix && is_next(last, number) => *last = number,
             _ => groups.push((prefix, number, number)),
         }
     }

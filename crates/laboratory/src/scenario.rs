@@ -20,7 +20,7 @@ pub use pattern::{BadPattern, OnQuorums};
 pub use subject::{Subject, UnknownSubject};
 
 use crate::{
-    algorithm::{Detector, Substrate},
+    algorithm::{Bound, Detector, Substrate},
     algorithms::{self, OnSystem},
     failure_models::{FailureModel, Keeps},
     journal::Journal,
@@ -149,6 +149,9 @@ pub enum Refused {
     /// Gaps were asked for, but the subject does not repeat what a stream loses.
     #[error("{0} promises nothing once a stream between two processes has ended")]
     Gaps(Subject),
+    /// Processes are to leave, but the subject is not a group.
+    #[error("{0} is not a group that a process may leave")]
+    NotAGroup(Subject),
     /// Restarts were asked for, but there is no real link that distinguishes one start from another.
     #[error("{0} never runs on the real link, which tells one start from another")]
     Restarts(Subject),
@@ -248,6 +251,12 @@ impl Scenario {
         let processes = Membership::of_size(self.processes)?;
         let (subject, faults) = (self.subject, &self.faults);
         let crashes = faults.crashes + faults.restarts + self.omitters();
+        // Where views need a majority, it must be there without those that have left.
+        let needs_majority = subject.algorithm.bound == Bound::Minority;
+        let crashes = match crashes {
+            1.. if needs_majority => crashes + faults.leaves,
+            _ => crashes,
+        };
         let most = self.most_crashes(&processes);
         if crashes > most {
             return Err(Refused::TooManyCrashes {
@@ -271,6 +280,9 @@ impl Scenario {
         let is_silent = faults.pauses > 0 || faults.long_cuts > 0 || is_late;
         if is_silent && !subject.survives_pauses() {
             return Err(Refused::Pauses(subject));
+        }
+        if faults.leaves > 0 && !subject.algorithm.is_group() {
+            return Err(Refused::NotAGroup(subject));
         }
         self.validate_streams(&processes)?;
         self.validate_quorums()?;
@@ -500,6 +512,7 @@ impl Scenario {
     ) -> Result<World, Refused> {
         let world = self.world(layers, seed)?;
         let mut draw = Draw::new(seed, "requests").within(self.busy());
+        let leavers = faults::leavers(self, processes, seed);
         let clients = Clients::default();
         for p in processes.iter() {
             let mut wiring = Wiring::new(&world, p, below).telling(clients.audience());
@@ -512,6 +525,9 @@ impl Scenario {
                 clients.begin(&world, p, objects, self.requests, &mut draw);
             }
             self.ask(&world, p, &mut draw, &port);
+            if let (Some(at), Some(leave)) = (leavers.get(&p), port.leave()) {
+                world.request(p, *at, leave, ());
+            }
             wiring.start();
         }
         Ok(world)
@@ -608,9 +624,12 @@ impl Scenario {
     fn ask(&self, world: &World, p: ProcessId, draw: &mut Draw, port: &RequestPort) {
         for number in 1..=self.requests {
             match port {
-                RequestPort::Nothing | RequestPort::Operate(_) => {}
+                RequestPort::Nothing | RequestPort::Leave(_) | RequestPort::Operate(_) => {}
                 RequestPort::Send { .. } if self.processes == 1 => {}
-                RequestPort::Broadcast(port) => {
+                RequestPort::Broadcast(port)
+                | RequestPort::Group {
+                    broadcast: port, ..
+                } => {
                     let payload = self.payload(draw);
                     world.request(p, draw.moment(), port, payload);
                 }

@@ -88,6 +88,13 @@ impl Objects {
 pub enum RequestPort {
     /// Broadcasts of a payload.
     Broadcast(Addr<Bytes>),
+    /// Broadcasts of a payload in a group that a process may leave.
+    Group {
+        broadcast: Addr<Bytes>,
+        leave: Addr<()>,
+    },
+    /// To leave a group in which nothing is broadcast.
+    Leave(Addr<()>),
     /// Proposals of a value in an instance.
     Propose(Addr<Proposal>),
     /// Votes in an instance of atomic commit.
@@ -103,6 +110,16 @@ pub enum RequestPort {
     /// Operations on shared objects, on each object one after the other.
     Operate(Objects),
     Nothing,
+}
+
+impl RequestPort {
+    /// The port for the request to leave, if the process is in a group.
+    pub fn leave(&self) -> Option<&Addr<()>> {
+        match self {
+            RequestPort::Group { leave, .. } | RequestPort::Leave(leave) => Some(leave),
+            _ => None,
+        }
+    }
 }
 
 /// Called with every indication that leaves a stack at its top.

@@ -67,7 +67,10 @@ fn pay(
         let wiring = Wiring::new(&world, p, &below).telling(audience.clone());
         let payload = Bytes::from_static(b"one message");
         match (simulation.wire)(&wiring) {
-            RequestPort::Broadcast(port) if p.rank() == 1 => {
+            RequestPort::Broadcast(port)
+            | RequestPort::Group {
+                broadcast: port, ..
+            } if p.rank() == 1 => {
                 world.request(p, Time::ZERO, &port, payload);
             }
             RequestPort::Propose(port) => {
@@ -92,6 +95,8 @@ fn pay(
                 world.request(p, Time::ZERO, &objects.operate, operation);
             }
             RequestPort::Broadcast(_)
+            | RequestPort::Group { .. }
+            | RequestPort::Leave(_)
             | RequestPort::Operate(_)
             | RequestPort::Send { .. }
             | RequestPort::Nothing => {}

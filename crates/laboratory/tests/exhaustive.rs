@@ -228,7 +228,10 @@ fn errors(by: usize, n: usize) -> Oracle {
 fn ask(world: &World, p: ProcessId, load: Load, port: &RequestPort) {
     let payload = Bytes::from_static(b"m");
     match port {
-        RequestPort::Broadcast(port) => {
+        RequestPort::Broadcast(port)
+        | RequestPort::Group {
+            broadcast: port, ..
+        } => {
             let times = match (load, p.rank()) {
                 (Load::One | Load::Two, 1) | (Load::Two | Load::Second, 2) => 1,
                 (Load::Twice, 1) => 2,
@@ -251,7 +254,7 @@ fn ask(world: &World, p: ProcessId, load: Load, port: &RequestPort) {
             world.request(p, Time::ZERO, port, Propose { instance, vote });
         }
         RequestPort::Operate(objects) => operate(world, p, load, objects),
-        RequestPort::Send { .. } | RequestPort::Nothing => {}
+        RequestPort::Send { .. } | RequestPort::Leave(_) | RequestPort::Nothing => {}
     }
 }
 

@@ -29,8 +29,14 @@ fn broadcast(name: &str) -> World {
     let below = Environment::ideal(simulation.substrate, detector, Duration::ZERO);
     for p in world.processes() {
         let wiring = Wiring::new(&world, p, &below);
-        if let (RequestPort::Broadcast(port), 1) = (wire(&wiring), p.rank()) {
-            world.request(p, Time::ZERO, &port, Bytes::from_static(b"m"));
+        match wire(&wiring) {
+            RequestPort::Broadcast(port)
+            | RequestPort::Group {
+                broadcast: port, ..
+            } if p.rank() == 1 => {
+                world.request(p, Time::ZERO, &port, Bytes::from_static(b"m"));
+            }
+            _ => {}
         }
         wiring.start();
     }

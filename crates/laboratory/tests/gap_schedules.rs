@@ -31,7 +31,10 @@ fn world(algorithm: &Algorithm, n: usize) -> World {
 fn ask(world: &World, p: ProcessId, port: &RequestPort) {
     let value = Bytes::from(vec![p.rank() as u8]);
     match port {
-        RequestPort::Broadcast(port) => world.request(p, Time::ZERO, port, value),
+        RequestPort::Broadcast(port)
+        | RequestPort::Group {
+            broadcast: port, ..
+        } => world.request(p, Time::ZERO, port, value),
         RequestPort::Propose(port) => {
             world.request(p, Time::ZERO, port, Proposal { instance: 1, value });
         }
@@ -57,7 +60,7 @@ fn ask(world: &World, p: ProcessId, port: &RequestPort) {
             };
             world.request(p, Time::ZERO, &objects.operate, operation);
         }
-        RequestPort::Send { .. } | RequestPort::Nothing => {}
+        RequestPort::Send { .. } | RequestPort::Leave(_) | RequestPort::Nothing => {}
     }
 }
 

@@ -106,7 +106,10 @@ fn ask(world: &World, q: ProcessId, port: &RequestPort, seen: &Mutex<Seen>) {
     for number in 1..=REQUESTS {
         let at = begin(q, number);
         match port {
-            RequestPort::Broadcast(port) => {
+            RequestPort::Broadcast(port)
+            | RequestPort::Group {
+                broadcast: port, ..
+            } => {
                 world.request(q, at, port, Bytes::from(format!("{q}.{number}")));
             }
             RequestPort::Propose(port) => {
@@ -122,7 +125,10 @@ fn ask(world: &World, q: ProcessId, port: &RequestPort, seen: &Mutex<Seen>) {
                 let instance = number;
                 world.request(q, at, port, Propose { instance, vote });
             }
-            RequestPort::Operate(_) | RequestPort::Send { .. } | RequestPort::Nothing => {}
+            RequestPort::Operate(_)
+            | RequestPort::Send { .. }
+            | RequestPort::Leave(_)
+            | RequestPort::Nothing => {}
         }
     }
     if let RequestPort::Operate(objects) = port {
@@ -188,11 +194,7 @@ fn run(
         world.gap(way, Gap::at(fault.at).keeping(fault.keep));
     }
     // Views change only after a crash.
-    let groups = ["view synchrony", "group membership"];
-    let is_group = groups
-        .iter()
-        .any(|group| algorithm.abstraction.starts_with(group));
-    if is_group && seed % 2 == 1 && faults.len() > 1 {
+    if algorithm.is_group() && seed % 2 == 1 && faults.len() > 1 {
         let at = Time::ZERO + UNIT * (4 + seed as u32 % 12);
         world.crash(p(N), Crash::at(at));
     }

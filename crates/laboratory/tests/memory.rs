@@ -183,7 +183,10 @@ fn perfect_link(messages: u64) {
 fn ask(port: &RequestPort, number: u64) {
     let (instance, value) = (number, payload(number));
     match port {
-        RequestPort::Broadcast(port) => port.send(value),
+        RequestPort::Broadcast(port)
+        | RequestPort::Group {
+            broadcast: port, ..
+        } => port.send(value),
         RequestPort::Propose(port) => port.send(Proposal { instance, value }),
         RequestPort::Vote(port) => port.send(Propose {
             instance,
@@ -201,7 +204,7 @@ fn ask(port: &RequestPort, number: u64) {
                 action,
             });
         }
-        RequestPort::Send { .. } | RequestPort::Nothing => {}
+        RequestPort::Send { .. } | RequestPort::Leave(_) | RequestPort::Nothing => {}
     }
 }
 
@@ -246,7 +249,7 @@ fn operate(algorithm: &'static Algorithm, operations: u64) {
     }
     if matches!(
         ports[0],
-        RequestPort::Broadcast(_) | RequestPort::Operate(_)
+        RequestPort::Broadcast(_) | RequestPort::Group { .. } | RequestPort::Operate(_)
     ) {
         ports.truncate(1);
     }

@@ -4,6 +4,7 @@
 
 use quorate_core::{ProcessId, Time};
 use quorate_laboratory::{
+    algorithm::Bound,
     algorithms,
     scenario::{Cut, Faults, Layers, Moment, Refused, Scenario, Subject},
 };
@@ -105,6 +106,37 @@ fn every_mutant_is_caught_by_the_property_that_it_breaks() {
         let report = sound.run(seed, false).unwrap().report;
         assert_eq!(report.verdict(mutant.breaks), Some(&Verdict::Holds));
     }
+}
+
+#[test]
+fn processes_leave_every_group_wherever_others_crash() {
+    for subject in sound().filter(|subject| subject.algorithm.is_group()) {
+        for n in [1, 2, 3, 4, 5] {
+            for leaves in [1, 2, n] {
+                let mut leaving = scenario(subject, n, 0);
+                leaving.faults.leaves = leaves;
+                holds(&leaving, 0..20);
+                // Where views need a majority, who has left counts like who has crashed.
+                let needs_majority = subject.algorithm.bound == Bound::Minority;
+                let gone = if needs_majority { leaves } else { 0 };
+                leaving.faults.crashes = ((n - 1) / 2).saturating_sub(gone);
+                holds(&leaving, 20..40);
+                leaving.faults.gaps = usize::from(n > 1);
+                holds(&leaving, 40..60);
+            }
+        }
+        let mut full = scenario(subject, 3, 0);
+        full.layers = Layers::Full;
+        full.faults.leaves = 1;
+        (full.faults.loss, full.faults.duplication) = (0.1, 0.05);
+        holds(&full, 0..6);
+    }
+    let refused = Scenario {
+        faults: Faults::ONE_LEAVES,
+        ..Scenario::of(named("eager"))
+    };
+    let refused = refused.run(0, false).unwrap_err();
+    assert_eq!(refused, Refused::NotAGroup(named("eager")));
 }
 
 #[test]

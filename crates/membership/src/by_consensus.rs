@@ -2,9 +2,10 @@
 //!
 //! # Promises
 //! - VS1 view inclusion, VS2 monotonicity, VS3 uniform agreement on views, VS5 accuracy (safety).
-//! - VS4 completeness, VS6 validity (liveness). VS7 no duplication, VS8 no creation (safety).
+//! - VS4 completeness, VS6 validity, VS11 leaving (liveness). VS7 no duplication, VS8 no creation, VS12 no
+//!   return (safety).
 //! - VS9 agreement (safety): processes that pass from one view to the next have delivered the same messages
-//!   in it.
+//!   in it, and so has a process that leaves.
 //!
 //! # Assumes
 //! Best-effort broadcast over perfect links, uniform consensus, the perfect failure detector P; any number of
@@ -14,16 +15,17 @@
 //!
 //! # Messages
 //! - `Data(view, number, id, payload)`: a broadcast.
-//! - `Flush(view, messages)`: I deliver nothing more in this view before the decision, and have delivered
-//!   these, which others may lack.
+//! - `Flush(view, leaves, messages)`: I deliver nothing more in this view before the decision, and have
+//!   delivered these, which others may lack; and whether I leave.
 //! - `Stable(view, counts)`: I have delivered this many messages; sent every 32 deliveries, or 512/n KiB.
 //!
 //! # Cost
 //! A broadcast: n − 1 messages, one step (and one 32nd of a report at each process). A view change after one
 //! crash, over uniform hierarchical consensus: (n−1)² messages `Flush` and as many of consensus, n steps
 //! after the report (one less for the last in rank; none if only one process is left). The lecture gives 1 +
-//! n steps, but consensus skips the rounds of processes that P has reported. Memory: messages that are
-//! delivered and not stable, at most 256 per member; as much of the next view for members that are ahead.
+//! n steps, but consensus skips the rounds of processes that P has reported. A process that leaves,
+//! failure-free: n(n−1) messages `Flush` and as many of consensus. Memory: messages that are delivered and not
+//! stable, at most 256 per member; as much of the next view for members that are ahead.
 //!
 //! # Why it holds
 //! A process that flushes delivers nothing before the decision, and a decision contains the flushes of all
@@ -33,11 +35,16 @@
 //! meanwhile begin the next change at once. A member can be at most one view ahead: the decision after the
 //! next needs this process's flush.
 //!
+//! A process that leaves flushes once it has broadcast what it was asked to before: everybody then flushes, and
+//! the proposals contain its flush, and not itself as a member. So the others deliver what it has delivered, and
+//! it delivers what they have (VS11, VS12). After that it flushes nothing, but hears the flushes of the members
+//! and proposes as they do, because consensus may wait for the proposal of every correct process.
+//!
 //! # Source
 //! The lecture's second view-synchronous algorithm; Guerraoui, Cachin, Rodrigues, section 6.8, in substance.
 //! Deviations: flushes are kept by view and contain what is not stable; a received flush starts one; crashes
 //! also count while flushing; the proposal is made once, of members only; the deliveries from one sender
-//! within a view are in its order.
+//! within a view are in its order; a process may leave.
 use crate::{
     messages::{Data, Decision, Message},
     within::{Early, Outgoing, Within, union},
@@ -68,16 +75,27 @@ enum Phase {
     Proposed,
 }
 
+/// The flush of a member.
+struct Flushed {
+    leaves: bool,
+    messages: Vec<Data>,
+}
+
 /// View synchrony by consensus.
 pub struct ByConsensus {
     me: ProcessId,
     view: View,
     phase: Phase,
+    /// Whether this process's flush of the present view says that it leaves.
+    leaves: bool,
+    /// Whether this process has left. Then it only takes part in consensus, and is never in the phases
+    /// before [`Blocked`](Phase::Blocked).
+    has_left: bool,
     crashed: ProcessSet,
     outgoing: Outgoing,
     within: Within,
     /// The flushes of the present view, by member.
-    flushed: BTreeMap<ProcessId, Vec<Data>>,
+    flushed: BTreeMap<ProcessId, Flushed>,
     early: Early,
     /// Decisions about views after the next.
     decisions: BTreeMap<u64, Decision>,
@@ -123,6 +141,8 @@ impl ByConsensus {
             me,
             view: View { id: 0, members },
             phase: Phase::Open,
+            leaves: false,
+            has_left: false,
             crashed: ProcessSet::EMPTY,
             outgoing: Outgoing::new(host),
             within: Within::new(me, members),
@@ -134,14 +154,32 @@ impl ByConsensus {
 
     fn upon_request(&mut self, request: Request, ctx: &mut Ctx<Self>) {
         match request {
+            Request::Broadcast(_) if self.outgoing.is_leaving() => {
+                ctx.count("broadcast after leaving");
+            }
             Request::Broadcast(payload) => {
                 self.outgoing.push(payload);
                 self.upon_room(ctx);
             }
+            Request::Leave => self.upon_wish_to_leave(ctx),
             Request::BlockOk => self.upon_block_ok(ctx),
             Request::State { .. } | Request::Decline { .. } | Request::Join => {
                 ctx.count("nobody joins");
             }
+        }
+    }
+
+    fn upon_wish_to_leave(&mut self, ctx: &mut Ctx<Self>) {
+        if !self.outgoing.leave() {
+            return ctx.count("leaves already");
+        }
+        self.upon_last_broadcast(ctx);
+    }
+
+    /// When the last broadcast of a process that leaves has left, flushes, which makes everybody flush.
+    fn upon_last_broadcast(&mut self, ctx: &mut Ctx<Self>) {
+        if self.outgoing.is_due() {
+            self.start_flush(ctx);
         }
     }
 
@@ -155,6 +193,7 @@ impl ByConsensus {
             tell(Message::Data { view, data }, ctx);
         }
         self.upon_report_due(ctx);
+        self.upon_last_broadcast(ctx);
     }
 
     /// When a stream begins anew, sends its receiver again what was sent in this view, and may be needed:
@@ -163,10 +202,12 @@ impl ByConsensus {
         let link::Status::Begun { peer } = *status else {
             return;
         };
+        if self.has_left {
+            return;
+        }
         let view = self.view.id;
         if matches!(self.phase, Phase::Blocked | Phase::Proposed) {
-            let messages = self.within.unstable();
-            return tell_again(peer, Message::Flush { view, messages }, ctx);
+            return tell_again(peer, self.flush(), ctx);
         }
         for data in self.within.own_unstable().cloned() {
             tell_again(peer, Message::Data { view, data }, ctx);
@@ -188,8 +229,16 @@ impl ByConsensus {
             return ctx.count("unasked BlockOk");
         }
         self.phase = Phase::Blocked;
-        let (view, messages) = (self.view.id, self.within.unstable());
-        tell(Message::Flush { view, messages }, ctx);
+        self.leaves = self.outgoing.is_due();
+        tell(self.flush(), ctx);
+    }
+
+    fn flush(&self) -> Message {
+        Message::Flush {
+            view: self.view.id,
+            leaves: self.leaves,
+            messages: self.within.unstable(),
+        }
     }
 
     fn upon_message(&mut self, from: ProcessId, message: Message, ctx: &mut Ctx<Self>) {
@@ -208,7 +257,9 @@ impl ByConsensus {
                     self.within.hear_counts(from, &counts);
                     self.upon_room(ctx);
                 }
-                Message::Flush { messages, .. } => self.upon_flush(from, messages, ctx),
+                Message::Flush {
+                    leaves, messages, ..
+                } => self.upon_flush(from, Flushed { leaves, messages }, ctx),
             },
         }
     }
@@ -230,8 +281,8 @@ impl ByConsensus {
     }
 
     /// A member's first flush counts, and makes everybody flush.
-    fn upon_flush(&mut self, from: ProcessId, messages: Vec<Data>, ctx: &mut Ctx<Self>) {
-        self.flushed.entry(from).or_insert(messages);
+    fn upon_flush(&mut self, from: ProcessId, flush: Flushed, ctx: &mut Ctx<Self>) {
+        self.flushed.entry(from).or_insert(flush);
         self.start_flush(ctx);
         self.upon_all_flushed(ctx);
     }
@@ -252,18 +303,20 @@ impl ByConsensus {
         }
     }
 
-    /// Once all members have flushed, except those that have crashed, proposes the next view, once.
+    /// Once all members have flushed, except those that have crashed, proposes the next view, once: those that
+    /// do not leave.
     fn upon_all_flushed(&mut self, ctx: &mut Ctx<Self>) {
-        let members = self.view.members.without(self.crashed);
-        let all = members.iter().all(|p| self.flushed.contains_key(&p));
-        if self.phase != Phase::Blocked || !all {
+        let alive = self.view.members.without(self.crashed);
+        let all = alive.iter().all(|p| self.flushed.contains_key(&p));
+        if self.phase != Phase::Blocked || !all || alive.is_empty() {
             return;
         }
         self.phase = Phase::Proposed;
-        let flushed = self.flushed.iter().filter(|(p, _)| members.contains(**p));
+        let flushed = || self.flushed.iter().filter(|(p, _)| alive.contains(**p));
+        let staying = flushed().filter(|(_, flush)| !flush.leaves);
         let proposal = Decision {
-            members,
-            messages: union(flushed.map(|(_, messages)| messages)),
+            members: staying.map(|(p, _)| *p).collect(),
+            messages: union(flushed().map(|(_, flush)| &flush.messages)),
         };
         ctx.trigger(Effect::Propose(Propose {
             instance: self.view.id + 1,
@@ -285,21 +338,34 @@ impl ByConsensus {
         }
     }
 
-    /// Delivers what this process lacks, and installs the view. Requests that waited come first in it, then
-    /// what members that were ahead have sent; crashes that were noticed meanwhile end it.
+    /// Delivers what this process lacks, and installs the view, or has left. Requests that waited come first in
+    /// it, then what members that were ahead have sent; crashes that were noticed meanwhile end it.
     fn upon_next_view(&mut self, decided: Decision, ctx: &mut Ctx<Self>) {
-        for data in self.within.complete(decided.messages) {
-            self.indicate_delivery(data, ctx);
+        if !self.has_left {
+            for data in self.within.complete(decided.messages) {
+                self.indicate_delivery(data, ctx);
+            }
         }
+        let leaves = self.leaves && !decided.members.contains(self.me);
         self.view = View {
             id: self.view.id + 1,
             members: decided.members,
         };
         self.within = Within::new(self.me, self.view.members);
         self.flushed.clear();
-        self.phase = Phase::Open;
-        self.indicate_view(ctx);
-        self.upon_room(ctx);
+        self.leaves = false;
+        if leaves {
+            self.has_left = true;
+            let view = self.view.id;
+            ctx.trigger(Effect::Indicate(Indication::Left { view }));
+        }
+        if self.has_left {
+            self.phase = Phase::Blocked;
+        } else {
+            self.phase = Phase::Open;
+            self.indicate_view(ctx);
+            self.upon_room(ctx);
+        }
         let early: Vec<_> = self.early.take().collect();
         for (from, message) in early {
             self.upon_message(from, message, ctx);

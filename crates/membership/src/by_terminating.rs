@@ -3,10 +3,11 @@
 //!
 //! # Promises
 //! - VS1 view inclusion, VS2 monotonicity, VS3 uniform agreement on views, VS5 accuracy (safety).
-//! - VS4 completeness, VS6 validity (liveness). VS7 no duplication, VS8 no creation (safety).
+//! - VS4 completeness, VS6 validity, VS11 leaving (liveness). VS7 no duplication, VS8 no creation, VS12 no
+//!   return (safety).
 //! - VS9 agreement (safety): processes that pass from one view to the next have delivered the same messages
-//!   in it. This is the regular form: a message is delivered when it arrives, so that a process that crashes
-//!   may have delivered what nobody else will.
+//!   in it, and so has a process that leaves. This is the regular form: a message is delivered when it arrives,
+//!   so that a process that crashes may have delivered what nobody else will.
 //!
 //! # Assumes
 //! Group membership; uniform terminating broadcast that this module alone uses, at the same processes;
@@ -39,7 +40,9 @@
 //! next view delivered only messages in the outcomes (VS9). A message that is in no flush is stable: all
 //! members have delivered it. A member is awaited until its broadcast or its crash, one of which comes, as
 //! every member hears of the next view, and its user answers (VS4). A member can be at most one view ahead:
-//! the view after the next needs this process's flush.
+//! the view after the next needs this process's flush. A process that leaves asks the group membership for it
+//! once it has broadcast what it was asked to before; it flushes the view that it leaves like any other member,
+//! and waits for the flushes of the others (VS11, VS12). Nobody awaits its flush of a later view.
 //!
 //! # Source
 //! Guerraoui, Cachin, Rodrigues: *Introduction to Reliable and Secure Distributed Programming*,
@@ -47,7 +50,8 @@
 //! that is faulty counts as having flushed; flushes are kept by view, and forgotten when the view is left,
 //! not when this process's own flush begins; they contain what is not stable, and their messages are
 //! delivered when all flushes are there; data of the next view waits for it; requests of a blocked user wait
-//! for the next view, and come first in it; the deliveries from one sender within a view are in its order.
+//! for the next view, and come first in it; the deliveries from one sender within a view are in its order; a
+//! process may leave.
 use crate::{
     messages::{Data, Message, put_messages, take_messages},
     within::{Early, Outgoing, Within, union},
@@ -55,7 +59,7 @@ use crate::{
 use bytes::{Bytes, BytesMut};
 use quorate_abstractions::{
     best_effort,
-    group_membership::View,
+    group_membership::{self, View},
     link,
     terminating::{self, Content},
     view_synchrony::{self, Deliver, Indication, Request},
@@ -72,6 +76,8 @@ enum Phase {
     Asked,
     /// It has flushed.
     Blocked,
+    /// It has left the group.
+    Left,
 }
 
 /// View synchrony by terminating broadcast.
@@ -79,8 +85,10 @@ pub struct ByTerminating {
     me: ProcessId,
     view: View,
     phase: Phase,
-    /// The views to come.
+    /// The views to come. If this process leaves, the last one is without it.
     pending: VecDeque<View>,
+    /// Whether this process has asked the group membership to leave.
+    leaves: bool,
     outgoing: Outgoing,
     within: Within,
     /// The flushes of the present view and the next, by view and member.
@@ -92,13 +100,13 @@ pub struct ByTerminating {
 
 ports! {
     offers view_synchrony::Port => Request -> Indicate;
-    hears group: View => View;
+    uses group: group_membership::Port => Group / Leave;
     uses terminating: terminating::Port => Terminating;
     uses lane: link::Port<Message> => BestEffort as best_effort::Port<Message>, Link;
     watches status: link::Status => Status, by link::watch_streams;
 
-    /// Starts view synchrony by terminating broadcast: over group membership, which is given the address
-    /// for its views, uniform terminating broadcast and the best-effort broadcast of a lane.
+    /// Starts view synchrony by terminating broadcast, over group membership, uniform terminating broadcast and
+    /// the best-effort broadcast of a lane.
     pub fn spawn(host) = ByTerminating::new(host);
 }
 
@@ -114,7 +122,9 @@ impl Algorithm for ByTerminating {
     fn upon(&mut self, event: Event, ctx: &mut Ctx<Self>) {
         match event {
             Event::Request(request) => self.upon_request(request, ctx),
-            Event::View(view) => self.upon_view(view, ctx),
+            Event::Group(
+                group_membership::Indication::View(view) | group_membership::Indication::Left(view),
+            ) => self.upon_view(view, ctx),
             Event::BestEffort(best_effort::Deliver { from, message }) => {
                 self.upon_message(from, message, ctx);
             }
@@ -133,6 +143,7 @@ impl ByTerminating {
             view: View { id: 0, members },
             phase: Phase::Open,
             pending: VecDeque::new(),
+            leaves: false,
             outgoing: Outgoing::new(host),
             within: Within::new(me, members),
             flushed: BTreeMap::new(),
@@ -144,10 +155,14 @@ impl ByTerminating {
     /// Requests of a blocked user wait for the next view.
     fn upon_request(&mut self, request: Request, ctx: &mut Ctx<Self>) {
         match request {
+            Request::Broadcast(_) if self.outgoing.is_leaving() => {
+                ctx.count("broadcast after leaving");
+            }
             Request::Broadcast(payload) => {
                 self.outgoing.push(payload);
                 self.upon_room(ctx);
             }
+            Request::Leave => self.upon_wish_to_leave(ctx),
             Request::BlockOk => self.upon_block_ok(ctx),
             Request::State { .. } | Request::Decline { .. } | Request::Join => {
                 ctx.count("nobody joins");
@@ -155,9 +170,28 @@ impl ByTerminating {
         }
     }
 
+    fn upon_wish_to_leave(&mut self, ctx: &mut Ctx<Self>) {
+        if !self.outgoing.leave() {
+            return ctx.count("leaves already");
+        }
+        self.upon_last_broadcast(ctx);
+    }
+
+    /// When the last broadcast of a process that leaves has left, asks the group membership, once.
+    fn upon_last_broadcast(&mut self, ctx: &mut Ctx<Self>) {
+        if self.outgoing.is_due() && !self.leaves {
+            self.leaves = true;
+            ctx.trigger(Effect::Leave(group_membership::Request::Leave));
+        }
+    }
+
+    fn is_delivering(&self) -> bool {
+        matches!(self.phase, Phase::Open | Phase::Asked)
+    }
+
     /// When the user is not blocked, delivers and broadcasts the requests that there is room for.
     fn upon_room(&mut self, ctx: &mut Ctx<Self>) {
-        while self.phase != Phase::Blocked
+        while self.is_delivering()
             && let Some(data) = self.outgoing.next(&mut self.within)
         {
             self.indicate_delivery(data.clone(), ctx);
@@ -168,6 +202,7 @@ impl ByTerminating {
             let view = self.view.id;
             tell(Message::Stable { view, counts }, ctx);
         }
+        self.upon_last_broadcast(ctx);
     }
 
     /// When a stream begins anew, sends its receiver again what is not stable in this view, and the delivery
@@ -176,6 +211,9 @@ impl ByTerminating {
         let link::Status::Begun { peer } = *status else {
             return;
         };
+        if self.phase == Phase::Left {
+            return;
+        }
         let view = self.view.id;
         for data in self.within.own_unstable().cloned() {
             tell_again(peer, Message::Data { view, data }, ctx);
@@ -214,6 +252,9 @@ impl ByTerminating {
     }
 
     fn upon_message(&mut self, from: ProcessId, message: Message, ctx: &mut Ctx<Self>) {
+        if self.phase == Phase::Left {
+            return;
+        }
         match (message.view().checked_sub(self.view.id), message) {
             (None, _) => {}
             (_, Message::Flush { .. }) => ctx.count("flush by best-effort broadcast"),
@@ -234,7 +275,7 @@ impl ByTerminating {
 
     /// While blocked, nothing is delivered: the message is in its sender's flush.
     fn upon_data(&mut self, from: ProcessId, data: Data, ctx: &mut Ctx<Self>) {
-        if self.phase == Phase::Blocked {
+        if !self.is_delivering() {
             return;
         }
         match self.within.hear(from, data) {
@@ -250,6 +291,9 @@ impl ByTerminating {
 
     /// The k-th flush of a member is for view k − 1. A faulty process flushes no more views.
     fn upon_terminating(&mut self, delivery: terminating::Deliver, ctx: &mut Ctx<Self>) {
+        if self.phase == Phase::Left {
+            return;
+        }
         let terminating::Deliver {
             source,
             number,
@@ -291,7 +335,11 @@ impl ByTerminating {
             && let Some(next) = self.pending.pop_front()
         {
             self.deliver_flushed(ctx);
-            self.install(next, ctx);
+            if self.leaves && !next.members.contains(self.me) {
+                self.upon_left(next, ctx);
+            } else {
+                self.install(next, ctx);
+            }
         }
     }
 
@@ -302,6 +350,17 @@ impl ByTerminating {
         for data in self.within.complete(messages) {
             self.indicate_delivery(data, ctx);
         }
+    }
+
+    /// This process has left: what it keeps is of no use any more.
+    fn upon_left(&mut self, view: View, ctx: &mut Ctx<Self>) {
+        self.view = view;
+        self.phase = Phase::Left;
+        self.within = Within::new(self.me, view.members);
+        self.pending.clear();
+        self.flushed.clear();
+        self.early.clear();
+        ctx.trigger(Effect::Indicate(Indication::Left { view: view.id }));
     }
 
     /// Requests that waited come first in the view, then what members that were ahead have sent. Another view

@@ -39,6 +39,8 @@ pub enum Message {
     /// that it has delivered and that others may lack.
     Flush {
         view: u64,
+        /// Whether the sender leaves: the next view is to be without it.
+        leaves: bool,
         /// The messages, in the order of their senders and numbers.
         messages: Vec<Data>,
     },
@@ -69,6 +71,9 @@ enum Head {
     Flush {
         view: u64,
     },
+    LeavingFlush {
+        view: u64,
+    },
 }
 
 impl Wire for Message {
@@ -83,8 +88,18 @@ impl Wire for Message {
                 let (view, counts) = (*view, counts.clone());
                 wire::put_head(&Head::Stable { view, counts }, out);
             }
-            Message::Flush { view, messages } => {
-                wire::put_head(&Head::Flush { view: *view }, out);
+            Message::Flush {
+                view,
+                leaves,
+                messages,
+            } => {
+                let view = *view;
+                let head = if *leaves {
+                    Head::LeavingFlush { view }
+                } else {
+                    Head::Flush { view }
+                };
+                wire::put_head(&head, out);
                 put_messages(messages, out);
             }
         }
@@ -103,10 +118,16 @@ impl Wire for Message {
             }
             Head::Stable { view, counts } if bytes.is_empty() => Message::Stable { view, counts },
             Head::Stable { .. } => return Err(Undecodable),
-            Head::Flush { view } => {
-                let messages = take_messages(bytes)?;
-                Message::Flush { view, messages }
-            }
+            Head::Flush { view } => Message::Flush {
+                view,
+                leaves: false,
+                messages: take_messages(bytes)?,
+            },
+            Head::LeavingFlush { view } => Message::Flush {
+                view,
+                leaves: true,
+                messages: take_messages(bytes)?,
+            },
         })
     }
 }
@@ -126,7 +147,11 @@ impl Observe for Message {
                     .instance(*view)
                     .digest(content)
             }
-            Message::Flush { view, messages } => Observation::internal("Flush")
+            Message::Flush {
+                view,
+                leaves,
+                messages,
+            } => Observation::internal(if *leaves { "LeavingFlush" } else { "Flush" })
                 .instance(*view)
                 .digest(digest_of(messages)),
         }
@@ -231,6 +256,12 @@ mod tests {
             Message::Stable { view, counts },
             Message::Flush {
                 view,
+                leaves: false,
+                messages: messages.clone(),
+            },
+            Message::Flush {
+                view,
+                leaves: true,
                 messages: messages.clone(),
             },
         ];

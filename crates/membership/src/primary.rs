@@ -4,12 +4,14 @@
 //! - VS1 view inclusion, VS3 uniform agreement on views; the identifiers of views increase (safety).
 //! - VS6 validity: what a correct process that stays a member broadcasts, all correct ones that stay deliver; a
 //!   process outside a view has crashed, or is told so, and may join again (liveness).
+//! - VS11 leaving (liveness): a correct process that asks to leave is told that it has left, or that it is
+//!   excluded, as soon as a majority of Π remains without it. VS12 no return (safety).
 //! - VS10 nothing is swallowed (safety): a process that is told that it is outside gets back as lost what it
 //!   has broadcast and no member of the next view has delivered; or, if it was out of reach when that view
 //!   was decided, all that it does not know to have arrived.
 //! - VS7 no duplication, VS8 no creation (safety).
 //! - VS9 agreement (safety): processes that pass from one view to the next have delivered the same messages
-//!   in it; a process that joins has a state that covers the same messages.
+//!   in it, and so has a process that leaves; a process that joins has a state that covers the same messages.
 //!
 //! Messages, its own or others', that a process delivered in a view that it was excluded from may be lost:
 //! its user replaces its state when the process joins.
@@ -21,14 +23,15 @@
 //! Perfect links; uniform consensus that decides as soon as one correct process proposes, and tells all of Π
 //! (the leader-driven one); the eventually perfect failure detector ◇P; f < n/2 crashes. Safety needs neither
 //! the detector nor timing. Members keep the state: at any time some process must be up *and inside* that has
-//! it. A view changes only while a majority of Π is in it or asks to be. The user answers `Block` and
+//! it. A view changes only while a majority of Π is in it or asks to be, so that a process that has left counts
+//! like one that has crashed. The user answers `Block` and
 //! `StateWanted`: until then no view changes. A gap between two members ends the view: the next begins with
 //! what any process has delivered in this one, and messages of the view change are sent again.
 //!
 //! # Messages
 //! - `Data`, `Stable` among the members, as in [`by_consensus`](crate::by_consensus).
-//! - `Flush(view, copy, counts, messages)`, as there; also with the delivery counts, and, from a copy of a
-//!   member, the start of its process.
+//! - `Flush(view, copy, leaves, counts, messages)`, as there; also with the delivery counts, and, from a copy
+//!   of a member, the start of its process.
 //! - `Join(view)`, from a process outside of a view → its members; `Outside(view)`, from a process that is
 //!   outside, does not ask to join, and is listed as a member.
 //! - `Transfer(view, counts, messages, state)`, from the member of lowest rank that is not suspected, and
@@ -56,6 +59,12 @@
 //! state.) A process that is left out learns it from consensus, in which all of Π takes part. Eventually ◇P
 //! is accurate, and the correct processes, a majority, flush: as members, or as copies of one (liveness).
 //!
+//! A process that leaves flushes when it has broadcast what it was asked to before, in a view that has a
+//! majority without it. The proposal contains its flush, and not itself, unless a majority needs it: then it is
+//! a member of the next view, too, and waits until that view has a majority without it. If the decision has all
+//! that it has delivered, it delivers the rest, and has left; if it was suspected and its flush did not count, it
+//! is excluded (VS11, VS12).
+//!
 //! A start of a process that lost its memory is outside from the beginning, though its process may be listed:
 //! a decision names the starts that are let in, and a copy is a member only of a view that names its own
 //! start. So neither a flush of an earlier start nor a view that counts an earlier start lets a later one in.
@@ -65,7 +74,7 @@
 //! # Source
 //! Guerraoui, Cachin, Rodrigues, section 6.8, in substance; primary partition and state transfer after
 //! Birman, Joseph: *Exploiting Virtual Synchrony in Distributed Systems*, 1987. Deviations: consensus orders
-//! the views; the state is transferred before the view is decided, not within it.
+//! the views; the state is transferred before the view is decided, not within it; a process may leave.
 mod agreed;
 mod candidates;
 mod joining;
@@ -130,6 +139,8 @@ pub struct Primary {
     candidates: Candidates,
     outgoing: Outgoing,
     within: Within,
+    /// Whether this process's flush of the present view says that it leaves.
+    leaves: bool,
     /// The flushes of the present view, by members and by copies of members.
     flushed: BTreeMap<ProcessId, Flush>,
     early: Early,
@@ -188,6 +199,7 @@ impl Primary {
             candidates: Candidates::default(),
             outgoing: Outgoing::new(host),
             within: Within::new(me, members),
+            leaves: false,
             flushed: BTreeMap::new(),
             early: Early::default(),
             early_flushes: BTreeMap::new(),
@@ -215,7 +227,23 @@ impl Primary {
             Request::State { view, state } => self.upon_state(view, state, ctx),
             Request::Decline { view } => self.upon_decline(view, ctx),
             Request::Join => self.upon_wish_to_join(ctx),
+            Request::Leave => self.upon_wish_to_leave(ctx),
         }
+    }
+
+    fn upon_wish_to_leave(&mut self, ctx: &mut Ctx<Self>) {
+        if !self.is_member() {
+            return ctx.count("nothing to leave");
+        }
+        if !self.outgoing.leave() {
+            return ctx.count("leaves already");
+        }
+        self.upon_change_wanted(ctx);
+    }
+
+    /// Whether this process leaves now: it has broadcast all that it was asked to, and a majority remains.
+    fn may_leave(&self) -> bool {
+        self.outgoing.is_due() && self.agreed.view.members.len() > self.processes.majority()
     }
 
     /// When the user is not blocked, delivers and broadcasts the requests that there is room for.
@@ -231,6 +259,9 @@ impl Primary {
             let view = self.agreed.view.id;
             self.tell_others(messages::Message::Stable { view, counts }, ctx);
         }
+        if self.may_leave() {
+            self.start_flush(ctx);
+        }
     }
 
     /// The user broadcasts nothing more: flushes what was delivered in the view, and delivers no more.
@@ -239,6 +270,7 @@ impl Primary {
             return ctx.count("unasked BlockOk");
         }
         self.role = Role::Blocked;
+        self.leaves = self.may_leave();
         self.flush(ctx);
         self.upon_someone_to_sponsor(ctx);
     }
@@ -250,6 +282,7 @@ impl Primary {
     fn flushing(&self) -> Message {
         let flush = Flush {
             copy: (!self.is_member()).then_some(self.start),
+            leaves: self.leaves,
             counts: self.within.counts(),
             messages: self.within.unstable(),
         };
@@ -395,11 +428,13 @@ impl Primary {
         self.upon_all_flushed(ctx);
     }
 
-    /// The view has to change when a member is suspected or outside, or a process wants to join.
+    /// The view has to change when a member is suspected or outside, or a process wants to join, or this one to
+    /// leave.
     fn upon_change_wanted(&mut self, ctx: &mut Ctx<Self>) {
         let members = self.candidates.staying(&self.agreed);
         let joining = self.candidates.joining(&self.agreed);
-        if members != self.agreed.view.members || !joining.is_empty() {
+        let is_outdated = members != self.agreed.view.members;
+        if is_outdated || !joining.is_empty() || self.may_leave() {
             self.start_flush(ctx);
         }
     }
@@ -412,26 +447,26 @@ impl Primary {
     }
 
     /// Once all members and joining processes that are not suspected have flushed, the first member that is
-    /// not suspected proposes them as the next view, if they are a majority of Π.
+    /// not suspected proposes them as the next view, if they are a majority of Π, without those that leave.
     fn upon_all_flushed(&mut self, ctx: &mut Ctx<Self>) {
-        let members = self.next_members();
+        let present = self.present();
         let staying = self.candidates.staying(&self.agreed);
         let joining = self.candidates.joining(&self.agreed);
         if self.role != Role::Blocked
             || staying.iter().next() != Some(self.me)
-            || !staying.union(joining).is_subset(members)
-            || members.len() < self.processes.majority()
+            || !staying.union(joining).is_subset(present)
+            || present.len() < self.processes.majority()
         {
             return;
         }
         self.role = Role::Proposed;
         let flushes = || {
             let flushes = self.flushed.iter();
-            flushes.filter(|(p, _)| members.contains(**p))
+            flushes.filter(|(p, _)| present.contains(**p))
         };
         let newcomers = flushes().filter_map(|(p, flush)| Some((*p, flush.copy?)));
         let proposal = Decision {
-            members,
+            members: self.remaining(present),
             newcomers: newcomers.collect(),
             counts: most(flushes().map(|(_, flush)| &flush.counts)),
             messages: union(flushes().map(|(_, flush)| &flush.messages)),
@@ -443,13 +478,25 @@ impl Primary {
     }
 
     /// Those that have flushed, as members or as copies of one, and are not suspected.
-    fn next_members(&self) -> ProcessSet {
+    fn present(&self) -> ProcessSet {
         let outside = self.candidates.outside(&self.agreed);
         let is_in = |(p, flush): (&ProcessId, &Flush)| {
             let is_in = flush.copy.is_some() || !outside.contains(*p);
             (is_in && !self.candidates.is_suspected(*p)).then_some(*p)
         };
         self.flushed.iter().filter_map(is_in).collect()
+    }
+
+    /// Of these, those that do not leave, and those that leave and without which there would be no majority.
+    fn remaining(&self, present: ProcessSet) -> ProcessSet {
+        let leaving = self.flushed.iter().filter(|(_, flush)| flush.leaves);
+        let mut members = present;
+        for (p, _) in leaving {
+            if members.len() > self.processes.majority() {
+                members.remove(*p);
+            }
+        }
+        members
     }
 
     /// Decisions are kept until their turn.
@@ -473,7 +520,7 @@ impl Primary {
         }
     }
 
-    /// The next view: this process installs it, or is told that it is outside, or tries again.
+    /// The next view: this process installs it, or has left, or is told that it is outside, or tries again.
     fn upon_next_view(&mut self, decided: Decision, ctx: &mut Ctx<Self>) {
         let newcomers = decided.newcomers();
         let is_in = match &self.role {
@@ -485,14 +532,15 @@ impl Primary {
             _ => false,
         };
         let was_member = self.is_member();
-        let lost = if was_member && !is_in {
+        let has_left = !is_in && self.has_left(&decided);
+        let lost = if was_member && !is_in && !has_left {
             self.own_beyond(decided.count(self.me))
         } else {
             Vec::new()
         };
         let mut agreed = self.agreed.clone();
         agreed.advance(&decided);
-        if is_in {
+        if is_in || has_left {
             for data in self.within.complete(decided.messages) {
                 self.indicate_delivery(data, ctx);
             }
@@ -504,15 +552,31 @@ impl Primary {
         } else {
             self.early.clear();
             self.early_flushes.clear();
-            self.upon_left_out(was_member, ctx);
+            if has_left {
+                self.upon_left(ctx);
+            } else {
+                self.upon_left_out(was_member, ctx);
+            }
             give_back(lost, true, ctx);
         }
+    }
+
+    /// Whether this process leaves by this decision, which is without it: whether the others will have
+    /// delivered all that it has delivered.
+    fn has_left(&self, decided: &Decision) -> bool {
+        let counts = self.within.counts();
+        let has_flushed = matches!(self.role, Role::Blocked | Role::Proposed);
+        let mut delivered = counts.iter();
+        self.outgoing.is_due()
+            && has_flushed
+            && delivered.all(|(of, count)| *count <= decided.count(*of))
     }
 
     /// Drops what belongs to the view before.
     fn upon_left_view(&mut self) {
         let View { id, members } = self.agreed.view;
         self.within = Within::new(self.me, members);
+        self.leaves = false;
         self.flushed.clear();
         self.sponsoring.begin(id);
         self.candidates.begin(id);

@@ -268,6 +268,8 @@ pub(crate) struct Outgoing {
     /// The number of broadcasts that left.
     broadcasts: u64,
     waiting: VecDeque<Bytes>,
+    /// Once this number of broadcasts have left, this process leaves.
+    leaves_after: Option<u64>,
 }
 
 impl Outgoing {
@@ -279,7 +281,32 @@ impl Outgoing {
             },
             broadcasts: 0,
             waiting: VecDeque::new(),
+            leaves_after: None,
         }
+    }
+
+    /// The user asks to leave. Returns `false` if it has asked before.
+    pub(crate) fn leave(&mut self) -> bool {
+        let is_new = self.leaves_after.is_none();
+        let requested = self.broadcasts + self.waiting.len() as u64;
+        self.leaves_after.get_or_insert(requested);
+        is_new
+    }
+
+    /// The wish to leave is over.
+    pub(crate) fn stay(&mut self) {
+        self.leaves_after = None;
+    }
+
+    /// Whether the user has asked to leave.
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.leaves_after.is_some()
+    }
+
+    /// Whether the user has asked to leave, and all that it asked to broadcast before has been broadcast.
+    pub(crate) fn is_due(&self) -> bool {
+        self.leaves_after
+            .is_some_and(|broadcasts| self.broadcasts >= broadcasts)
     }
 
     /// A request waits until its broadcast may leave.

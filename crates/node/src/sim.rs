@@ -93,6 +93,10 @@ pub struct Sim {
     /// How many processes have a user that takes 20 milliseconds for each indication.
     #[arg(long, default_value_t = 0, value_name = "K")]
     slow: usize,
+    /// How many processes ask to leave their group, at times drawn from the seed. By default none; for a mutant,
+    /// as many as show its violation.
+    #[arg(long, value_name = "K")]
+    leaves: Option<usize>,
     /// How many pairs of processes are cut off from each other for ten seconds, while messages are large and
     /// a peer may owe the link only a little (full stacks).
     #[arg(long, default_value_t = 0, value_name = "K")]
@@ -389,6 +393,7 @@ impl Sim {
         faults.late = self.late;
         faults.restarts = self.restarts;
         faults.slow = self.slow;
+        faults.leaves = self.leaves.unwrap_or(faults.leaves);
         faults.long_cuts = self.long_cuts;
         scenario.gaps.clone_from(&self.gap);
         scenario.starts.clone_from(&self.start);

@@ -93,7 +93,8 @@ async fn replicate(
                 let group = group.clone();
                 tokio::spawn(async move { group.broadcast(lost.message).await });
             }
-            Event::Lost(_) => {}
+            // No process of this example leaves.
+            Event::Lost(_) | Event::Left { .. } => {}
         }
     }
     Ok(())

@@ -239,7 +239,7 @@ pub mod prelude {
     #[cfg(all(feature = "node", feature = "detectors"))]
     pub use quorate_runtime::{Crashes, LeaderHints, Suspicions};
     #[cfg(all(feature = "node", feature = "membership"))]
-    pub use quorate_runtime::{Event, Events, Group, Lost, Members, StateWanted};
+    pub use quorate_runtime::{Event, Events, Group, Lost, Members, MembersEvent, StateWanted};
     #[cfg(all(feature = "node", feature = "shared-memory"))]
     pub use quorate_runtime::{
         Flooder, LatticeProposer, Pending, Posted, QuorumAccess, QuorumSystem, Reading, Registers,

@@ -82,6 +82,9 @@ pub enum Error {
         /// The process that made the report.
         by: ProcessId,
     },
+    /// This process has asked to leave the group, in which nobody joins again: the message was not broadcast.
+    #[error("this process leaves the group")]
+    Leaves,
     /// An algorithm panicked.
     #[error("the protocol thread panicked in {0}")]
     Panicked(String),

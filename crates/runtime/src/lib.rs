@@ -55,7 +55,7 @@ pub use node::{
 #[cfg(feature = "detectors")]
 pub use node::{Crashes, LeaderHints, Suspicions};
 #[cfg(feature = "membership")]
-pub use node::{Event, Events, Group, Lost, Members, StateWanted};
+pub use node::{Event, Events, Group, Lost, Members, MembersEvent, StateWanted};
 #[cfg(feature = "shared-memory")]
 pub use node::{
     Flooder, LatticeProposer, Pending, Posted, Progress, QuorumAccess, Reading, Registers,

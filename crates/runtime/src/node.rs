@@ -103,7 +103,7 @@ pub use leadership::{Holder, Leadership, Term};
 #[cfg(feature = "broadcast")]
 pub use locks::{Claim, Lock, LockError, LockHolder, LockSettings, Locks};
 #[cfg(feature = "membership")]
-pub use members::Members;
+pub use members::{Members, MembersEvent};
 #[cfg(feature = "links")]
 pub use messages::{Messages, SendPermit, Sender, TrySendError};
 #[cfg(feature = "broadcast")]

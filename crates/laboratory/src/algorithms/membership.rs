@@ -12,8 +12,7 @@ use crate::{
 };
 use bytes::Bytes;
 use quorate_abstractions::{
-    Subscribe,
-    group_membership::View,
+    Subscribe, group_membership,
     link::Links,
     perfect,
     terminating::{self, Content},
@@ -57,12 +56,32 @@ const GROUP: &[Property] = &[
     )]),
     safety(
         "GMP4",
-        "accuracy: whoever is outside a view has crashed before",
+        "accuracy: whoever is outside a view has crashed, or asked to leave, before",
     )
     .of(&[clause(
-        "whoever is outside a view has crashed before",
+        "whoever is outside a view has crashed, or asked to leave, before",
         "which lives",
     )]),
+    liveness(
+        "GMP5",
+        "leaving: whoever asks to leave is told that it has left, and is in no view any more",
+    )
+    .of(&[
+        clause("whoever is correct and asks is told", "is never told"),
+        clause(
+            "in the end it is in the view of no correct process",
+            "and stays in the view",
+        ),
+    ]),
+    safety(
+        "GMP6",
+        "no return: whoever is told that it has left has asked, and installs no view after that",
+    )
+    .of(&[
+        clause("whoever is told has asked", "and did not ask"),
+        clause("it installs no view after that", "after it has left"),
+        clause("the view that it is told of is without it", "which has it"),
+    ]),
 ];
 
 /// The properties of view synchrony where no process joins.
@@ -85,8 +104,8 @@ pub(super) const VIEWS: &[Property] = &[
     ).of(&[clause("in the end no crashed process is in the view of a correct one", "stays in the view")]),
     safety(
         "VS5",
-        "accuracy: whoever is outside a view has crashed before",
-    ).of(&[clause("whoever is outside a view has crashed before", "which lives")]),
+        "accuracy: whoever is outside a view has crashed, or asked to leave, before",
+    ).of(&[clause("whoever is outside a view has crashed, or asked to leave, before", "which lives")]),
     liveness(
         "VS6",
         "validity: what a correct member broadcasts, all correct members deliver",
@@ -97,12 +116,30 @@ pub(super) const VIEWS: &[Property] = &[
         "VS9",
         "agreement: who are in a view until the next, or to the end, have delivered the same in it",
     ).of(&[clause("who leave a view for a later one have delivered the same in it", "which it has left"), clause("correct processes have delivered the same in the last view", "in the end")]),
+    liveness(
+        "VS11",
+        "leaving: whoever asks to leave is told that it has left, and is in no view any more",
+    )
+    .of(&[
+        clause("whoever is correct and asks is told", "is never told"),
+        clause("in the end it is in the view of no correct process", "and stays in the view"),
+    ]),
+    safety(
+        "VS12",
+        "no return: whoever is told that it has left has asked, and installs no view after that",
+    )
+    .of(&[
+        clause("whoever is told has asked", "and did not ask"),
+        clause("it installs no view after that", "after it has left"),
+        clause("the view that it is told of is without it", "which has it"),
+        clause("it has delivered what it was asked to broadcast before", "and has not delivered"),
+    ]),
 ];
 
 pub(super) static ALL: &[Algorithm] = &[
     Algorithm {
         name: "group-membership",
-        gap: Gap::Repeats("nothing of its own: consensus goes on"),
+        gap: Gap::Repeats("that this process leaves; consensus goes on"),
         handle: builder("membership"),
         aliases: &[],
         title: "by consensus",
@@ -113,7 +150,11 @@ pub(super) static ALL: &[Algorithm] = &[
         models: Models::CRASH,
         bound: Bound::Any,
         detector: Detector::Perfect,
-        over: &["uniform consensus", "perfect failure detector"],
+        over: &[
+            "best-effort broadcast",
+            "uniform consensus",
+            "perfect failure detector",
+        ],
         properties: GROUP,
         cost: Some(Cost {
             messages: formula("0", |_| 0),
@@ -127,7 +168,7 @@ pub(super) static ALL: &[Algorithm] = &[
         }),
         reads: None,
         rate: "none",
-        memory: "a view, and at most n−1 decisions",
+        memory: "a view, and at most n decisions",
         grows: false,
         rejoins: false,
         simulation: Simulation {
@@ -238,8 +279,9 @@ fn check_group(processes: &Membership) -> Properties {
 
 fn group(wiring: &Wiring<'_>, detector: &Subscribe<perfect::Crash>) -> RequestPort {
     let (host, links) = (wiring.host(), wiring.links());
-    stack::group_membership(&host, links, detector, wiring.application::<View>());
-    RequestPort::Nothing
+    let up = wiring.application::<group_membership::Indication>();
+    let requests = stack::group_membership(&host, links, detector, up);
+    RequestPort::Leave(requests.with(|()| group_membership::Request::Leave))
 }
 
 /// The outcome, if it is a message.
@@ -290,10 +332,18 @@ pub(super) fn user(
         }
     });
     let back = move |requests: Addr<Request>| {
-        let broadcasts = requests.with(|payload: Bytes| Request::Broadcast(payload));
+        let served = group_port(&requests);
         // This is the only owner of the cell, so it is empty.
         _ = port.set(requests);
-        RequestPort::Broadcast(broadcasts)
+        served
     };
     (up, back)
+}
+
+/// The port at which a scenario makes its requests of a group.
+pub(super) fn group_port(requests: &Addr<Request>) -> RequestPort {
+    RequestPort::Group {
+        broadcast: requests.with(|payload: Bytes| Request::Broadcast(payload)),
+        leave: requests.with(|()| Request::Leave),
+    }
 }

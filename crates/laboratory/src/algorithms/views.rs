@@ -82,6 +82,17 @@ const JOINS: &[Property] = &[
         "VS10",
         "nothing is swallowed: whoever is outside is told which of its broadcasts the others lack",
     ).of(&[clause("a message comes back to a process that has just learned that it is outside", "did not just learn"), clause("it is one that the process has broadcast and delivered there", "which it did not deliver"), clause("it is doubtful only to who missed a decision", "as doubtful"), clause("it comes back once", "twice"), clause("it is said to be lost only if the others lack it", "others have it"), clause("if they lack it, it comes back", "is not told that")]),
+    membership::VIEWS[9],
+    safety(
+        "VS12",
+        "no return: whoever is told that it has left has asked, and installs no view after that, unless it asks to join",
+    )
+    .of(&[
+        clause("whoever is told has asked", "and did not ask"),
+        clause("it installs no view after that, unless it asks to join", "after it has left"),
+        clause("the view that it is told of is without it", "which has it"),
+        clause("it has delivered what it was asked to broadcast before", "and has not delivered"),
+    ]),
 ];
 
 /// False suspicions throughout the run.
@@ -338,17 +349,17 @@ fn member(
                 *sum = u128::from_le_bytes(*sum).wrapping_add(number).to_le_bytes();
                 None
             }
-            Indication::View { .. } | Indication::Lost(_) => None,
+            Indication::View { .. } | Indication::Lost(_) | Indication::Left { .. } => None,
         };
         if let (Some(answer), Some(port)) = (answer, answers.get()) {
             port.send(answer);
         }
     });
     let back = move |requests: Addr<Request>| {
-        let broadcasts = requests.with(|payload: Bytes| Request::Broadcast(payload));
+        let served = membership::group_port(&requests);
         // This is the only owner of the cell, so it is empty.
         _ = port.set(requests);
-        RequestPort::Broadcast(broadcasts)
+        served
     };
     (up, back)
 }

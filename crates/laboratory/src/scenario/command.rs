@@ -75,6 +75,7 @@ impl Scenario {
             format!("--restarts {}", faults.restarts),
         );
         add(faults.slow > 0, format!("--slow {}", faults.slow));
+        add(faults.leaves > 0, format!("--leaves {}", faults.leaves));
         add(
             faults.long_cuts > 0,
             format!("--long-cuts {}", faults.long_cuts),

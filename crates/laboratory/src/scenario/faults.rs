@@ -2,7 +2,7 @@
 use super::{Clocks, Layers, Omissions, Scenario, clocks, draw::Draw, omissions};
 use quorate_core::{Membership, ProcessId, Time};
 use quorate_sim::{Channel, Crash, Gap, Keep, Lose, World};
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 /// When a process crashes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -50,6 +50,8 @@ pub struct Faults {
     pub restarts: usize,
     /// How many processes have a user that takes indications in slowly.
     pub slow: usize,
+    /// How many processes ask to leave their group.
+    pub leaves: usize,
     /// How many pairs of processes are cut off from each other for long, while messages are large and the
     /// limit of what a peer may owe a real link is small. Only on the full stack.
     pub long_cuts: usize,
@@ -74,7 +76,14 @@ impl Faults {
         late: 0,
         restarts: 0,
         slow: 0,
+        leaves: 0,
         long_cuts: 0,
+    };
+
+    /// One process asks to leave its group.
+    pub const ONE_LEAVES: Faults = Faults {
+        leaves: 1,
+        ..Faults::NONE
     };
 
     /// One process crashes.
@@ -138,6 +147,23 @@ pub(super) fn restarts(scenario: &Scenario, processes: &Membership, seed: u64) -
         .collect();
     restarts.sort_by_key(|restart| restart.back);
     restarts
+}
+
+/// The processes that ask to leave, and when. Draws for other purposes are not shifted by them.
+pub(super) fn leavers(
+    scenario: &Scenario,
+    processes: &Membership,
+    seed: u64,
+) -> BTreeMap<ProcessId, Time> {
+    let mut draw = Draw::new(seed, "leaves").within(scenario.busy());
+    let mut staying: Vec<_> = processes.iter().collect();
+    let count = scenario.faults.leaves.min(staying.len());
+    (0..count)
+        .map(|_| {
+            let p = staying.swap_remove(draw.below(staying.len() as u64) as usize);
+            (p, draw.moment())
+        })
+        .collect()
 }
 
 /// Plans the drawn bandwidths and queues, gaps, late starts and slow users.

@@ -53,14 +53,23 @@ impl Ruled {
             }) if self.rule == Rule::EarlyDataIsDropped && view > self.inner.view.id => {}
             Event::BestEffort(best_effort::Deliver {
                 from,
-                message: Message::Flush { view, messages },
+                message:
+                    Message::Flush {
+                        view,
+                        leaves,
+                        messages,
+                    },
             }) => match self.rule {
                 Rule::EarlyFlushIsErased if view > self.inner.view.id => {}
                 Rule::FlushForTheExcluded if view == self.inner.view.id => {
-                    self.inner.flushed.entry(from).or_insert(messages);
+                    let flush = Flushed { leaves, messages };
+                    self.inner.flushed.entry(from).or_insert(flush);
                     self.inner.upon_all_flushed(ctx);
                 }
-                _ => self.inner.upon_flush_of(from, view, messages, ctx),
+                _ => {
+                    let flush = Flushed { leaves, messages };
+                    self.inner.upon_flush_of(from, view, flush, ctx);
+                }
             },
             event => self.inner.upon(event, ctx),
         }
@@ -72,10 +81,15 @@ impl ByConsensus {
         &mut self,
         from: ProcessId,
         view: u64,
-        messages: Vec<Data>,
+        Flushed { leaves, messages }: Flushed,
         ctx: &mut Ctx<Self>,
     ) {
-        self.upon_message(from, Message::Flush { view, messages }, ctx);
+        let message = Message::Flush {
+            view,
+            leaves,
+            messages,
+        };
+        self.upon_message(from, message, ctx);
     }
 }
 
@@ -190,6 +204,98 @@ fn a_view_change_costs_what_the_header_says() {
             };
             assert_eq!(took, expected, "n = {n}, d = {d}, p{q}");
         }
+    }
+}
+
+/// Whether a process was told that it has left.
+fn has_left(log: &Log) -> bool {
+    let log = log.lock().unwrap();
+    log.iter().any(|it| matches!(it, Indication::Left { .. }))
+}
+
+#[test]
+fn a_process_that_leaves_costs_what_the_header_says() {
+    for (n, rank) in (1..=8_usize).flat_map(|n| [1, n].map(|rank| (n, rank))) {
+        let (adversary, rule) = (Timed::lock_step(), Rule::Corrected);
+        let (mut world, ports, logs) = world(n, 1, adversary, rule, steps(1));
+        world.request(p(rank), Time::ZERO, &ports[rank - 1], Request::Leave);
+        let report = world.run();
+        report.assert_all_hold();
+        let expected = 2 * n * (n - 1);
+        assert_eq!(report.counts.messages, expected as u64, "n = {n}");
+        for (q, log) in (1..).zip(&logs) {
+            assert_eq!(has_left(log), q == rank, "n = {n}, p{q}");
+        }
+    }
+}
+
+#[test]
+fn who_leaves_delivers_what_it_broadcast_before_and_nothing_after() {
+    let (adversary, rule) = (Timed::lock_step(), Rule::Corrected);
+    let (mut world, ports, logs) = world(3, 1, adversary, rule, steps(1));
+    // More than the window.
+    for _ in 0..300 {
+        world.request(p(1), Time::ZERO, &ports[0], broadcast(b"before"));
+    }
+    world.request(p(1), Time::ZERO, &ports[0], Request::Leave);
+    world.request(p(1), Time::ZERO, &ports[0], broadcast(b"after"));
+    world.request(p(1), Time::ZERO, &ports[0], Request::Leave);
+    world.request(p(2), step(20), &ports[1], broadcast(b"without p1"));
+    let report = world.run();
+    let validity = report.verdict("VS6").unwrap();
+    assert!(!validity.is_violated(), "{report}");
+    let counts: Vec<_> = logs.iter().map(|log| delivered(log).len()).collect();
+    assert_eq!(counts, [300, 301, 301]);
+    assert_eq!(world.counters(p(1)).total("broadcast after leaving"), 1);
+    assert_eq!(world.counters(p(1)).total("leaves already"), 1);
+}
+
+/// As [`drawn`], where processes leave, too.
+fn drawn_leaving(seed: u64) -> Report {
+    let n = 2 + seed as usize % 4;
+    let detection = |q: ProcessId| UNIT * (1 + (q.rank() as u32 + seed as u32) % 3);
+    let rule = Rule::Corrected;
+    let (mut world, ports, _) = world(n, seed, any_pace(seed), rule, detection);
+    for (port, rank) in ports.iter().zip(1_u64..) {
+        for k in 0..3 {
+            let at = half((seed as u32 + 5 * k + 3 * rank as u32) % 23);
+            world.request(p(rank as usize), at, port, broadcast(&[k as u8]));
+        }
+        // In some runs all processes leave.
+        if (seed / 4 + rank) % 3 < seed % 4 {
+            let at = half(23 + ((seed + 5 * rank) % 31) as u32);
+            world.request(p(rank as usize), at, port, Request::Leave);
+        }
+    }
+    for rank in 1..n {
+        if (seed / 3 + rank as u64).is_multiple_of(2) {
+            let at = 1 + (seed / 5 + 7 * rank as u64) % (9 * n as u64);
+            let lose = losing(seed + rank as u64);
+            world.crash(p(rank), Crash::before_output(at).losing(lose));
+        }
+    }
+    world.run()
+}
+
+#[test]
+fn vs11_and_vs12_hold_wherever_processes_leave_and_crash() {
+    for seed in 0..400 {
+        let report = drawn_leaving(seed);
+        assert!(report.all_hold(), "seed {seed}, {report}");
+    }
+}
+
+#[test]
+fn every_schedule_in_which_one_leaves_holds() {
+    for (n, depth) in [(2, 30), (3, 9)] {
+        let search = Exhaustive::new().crashes(1).depth(depth);
+        let found = search.explore(|| {
+            let (world, ports, _) = world(n, 1, Timed::lock_step(), Rule::Corrected, steps(0));
+            world.request(p(1), Time::ZERO, &ports[0], broadcast(b"m"));
+            world.request(p(1), Time::ZERO, &ports[0], Request::Leave);
+            world
+        });
+        assert!(found.found.is_none(), "n = {n}: {found}");
     }
 }
 

@@ -42,10 +42,11 @@ fn stack<A: Algorithm<Event = Event, Effect = Effect>>(
     up: Addr<Indication>,
 ) -> Addr<Request> {
     let (host, links) = (world.host(q).at("views"), world.links(q).at("views"));
-    let group = |up: Addr<View>| {
+    let group = |up: Addr<group_membership::Indication>| {
         let (host, links) = (host.at("group"), links.at("group"));
         let consensus = consensus("consensus", &host, &links, detector);
-        group::spawn(&host, consensus, detector, up);
+        let (lane, status) = (links.lane(), links.status());
+        group::spawn(&host, lane, &status, consensus, detector, up)
     };
     let terminating = |up: Addr<terminating::Deliver>| {
         let (host, links) = (host.at("flush"), links.at("flush"));
@@ -143,6 +144,45 @@ fn a_view_change_costs_what_the_header_says() {
             };
             assert_eq!(took, expected, "n = {n}, D = {d}, p{dead} dead");
         }
+    }
+}
+
+#[test]
+fn who_leaves_costs_a_change_of_the_group_and_the_flushes() {
+    for (n, rank) in (1..=8_usize).flat_map(|n| [1, n].map(|rank| (n, rank))) {
+        let (mut world, ports, logs) = world(n, 1, Timed::lock_step(), steps(1));
+        world.request(p(rank), Time::ZERO, &ports[rank - 1], Request::Leave);
+        let report = world.run();
+        report.assert_all_hold();
+        let group = (n - 1) + n * (n - 1);
+        let flushes = n * ((n - 1) + n * (n - 1));
+        assert_eq!(report.counts.messages, (group + flushes) as u64, "n = {n}");
+        for (q, log) in (1..).zip(&logs) {
+            let log = log.lock().unwrap();
+            let has_left = log.iter().any(|it| matches!(it, Indication::Left { .. }));
+            assert_eq!(has_left, q == rank, "n = {n}, p{q}");
+        }
+    }
+}
+
+#[test]
+fn vs11_and_vs12_hold_wherever_processes_leave_and_crash() {
+    for seed in 0..300_u64 {
+        let n = 2 + seed as usize % 4;
+        let (mut world, ports, _) = world(n, seed, any_pace(seed), some_delay(seed));
+        let crashes = if seed.is_multiple_of(3) { 2 } else { 0 };
+        trouble(&world, &ports, seed, crashes);
+        for (port, rank) in ports.iter().zip(1_u64..) {
+            // In some runs all processes leave. Those that stay broadcast on.
+            if (seed / 4 + rank) % 3 < seed % 4 {
+                let at = half(61 + ((seed + 5 * rank) % 31) as u32);
+                world.request(p(rank as usize), at, port, Request::Leave);
+            } else {
+                world.request(p(rank as usize), half(95), port, broadcast(b"later"));
+            }
+        }
+        let report = world.run();
+        assert!(report.all_hold(), "n = {n}, seed {seed}, {report}");
     }
 }
 
@@ -305,13 +345,17 @@ fn what_nobody_correct_sends_is_dropped() {
         Event::BestEffort(best_effort::Deliver { from, message })
     };
     let told = |view, data| deliver(Message::Data { view, data });
-    let (view, messages) = (0, Vec::new());
+    let (view, leaves, messages) = (0, false, Vec::new());
     let hostile = [
         told(0, data(1, 1)),
         told(0, data(2, 1 << 40)),
         told(1, data(2, 1 << 40)),
         told(7, data(2, 1)),
-        deliver(Message::Flush { view, messages }),
+        deliver(Message::Flush {
+            view,
+            leaves,
+            messages,
+        }),
         flush(2, 0, b""),
         flush(2, 9, b""),
         flush(2, 1, b"?"),
@@ -329,7 +373,7 @@ fn d7_e8_block_ok_counts_once_and_only_if_it_was_asked_for() {
     let block_ok = || Event::Request(Request::BlockOk);
     assert!(upon(block_ok()).is_empty());
     let members = [p(1)].into_iter().collect();
-    let next = Event::View(View { id: 1, members });
+    let next = Event::Group(group_membership::Indication::View(View { id: 1, members }));
     assert!(matches!(
         upon(next)[..],
         [Effect::Indicate(Indication::Block)]

@@ -211,11 +211,20 @@ impl Primary {
         self.flush(ctx);
     }
 
+    /// This process has left, as it has asked.
+    pub(super) fn upon_left(&mut self, ctx: &mut Ctx<Self>) {
+        self.role = Role::Outside;
+        self.outgoing.stay();
+        let view = self.agreed.view.id;
+        ctx.trigger(Effect::Indicate(Indication::Left { view }));
+    }
+
     pub(super) fn upon_left_out(&mut self, is_news: bool, ctx: &mut Ctx<Self>) {
         if !is_news && self.role != Role::Outside {
             return self.ask_to_join(ctx);
         }
         self.role = Role::Outside;
+        self.outgoing.stay();
         if is_news {
             let view = self.agreed.view.id;
             ctx.trigger(Effect::Indicate(Indication::Excluded { view }));

@@ -6,29 +6,63 @@ use quorate_core::{
     message::{digest, fold},
     wire::{self, Undecodable, Wire},
 };
+use serde::{Deserialize, Serialize};
 
 /// The deliveries of a process in a view, in which it delivers nothing more before the next one is decided.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Flush {
     /// From a copy of a member: the start of its process. `None` from a member.
     pub copy: Option<Incarnation>,
+    /// Whether the sender, a member, leaves: the next view is to be without it.
+    pub leaves: bool,
     /// The number of deliveries, by member.
     pub counts: Counts,
     /// The delivered messages that others may lack, in the order of their senders and numbers.
     pub messages: Vec<Data>,
 }
 
+impl Flush {
+    /// A digest of it, for observers.
+    fn digest(&self) -> u64 {
+        let messages = digest_of(&self.messages);
+        if self.leaves {
+            fold(messages, 1)
+        } else {
+            messages
+        }
+    }
+}
+
+/// Whose flush it is.
+#[derive(Serialize, Deserialize)]
+enum Sender {
+    Member,
+    Copy(Incarnation),
+    Leaving,
+}
+
 impl Wire for Flush {
     fn encode(&self, out: &mut BytesMut) {
-        wire::put_head(&(self.copy, &self.counts), out);
+        let sender = match self.copy {
+            Some(start) => Sender::Copy(start),
+            None if self.leaves => Sender::Leaving,
+            None => Sender::Member,
+        };
+        wire::put_head(&(sender, &self.counts), out);
         put_messages(&self.messages, out);
     }
 
     fn decode(mut bytes: Bytes) -> Result<Self, Undecodable> {
-        let (copy, counts) = wire::take_head(&mut bytes)?;
+        let (sender, counts) = wire::take_head(&mut bytes)?;
         let messages = take_messages(bytes)?;
+        let (copy, leaves) = match sender {
+            Sender::Member => (None, false),
+            Sender::Copy(start) => (Some(start), false),
+            Sender::Leaving => (None, true),
+        };
         Ok(Flush {
             copy,
+            leaves,
             counts,
             messages,
         })
@@ -74,7 +108,7 @@ quorate_core::messages! {
             view: u64;
             /// The sender's deliveries.
             flush: Flush
-        } => instance(*view).digest(digest_of(&flush.messages)),
+        } => instance(*view).digest(flush.digest()),
         /// From a process outside the view with this identifier that wants to be in the next, to the members.
         Join {
             view: u64
@@ -119,10 +153,11 @@ mod tests {
             view: 3,
             counts: vec![(p, 4)],
         };
-        let flush = |copy| Message::Flush {
+        let flush = |copy, leaves| Message::Flush {
             view: 3,
             flush: Flush {
                 copy,
+                leaves,
                 counts: vec![(p, 7)],
                 messages: Vec::new(),
             },
@@ -133,8 +168,9 @@ mod tests {
             Message::Outside { view: 9 },
             Message::Declines { view: 9 },
             Message::Within(stable),
-            flush(None),
-            flush(Some(Incarnation(1 << 60))),
+            flush(None, false),
+            flush(None, true),
+            flush(Some(Incarnation(1 << 60)), false),
         ];
         for message in all {
             assert_eq!(Message::decode(wire::encode(&message)), Ok(message));

@@ -264,6 +264,90 @@ fn storms_of_false_suspicions_never_divide_a_group_and_end_with_all_in_it() {
     }
 }
 
+/// How often a process has indicated this.
+fn times(site: &Wired, what: fn(&Indication) -> bool) -> usize {
+    indications(site).iter().filter(|it| what(it)).count()
+}
+
+fn has_left(site: &Wired) -> bool {
+    times(site, |it| matches!(it, Indication::Left { .. })) > 0
+}
+
+#[test]
+fn who_leaves_is_told_and_may_join_again() {
+    let (adversary, oracle) = (Timed::lock_step(), Oracle::accurate(UNIT));
+    let (mut world, sites) = world(3, 1, adversary, &oracle, never);
+    let port = &sites[2].port;
+    world.request(p(3), Time::ZERO, port, broadcast(b"before"));
+    world.request(p(3), Time::ZERO, port, Request::Leave);
+    world.request(p(3), step(15), port, broadcast(b"after"));
+    world.run_until(step(20));
+    assert!(has_left(&sites[2]));
+    let two = [p(1), p(2)].into_iter().collect();
+    assert_eq!(last_view(&sites[0].log), (1, two));
+    assert_eq!(sites[0].store.lock().unwrap().len(), 1, "the one before");
+    world.request(p(3), step(21), port, Request::Join);
+    let report = world.run();
+    report.assert_all_hold();
+    assert_together(&report, &sites, "joined again");
+    assert_eq!(sites[0].store.lock().unwrap().len(), 2, "and the one after");
+}
+
+#[test]
+fn who_leaves_waits_until_a_majority_remains() {
+    let (adversary, oracle) = (Timed::lock_step(), Oracle::accurate(UNIT));
+    let (mut world, sites) = world(5, 1, adversary, &oracle, never);
+    for (site, rank) in sites.iter().zip(1..) {
+        world.request(p(rank), Time::ZERO, &site.port, Request::Leave);
+    }
+    world.run_until(step(30));
+    let left = |sites: &[Wired]| sites.iter().filter(|site| has_left(site)).count();
+    assert_eq!(left(&sites), 2, "three of five remain");
+    world.request(p(1), step(31), &sites[0].port, Request::Join);
+    let report = world.run();
+    report.assert_all_hold();
+    assert_eq!(left(&sites), 3, "another leaves for the one that joins");
+}
+
+#[test]
+fn vs11_and_vs12_hold_through_storms_and_crashes() {
+    let mut left = 0;
+    for seed in 0..400 {
+        let n = 3 + seed as usize % 3;
+        let draw = |what: u64, below: u64| fold(fold(seed, what), 11) % below;
+        let oracle = Oracle::accurate(UNIT * (1 + draw(1, 4) as u32));
+        let membership = Membership::of_size(n).unwrap();
+        let lies = draw(2, 2) as usize * 3 * n;
+        let oracle = oracle.erratic(&membership, seed, lies, step(60));
+        let (mut world, sites) = world(n, seed, any_pace(seed), &oracle, never);
+        let crashes = n == 5 && draw(3, 2) == 0;
+        for (index, site) in sites.iter().enumerate() {
+            let q = p(index + 1);
+            for k in 0..6 {
+                let at = half(draw(100 * k + index as u64, 160) as u32);
+                world.request(q, at, &site.port, broadcast(&[k as u8]));
+            }
+            // Who has left for good and who has crashed are a minority together.
+            if draw(700 + index as u64, 2) == 0 && (!crashes || index == 0) {
+                let at = draw(800 + index as u64, 120) as u32;
+                world.request(q, half(at), &site.port, Request::Leave);
+                if draw(900 + index as u64, 2) == 0 {
+                    world.request(q, half(at + 60), &site.port, Request::Join);
+                }
+            }
+        }
+        if crashes {
+            let rank = 1 + draw(4, n as u64) as usize;
+            let crash = Crash::before_output(1 + draw(8, 100));
+            world.crash(p(rank), crash.losing(losing(draw(5, 3))));
+        }
+        let report = world.run();
+        assert!(report.all_hold(), "n = {n}, seed {seed}, {report}");
+        left += sites.iter().filter(|site| has_left(site)).count();
+    }
+    assert!(left > 100, "{left}");
+}
+
 fn never(_: ProcessId) -> Silent {
     Silent::Never
 }
@@ -412,6 +496,7 @@ fn what_nobody_correct_sends_is_dropped() {
     };
     let flush = Flush {
         copy: None,
+        leaves: false,
         counts: Vec::new(),
         messages: Vec::new(),
     };
@@ -503,6 +588,7 @@ fn from(rank: usize, message: Message) -> Event {
 fn flush(rank: usize, copy: Option<u64>, counts: &[(usize, u64)]) -> Event {
     let flush = Flush {
         copy: copy.map(Incarnation),
+        leaves: false,
         counts: counts.iter().map(|(of, count)| (p(*of), *count)).collect(),
         messages: Vec::new(),
     };
@@ -585,6 +671,7 @@ fn nobody_waits_for_what_a_start_that_is_gone_has_asked_for() {
     let flush = |rank, copy: Option<u64>| {
         let flush = Flush {
             copy: copy.map(Incarnation),
+            leaves: false,
             counts: Vec::new(),
             messages: Vec::new(),
         };

@@ -69,6 +69,7 @@ fn ensure_of_rounds(sim: &Sim) -> Result<()> {
         ("--start", !sim.start.is_empty()),
         ("--restarts", sim.restarts > 0),
         ("--slow", sim.slow > 0),
+        ("--leaves", sim.leaves.is_some()),
         ("--long-cuts", sim.long_cuts > 0),
         ("--quorums", sim.quorums.is_some()),
         ("--shiviz", sim.pictures.shiviz.is_some()),

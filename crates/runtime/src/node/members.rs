@@ -1,11 +1,12 @@
 //! The stream of group membership: the views on which all processes agree.
 use super::{
     Builder,
+    late_address::LateAddress,
     outlet::{Cost, Intake, OVERHEAD, Outlet},
 };
 use crate::error::{StartError, StreamError};
 use futures_core::Stream;
-use quorate_abstractions::group_membership::View;
+use quorate_abstractions::group_membership::{Indication, Request, View};
 use quorate_core::Addr;
 use quorate_stacks::{needs::NeedsPerfect, stack};
 use std::{
@@ -15,29 +16,56 @@ use std::{
 };
 use tracing::info;
 
-impl Cost for View {
+impl Cost for Indication {
     fn cost(&self) -> usize {
         OVERHEAD
     }
 }
 
+/// What happens in a group membership.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum MembersEvent {
+    /// A view is installed.
+    View(View),
+    /// This process has left, as it has [asked](Members::leave): the others go on with this view. It is the last
+    /// event.
+    Left(View),
+}
+
 /// The views of a group, in order; the first has all processes. A [`Stream`] that ends when the node stops.
-pub struct Members(Intake<View>);
+pub struct Members {
+    intake: Intake<Indication>,
+    address: Addr<Request>,
+}
 
 crate::debug::opaque!(Members);
 
+impl Members {
+    /// Asks to leave: the next view is without this process, which is told so by [`MembersEvent::Left`]. It does
+    /// not come back, but its node must go on, because the others may wait for it, until it stops for good.
+    pub fn leave(&self) {
+        self.address.send(Request::Leave);
+    }
+}
+
 impl Stream for Members {
-    type Item = Result<View, StreamError>;
+    type Item = Result<MembersEvent, StreamError>;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.get_mut().0.poll_next(cx)
+        let next = std::task::ready!(self.get_mut().intake.poll_next(cx));
+        let event = |indication| match indication {
+            Indication::View(view) => MembersEvent::View(view),
+            Indication::Left(view) => MembersEvent::Left(view),
+        };
+        Poll::Ready(next.map(|item| item.map(event)))
     }
 }
 
 /// Group membership.
 impl Builder {
     /// Declares group membership, over the perfect failure detector: the processes agree, view by view, on
-    /// which processes have crashed. It tolerates any number of crashes; no process joins.
+    /// which processes have crashed or [have left](Members::leave). It tolerates any number of crashes; no
+    /// process joins.
     ///
     /// # Errors
     /// When the system is not [assumed to be synchronous](Builder::assume_synchronous), or when the
@@ -47,19 +75,28 @@ impl Builder {
             return Err(NeedsPerfect("group-membership").into());
         }
         let (outlet, intake) = Outlet::new(self.backlog);
-        let inlet = outlet.clone();
+        let (inlet, address) = (outlet.clone(), LateAddress::default());
+        let opened = address.clone();
         self.module(name, stack::GROUP_MEMBERSHIP, move |wiring| {
             let span = wiring.span.clone();
-            let up = Addr::new(move |view: View| {
-                let View { id, members } = &view;
-                span.in_scope(|| info!(view = id, ?members, "installed"));
-                inlet.tell(view);
+            let up = Addr::new(move |indication: Indication| {
+                span.in_scope(|| match &indication {
+                    Indication::View(View { id, members }) => {
+                        info!(view = id, ?members, "installed");
+                    }
+                    Indication::Left(View { id, members }) => info!(view = id, ?members, "left"),
+                });
+                inlet.tell(indication);
             });
             if let Some(perfect) = &wiring.perfect {
-                stack::group_membership(&wiring.host, &wiring.links, perfect, up);
+                let requests = stack::group_membership(&wiring.host, &wiring.links, perfect, up);
+                opened.open(requests);
             }
         })?;
         self.handles.outlets.push(Arc::new(outlet));
-        Ok(Members(intake))
+        Ok(Members {
+            intake,
+            address: address.addr(),
+        })
     }
 }

@@ -35,6 +35,8 @@ use tracing::{Span, info, warn};
 pub struct Group<T> {
     broadcaster: Broadcaster<T>,
     address: Addr<Request>,
+    /// Where nobody joins: the messages, of which there are no more once this process leaves.
+    until_it_leaves: Option<Arc<Flow>>,
 }
 
 crate::debug::opaque!(Group<T>);
@@ -44,6 +46,7 @@ impl<T> Clone for Group<T> {
         Group {
             broadcaster: self.broadcaster.clone(),
             address: self.address.clone(),
+            until_it_leaves: self.until_it_leaves.clone(),
         }
     }
 }
@@ -51,7 +54,7 @@ impl<T> Clone for Group<T> {
 impl<T> Group<T> {
     /// Waits for room in the window, and broadcasts. The message goes to the present view; or to the next
     /// one, while the view changes; or to the first one after this process has joined, while it is
-    /// excluded.
+    /// excluded or leaves.
     ///
     /// # Errors
     /// As [`Broadcaster::broadcast`].
@@ -89,10 +92,23 @@ impl<T> Group<T> {
         self.broadcaster.pending()
     }
 
-    /// Asks to become a member again, after [`Event::Excluded`]. The next event is then [`Event::State`].
-    /// If this process is not excluded, the call has no effect.
+    /// Asks to become a member again, after [`Event::Excluded`] or [`Event::Left`]. The next event is then
+    /// [`Event::State`]. If this process is a member, the call has no effect.
     pub fn join(&self) {
         self.address.send(Request::Join);
+    }
+
+    /// Asks to leave. What was broadcast before is delivered; then the others install a view without this
+    /// process, which is told so by [`Event::Left`], or by [`Event::Excluded`] if it is excluded before.
+    ///
+    /// With [primary views](Builder::views) the process may [join](Group::join) again, and leaves only as soon as
+    /// a majority of all processes are members without it. Where nobody joins, further broadcasts are refused
+    /// ([`Error::Leaves`]), and the node must go on until it stops for good, because the others may wait for it.
+    pub fn leave(&self) {
+        if let Some(flow) = &self.until_it_leaves {
+            flow.close(&Error::Leaves);
+        }
+        self.address.send(Request::Leave);
     }
 }
 
@@ -124,6 +140,12 @@ pub enum Event<T> {
     /// after [`Excluded`](Event::Excluded), in the order of the broadcasts. This process may broadcast the
     /// message again.
     Lost(Lost<T>),
+    /// This process has [left](Group::leave): the others have installed this view without it, and have delivered
+    /// what it has delivered.
+    Left {
+        /// The identifier of that view.
+        view: u64,
+    },
 }
 
 /// A broadcast that the others do not have.
@@ -236,6 +258,7 @@ impl<T> Events<T> {
             }),
             Indication::State(state) => Event::State(state),
             Indication::Excluded { view } => Event::Excluded { view },
+            Indication::Left { view } => Event::Left { view },
             Indication::Lost(view_synchrony::Lost {
                 id,
                 payload,
@@ -296,6 +319,7 @@ pub(super) fn tell_log(span: &Span, indication: &Indication) {
                 "the others have installed a view without this process"
             );
         }),
+        Indication::Left { view } => span.in_scope(|| info!(view, "left")),
         _ => {}
     }
 }
@@ -417,6 +441,7 @@ impl Builder {
         let group = Group {
             broadcaster: Broadcaster::new(flow.clone(), codec),
             address: address.addr(),
+            until_it_leaves: (views != Views::Primary).then(|| flow.clone()),
         };
         let outlet = Arc::new(outlet);
         if is_over_the_order {

@@ -3,7 +3,7 @@ use super::{
     node::{Kind, builders, within},
     p,
 };
-use crate::{Event, Node, StartError};
+use crate::{Error, Event, MembersEvent, Node, StartError};
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt;
 use quorate_abstractions::{best_effort, link::Links};
@@ -185,6 +185,87 @@ async fn a_group_over_p_excludes_who_is_gone_and_goes_on() {
     }
 }
 
+/// One process leaves a group in which nobody joins: its messages are delivered, and no further ones.
+#[tokio::test]
+async fn who_leaves_a_group_over_p_is_told_and_broadcasts_nothing_more() {
+    let delay = Duration::from_secs(2);
+    let bounds =
+        exclude_on_timeout::SynchronyBounds::new(Duration::from_millis(100), delay).unwrap();
+    for views in Views::all().filter(|views| views.needs_perfect()) {
+        let (mut nodes, mut handles) = (Vec::new(), Vec::new());
+        for builder in builders(Kind::Udp, 3) {
+            let mut builder = builder.assume_synchronous(bounds);
+            handles.push(builder.views_with::<u64>("views", views).unwrap());
+            nodes.push(builder.start().await.unwrap());
+        }
+        for node in &nodes {
+            within(node.admitted()).await.unwrap();
+        }
+        for message in 1..=3 {
+            within(handles[2].0.broadcast(message)).await.unwrap();
+        }
+        handles[2].0.leave();
+        let refused = within(handles[2].0.broadcast(4)).await;
+        assert!(matches!(refused, Err(Error::Leaves)), "{views}");
+        for (rank, (_, events)) in (1..).zip(&mut handles) {
+            let mut delivered = Vec::new();
+            loop {
+                match within(events.next()).await.unwrap().unwrap() {
+                    Event::View { view, .. } if view.id == 0 => {}
+                    Event::View { view, .. } => {
+                        assert!(rank < 3 && view.members.iter().eq([p(1), p(2)]), "{views}");
+                        break;
+                    }
+                    Event::Left { view } => {
+                        assert_eq!((rank, view), (3, 1), "{views}");
+                        break;
+                    }
+                    Event::Deliver(delivery) => delivered.push(delivery.message),
+                    event => panic!("{views}: {event:?}"),
+                }
+            }
+            assert_eq!(delivered, [1, 2, 3], "{views}");
+        }
+        for (group, _) in &handles[..2] {
+            within(group.deliver(9)).await.unwrap();
+        }
+        for node in nodes {
+            within(node.shutdown()).await.unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn group_membership_agrees_on_who_leaves() {
+    let delay = Duration::from_secs(2);
+    let bounds =
+        exclude_on_timeout::SynchronyBounds::new(Duration::from_millis(100), delay).unwrap();
+    let (mut nodes, mut handles) = (Vec::new(), Vec::new());
+    for builder in builders(Kind::Udp, 3) {
+        let mut builder = builder.assume_synchronous(bounds);
+        handles.push(builder.membership("members").unwrap());
+        nodes.push(builder.start().await.unwrap());
+    }
+    for node in &nodes {
+        within(node.admitted()).await.unwrap();
+    }
+    handles[0].leave();
+    for (rank, members) in (1..).zip(&mut handles) {
+        let first = within(members.next()).await.unwrap().unwrap();
+        assert!(matches!(first, MembersEvent::View(view) if view.id == 0));
+        let next = within(members.next()).await.unwrap().unwrap();
+        let (has_left, view) = match next {
+            MembersEvent::View(view) => (false, view),
+            MembersEvent::Left(view) => (true, view),
+        };
+        assert_eq!((has_left, view.id), (rank == 1, 1));
+        assert!(view.members.iter().eq([p(2), p(3)]));
+    }
+    for node in nodes {
+        within(node.shutdown()).await.unwrap();
+    }
+}
+
 #[tokio::test]
 async fn group_membership_agrees_on_who_is_gone() {
     let mut builder = builders(Kind::Udp, 3).remove(0);
@@ -204,11 +285,14 @@ async fn group_membership_agrees_on_who_is_gone() {
     }
     drop(nodes.pop());
     for members in &mut handles[..2] {
-        let first = within(members.next()).await.unwrap().unwrap();
-        assert_eq!((first.id, first.members.len()), (0, 3));
-        let next = within(members.next()).await.unwrap().unwrap();
-        assert_eq!(next.id, 1);
-        assert!(next.members.iter().eq([p(1), p(2)]));
+        for (id, present) in [(0, &[p(1), p(2), p(3)][..]), (1, &[p(1), p(2)])] {
+            let next = within(members.next()).await.unwrap().unwrap();
+            let MembersEvent::View(view) = next else {
+                panic!("{next:?}");
+            };
+            assert_eq!(view.id, id);
+            assert!(view.members.iter().eq(present.iter().copied()));
+        }
     }
     for node in nodes {
         within(node.shutdown()).await.unwrap();
@@ -216,7 +300,8 @@ async fn group_membership_agrees_on_who_is_gone() {
     for members in &mut handles {
         let last = within(members.next()).await;
         // Nobody has read the stream of the process that is gone: it has the first view.
-        assert!(last.is_none_or(|view| view.unwrap().id == 0));
+        let is_first = |event| matches!(event, MembersEvent::View(view) if view.id == 0);
+        assert!(last.is_none_or(|event| is_first(event.unwrap())));
         assert!(within(members.next()).await.is_none());
     }
 }

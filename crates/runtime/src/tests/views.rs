@@ -67,6 +67,7 @@ async fn read(
                 group.join();
             }
             Event::Lost(message) => lost.lock().unwrap().push(message),
+            Event::Left { .. } => known.send_modify(|known| known.is_outside = true),
         }
     }
 }
@@ -100,6 +101,32 @@ async fn together(processes: &mut [Process], numbers: &BTreeSet<u64>) {
     for process in processes {
         let all = |known: &Known| known.members.len() == 3 && known.store == *numbers;
         process.knows(all).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_leaves_is_told_and_joins_again_with_the_state() {
+    for kind in [Kind::Udp, Kind::Tcp] {
+        let peers = free(kind);
+        let mut processes = Vec::new();
+        for rank in 1..=3 {
+            processes.push(start_group(kind, rank, &peers).await);
+        }
+        together(&mut processes, &BTreeSet::new()).await;
+        within(processes[2].group.broadcast(1)).await.unwrap();
+        processes[2].group.leave();
+        processes[2].knows(|known| known.is_outside).await;
+        processes[0].knows(|known| known.members.len() == 2).await;
+        within(processes[0].group.deliver(2)).await.unwrap();
+        let known = processes[1].knows(|known| known.store.len() == 2).await;
+        assert_eq!(known.store, BTreeSet::from([1, 2]));
+        assert_eq!(processes[2].known.borrow().store, BTreeSet::from([1]));
+        processes[2].group.join();
+        together(&mut processes, &BTreeSet::from([1, 2])).await;
+        for process in &processes {
+            assert!(process.lost.lock().unwrap().is_empty());
+            within(process.node.shutdown()).await.unwrap();
+        }
     }
 }
 

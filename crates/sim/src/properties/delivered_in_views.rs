@@ -78,12 +78,13 @@ struct InViews {
     watch: Watch,
     /// The live processes that were in no view yet, and were not told that they are outside.
     unborn: ProcessSet,
-    /// The live processes that were told that they are outside, and have installed no view since.
+    /// The live processes that were told that they are outside or have left, and have installed no view since.
     outside: ProcessSet,
     /// For each process, its last view, and what it has delivered there. A process that is outside is not in
     /// any.
     present: BTreeMap<ProcessId, (u64, Sums)>,
-    /// For each view, what the processes had delivered there that have left it for a later one.
+    /// For each view, what the processes had delivered there that have left it for a later one, or have left the
+    /// group.
     left: BTreeMap<u64, BTreeMap<ProcessId, Sums>>,
     /// For each digest of a state that a member has given: the views, and what it had delivered there.
     states: BTreeMap<u64, Vec<(u64, Sums)>>,
@@ -136,8 +137,20 @@ impl InViews {
         } else if self.watch.indication(record, "Excluded").is_some() {
             self.leave(p);
             self.outside.insert(p);
+        } else if self.watch.indication(record, "Left").is_some() {
+            return self.leave_group(p);
         }
         None
+    }
+
+    /// The process has left the group: its last view has ended for it.
+    fn leave_group(&mut self, p: ProcessId) -> Option<Step> {
+        let last = self.present.get(&p).cloned();
+        self.leave(p);
+        self.outside.insert(p);
+        let (view, sums) = last?;
+        self.left.entry(view).or_default().insert(p, sums);
+        Some(Step::Left(p, view))
     }
 
     /// The process is outside, or has crashed.
@@ -339,6 +352,8 @@ impl Property for Validity {
         {
             self.delivered.insert(p, id);
         } else if let Some((p, _)) = self.watch.indication(record, "Excluded") {
+            self.excluded.insert(p);
+        } else if let Some((p, _)) = self.watch.indication(record, "Left") {
             self.excluded.insert(p);
         } else if let Some((p, _)) = self.watch.indication(record, "View") {
             self.excluded.remove(p);

@@ -1,5 +1,5 @@
 //! Group membership: the views that processes install.
-use super::{Properties, violation};
+use super::{Properties, leaving::leaving, violation};
 use crate::{
     property::{Completion, Property, Verdict, Violation, Watch},
     trace::{Kind, Record},
@@ -7,10 +7,12 @@ use crate::{
 use quorate_core::{Membership, Observation, ProcessId, ProcessSet};
 use std::collections::BTreeMap;
 
-/// GMP1–4 of the modules of this name: the views that processes of rank up to 64 install.
+/// GMP1–6 of the modules of this name: the views that processes of rank up to 64 install.
 pub fn group_membership(processes: &Membership, module: &str) -> Properties {
     let tags = ["GMP1", "GMP2", "GMP3", "GMP4"];
-    family(tags, *processes, module, Joins::Never)
+    let mut properties = family(tags, *processes, module, Joins::Never);
+    properties.extend(leaving(["GMP5", "GMP6"], processes, module, Joins::Never));
+    properties
 }
 
 /// Whether processes join.
@@ -44,6 +46,7 @@ pub(super) fn family(
             alive: processes.set(),
             crashed: ProcessSet::EMPTY,
             told: ProcessSet::EMPTY,
+            leaving: ProcessSet::EMPTY,
             present: BTreeMap::new(),
             known: BTreeMap::new(),
         }) as Box<dyn Property>
@@ -73,8 +76,10 @@ struct Views {
     alive: ProcessSet,
     joins: Joins,
     crashed: ProcessSet,
-    /// The processes that were told that they are excluded, and have installed no view since.
+    /// The processes that were told that they are excluded or have left, and have installed no view since.
     told: ProcessSet,
+    /// The processes that have asked to leave.
+    leaving: ProcessSet,
     /// The last view of each process.
     present: BTreeMap<ProcessId, (u64, ProcessSet)>,
     /// The members of each view that some live process may still install.
@@ -106,8 +111,10 @@ impl Views {
             Which::Accuracy if self.joins == Joins::Allowed => None,
             Which::Accuracy => {
                 let missing = self.processes.without(members).without(self.crashed);
-                let q = missing.iter().next()?;
-                Some(format!("{p} installs {id} without {q}, which lives"))
+                let q = missing.without(self.leaving).iter().next()?;
+                Some(format!(
+                    "{p} installs {id} without {q}, which lives and did not ask to leave"
+                ))
             }
             Which::Completeness => None,
         }
@@ -160,6 +167,10 @@ impl Property for Views {
             }
         } else if let Some((p, _)) = self.watch.indication(record, "Excluded") {
             self.told.insert(p);
+        } else if let Some((p, _)) = self.watch.indication(record, "Left") {
+            self.told.insert(p);
+        } else if let Some((p, _)) = self.watch.request(record, "Leave") {
+            self.leaving.insert(p);
         }
         Ok(())
     }

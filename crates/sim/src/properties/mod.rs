@@ -13,6 +13,7 @@ mod detectors;
 mod flooding;
 mod group_membership;
 mod lattice_agreement;
+mod leaving;
 mod links;
 mod order;
 mod quorum_access;

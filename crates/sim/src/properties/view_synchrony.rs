@@ -4,6 +4,7 @@ use super::{
     broadcast::{no_creation, no_duplication},
     delivered_in_views,
     group_membership::{self, Joins, view},
+    leaving::leaving,
     violation,
 };
 use crate::{
@@ -15,7 +16,7 @@ use quorate_core::{
 };
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-/// VS1–9 of the modules of this name, where no process joins.
+/// VS1–9, VS11 and VS12 of the modules of this name, where no process joins.
 ///
 /// A request made while its process is blocked is broadcast in the next view, and one for which there is no
 /// room may be, too. So the view in which a message was broadcast is known only from its deliveries,
@@ -25,7 +26,7 @@ pub fn view_synchrony(processes: &Membership, module: &str) -> Properties {
     family(processes, module, Joins::Never)
 }
 
-/// VS1–10 of the modules of this name, where processes are excluded and join again.
+/// VS1–12 of the modules of this name, where processes are excluded and join again.
 ///
 /// The messages that a newcomer is told between its state and its view complete the state: they were
 /// broadcast in the view before. Views have increasing identifiers (VS2), and their members need not have
@@ -33,14 +34,16 @@ pub fn view_synchrony(processes: &Membership, module: &str) -> Properties {
 /// (VS5).
 pub fn view_synchrony_with_joins(processes: &Membership, module: &str) -> Properties {
     let mut properties = family(processes, module, Joins::Allowed);
-    properties.push(Box::new(Returned {
+    let returned: Box<dyn Property> = Box::new(Returned {
         watch: Watch::new(module),
         alive: processes.set(),
         present: BTreeMap::new(),
         passed: BTreeMap::new(),
         outside: BTreeMap::new(),
         restored: ProcessSet::EMPTY,
-    }));
+    });
+    // It comes before VS11 and VS12.
+    properties.insert(properties.len() - 2, returned);
     properties
 }
 
@@ -62,6 +65,7 @@ fn family(processes: &Membership, module: &str, joins: Joins) -> Properties {
     properties.push(no_duplication("VS7", module));
     properties.push(no_creation("VS8", *processes, module));
     properties.push(delivered_in_views::agreement("VS9", processes, module));
+    properties.extend(leaving(["VS11", "VS12"], processes, module, joins));
     properties
 }
 
@@ -217,6 +221,8 @@ impl Property for Inclusion {
             self.asked.insert(p);
         } else if let Some((p, _)) = self.watch.indication(record, "Excluded") {
             self.blocked.insert(p);
+        } else if let Some((p, _)) = self.watch.indication(record, "Left") {
+            self.blocked.insert(p);
         } else if let Some((p, observation)) = self.watch.indication(record, "View") {
             let (id, _) = view(observation);
             self.present.insert(p, id);
@@ -352,6 +358,8 @@ impl Returned {
                 return None;
             }
             ("View", _) => return self.install(p, view(observation).0),
+            // It has delivered what the others have, so that nothing comes back.
+            ("Left", _) => _ = self.present.remove(&p),
             ("Deliver", Some(id)) => {
                 if let Some((_, delivered)) = self.present.get_mut(&p) {
                     delivered.insert(id);

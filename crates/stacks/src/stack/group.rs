@@ -1,5 +1,10 @@
 //! Group membership.
-use quorate_abstractions::{Subscribe, consensus, group_membership::View, link::Links, perfect};
+use quorate_abstractions::{
+    Subscribe, consensus,
+    group_membership::{Indication, Request},
+    link::Links,
+    perfect,
+};
 use quorate_consensus::uniform_hierarchical;
 use quorate_core::{Addr, Host};
 use quorate_membership::group;
@@ -12,12 +17,13 @@ pub fn group_membership<H: Host>(
     host: &H,
     links: &impl Links,
     detector: &Subscribe<perfect::Crash>,
-    up: Addr<View>,
-) {
+    up: Addr<Indication>,
+) -> Addr<Request> {
     let (host, links) = (host.at("group"), links.at("group"));
     let consensus = |up: Addr<consensus::Decide>| {
         let (host, links) = (host.at("consensus"), links.at("consensus"));
         uniform_hierarchical::spawn(&host, links.lane(), &links.status(), detector, up)
     };
-    group::spawn(&host, consensus, detector, up);
+    let (lane, status) = (links.lane(), links.status());
+    group::spawn(&host, lane, &status, consensus, detector, up)
 }

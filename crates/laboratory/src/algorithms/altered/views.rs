@@ -1,5 +1,5 @@
 //! Group membership and view synchrony.
-use super::{Alteration, Altered, altered, at, changed, indicating, twice, under, wire};
+use super::{Alteration, Altered, altered, at, indicating, twice, under, wire};
 use crate::{
     scenario::Faults,
     wiring::{RequestPort, Wiring},
@@ -7,7 +7,7 @@ use crate::{
 use bytes::Bytes;
 use quorate_abstractions::{
     best_effort,
-    group_membership::View,
+    group_membership::{self, View},
     view_synchrony::{Indication, Request},
 };
 use quorate_core::{ProcessId, ProcessSet};
@@ -15,7 +15,7 @@ use quorate_membership::{by_consensus, by_terminating, group, messages::Message,
 use quorate_sim::Alter;
 use std::collections::VecDeque;
 
-indicating!(group_says, group => View(View));
+indicating!(group_says, group => Indicate(group_membership::Indication));
 indicating!(by_consensus_says, by_consensus => Indicate(Indication));
 indicating!(primary_says, primary => Indicate(Indication));
 
@@ -41,6 +41,152 @@ fn all_from(first: u64, view: &mut View) {
     }
 }
 
+/// The views that group membership installs, altered.
+fn installed(
+    change: fn(&mut View),
+) -> impl Fn(ProcessId) -> Alteration<group_membership::Indication> + Send + Sync {
+    move |_| {
+        Box::new(move |mut indication| {
+            if let group_membership::Indication::View(view) = &mut indication {
+                change(view);
+            }
+            vec![indication]
+        })
+    }
+}
+
+/// What is indicated in place of the news that this process has left.
+fn leaving(
+    alter: fn(View) -> Vec<group_membership::Indication>,
+) -> impl Fn(ProcessId) -> Alteration<group_membership::Indication> + Send + Sync {
+    move |_| {
+        Box::new(move |indication| match indication {
+            group_membership::Indication::Left(view) => alter(view),
+            installed => vec![installed],
+        })
+    }
+}
+
+/// Takes the next process for the one that leaves.
+struct TakesAnother;
+
+impl Alter<group::Event, group::Effect> for TakesAnother {
+    fn hear(&mut self, event: group::Event, heard: &mut Vec<group::Event>) {
+        use group::Event;
+        heard.push(match event {
+            Event::BestEffort(best_effort::Deliver { from, message }) => {
+                let next = from.rank() % ALL_THREE.len() + 1;
+                let from = ProcessId::from_rank(next).unwrap_or(from);
+                Event::BestEffort(best_effort::Deliver { from, message })
+            }
+            event => event,
+        });
+    }
+}
+
+const LEAVING: [Altered; 6] = [
+    under(
+        altered(
+            "group-membership",
+            [
+                "group-without-another",
+                "the next process is taken for the one that leaves",
+            ],
+            ["GMP4", "which lives"],
+            |wiring| {
+                let altered = wiring.altered::<group::Event, group::Effect, _>(|_| TakesAnother);
+                wire("group-membership", &altered)
+            },
+        ),
+        Faults::ONE_LEAVES,
+    ),
+    under(
+        altered(
+            "group-membership",
+            ["group-untold", "a process is not told that it has left"],
+            ["GMP5", "is never told"],
+            |wiring| group_says(wiring, "group-membership", leaving(|_| Vec::new())),
+        ),
+        Faults::ONE_LEAVES,
+    ),
+    under(
+        altered(
+            "group-membership",
+            [
+                "group-clinging",
+                "each new view has all processes as members",
+            ],
+            ["GMP5", "and stays in the view"],
+            |wiring| {
+                let all = installed(|view| all_from(1, view));
+                group_says(wiring, "group-membership", all)
+            },
+        ),
+        Faults::ONE_LEAVES,
+    ),
+    under(
+        altered(
+            "group-membership",
+            [
+                "group-dismissing",
+                "p2 is told that it has left when another view than the first begins",
+            ],
+            ["GMP6", "and did not ask"],
+            |wiring| {
+                let dismissed = |_| -> Alteration<group_membership::Indication> {
+                    Box::new(|indication| match indication {
+                        group_membership::Indication::View(view) if view.id > 0 => {
+                            vec![group_membership::Indication::Left(view)]
+                        }
+                        other => vec![other],
+                    })
+                };
+                group_says(wiring, "group-membership", at(2, dismissed))
+            },
+        ),
+        Faults::ONE_CRASH,
+    ),
+    under(
+        altered(
+            "group-membership",
+            [
+                "group-returning",
+                "who has left installs the view that it has left for",
+            ],
+            ["GMP6", "after it has left"],
+            |wiring| {
+                let returns = leaving(|view| {
+                    let view = [
+                        group_membership::Indication::Left(view),
+                        group_membership::Indication::View(view),
+                    ];
+                    view.to_vec()
+                });
+                group_says(wiring, "group-membership", returns)
+            },
+        ),
+        Faults::ONE_LEAVES,
+    ),
+    under(
+        altered(
+            "group-membership",
+            [
+                "group-leaving-the-first",
+                "who leaves is told of the first view",
+            ],
+            ["GMP6", "which has it"],
+            |wiring| {
+                let first = leaving(|view| {
+                    let view = View { id: 0, ..view };
+                    vec![group_membership::Indication::Left(view)]
+                });
+                group_says(wiring, "group-membership", first)
+            },
+        ),
+        Faults::ONE_LEAVES,
+    ),
+];
+
 const GROUP: [Altered; 3] = [
     altered(
         "group-membership",
@@ -57,11 +203,8 @@ const GROUP: [Altered; 3] = [
             ],
             ["GMP1", "which is not in"],
             |wiring| {
-                group_says(
-                    wiring,
-                    "group-membership",
-                    changed(|view| all_from(2, view)),
-                )
+                let all = installed(|view| all_from(2, view));
+                group_says(wiring, "group-membership", all)
             },
         ),
         TWO,
@@ -75,11 +218,8 @@ const GROUP: [Altered; 3] = [
             ],
             ["GMP2", "another"],
             |wiring| {
-                group_says(
-                    wiring,
-                    "group-membership",
-                    at(2, changed(|view| all_from(1, view))),
-                )
+                let all = installed(|view| all_from(1, view));
+                group_says(wiring, "group-membership", at(2, all))
             },
         ),
         Faults::ONE_CRASH,
@@ -404,10 +544,7 @@ const VIEWS: [Altered; 11] = [
             "a process does not indicate its own broadcasts",
         ],
         ["VS6", "never delivers"],
-        |wiring| {
-            let own = |me, indication: &Indication| matches!(indication, Indication::Deliver(deliver) if deliver.id.origin.process == me);
-            views(wiring, without_if(own))
-        },
+        |wiring| views(wiring, without_if(is_own)),
     ),
     altered(
         "views-by-consensus",
@@ -679,4 +816,172 @@ const JOINS: [Altered; 10] = [
     ),
 ];
 
-pub(super) static ALL: &[&[Altered]] = &[&GROUP, &DROPPING, &VIEWS, &JOINS];
+/// What is indicated in place of the news that this process has left a view-synchronous group.
+fn left(
+    alter: fn(u64) -> Vec<Indication>,
+) -> impl Fn(ProcessId) -> Alteration<Indication> + Send + Sync {
+    move |_| {
+        Box::new(move |indication| match indication {
+            Indication::Left { view } => alter(view),
+            other => vec![other],
+        })
+    }
+}
+
+/// Who has left installs the view that it has left for.
+fn returning(view: u64) -> Vec<Indication> {
+    let (id, members) = (view, ProcessSet::EMPTY);
+    let installed = Indication::View {
+        view: View { id, members },
+        newcomers: ProcessSet::EMPTY,
+    };
+    vec![Indication::Left { view }, installed]
+}
+
+/// The process is told that it has left when another view than the first begins.
+fn dismissed(_: ProcessId) -> Alteration<Indication> {
+    Box::new(|indication| match indication {
+        Indication::View { view, .. } if view.id > 0 => vec![Indication::Left { view: view.id }],
+        other => vec![other],
+    })
+}
+
+/// Whether it is the delivery of a message of this process.
+fn is_own(me: ProcessId, indication: &Indication) -> bool {
+    matches!(indication, Indication::Deliver(deliver) if deliver.id.origin.process == me)
+}
+
+const LEAVING_VIEWS: [Altered; 11] = [
+    under(
+        altered(
+            "views-by-consensus",
+            ["views-untold", "a process is not told that it has left"],
+            ["VS11", "is never told"],
+            |wiring| views(wiring, left(|_| Vec::new())),
+        ),
+        Faults::ONE_LEAVES,
+    ),
+    under(
+        altered(
+            "views-by-consensus",
+            [
+                "views-clinging",
+                "each new view has all processes as members",
+            ],
+            ["VS11", "and stays in the view"],
+            |wiring| views(wiring, view_of(|view| all_from(1, view))),
+        ),
+        Faults::ONE_LEAVES,
+    ),
+    under(
+        altered(
+            "views-by-consensus",
+            [
+                "views-dismissing",
+                "p2 is told that it has left when another view than the first begins",
+            ],
+            ["VS12", "and did not ask"],
+            |wiring| views(wiring, at(2, dismissed)),
+        ),
+        Faults::ONE_CRASH,
+    ),
+    under(
+        altered(
+            "views-by-consensus",
+            [
+                "views-returning",
+                "who has left installs the view that it has left for",
+            ],
+            ["VS12", "after it has left"],
+            |wiring| views(wiring, left(returning)),
+        ),
+        Faults::ONE_LEAVES,
+    ),
+    under(
+        altered(
+            "views-by-consensus",
+            [
+                "views-leaving-the-first",
+                "who leaves is told of the first view",
+            ],
+            ["VS12", "which has it"],
+            |wiring| views(wiring, left(|_| vec![Indication::Left { view: 0 }])),
+        ),
+        Faults::ONE_LEAVES,
+    ),
+    under(
+        altered(
+            "views-by-consensus",
+            [
+                "views-leaving-early",
+                "a process that leaves has not indicated its own broadcasts",
+            ],
+            ["VS12", "and has not delivered"],
+            |wiring| views(wiring, without_if(is_own)),
+        ),
+        Faults::ONE_LEAVES,
+    ),
+    under(
+        altered(
+            "primary-views",
+            [
+                "primary-views-untold-of-leaving",
+                "a process is not told that it has left",
+            ],
+            ["VS11", "is never told"],
+            |wiring| joined(wiring, left(|_| Vec::new())),
+        ),
+        Faults::ONE_LEAVES,
+    ),
+    under(
+        altered(
+            "primary-views",
+            [
+                "primary-views-dismissing",
+                "p2 is told that it has left when another view than the first begins",
+            ],
+            ["VS12", "and did not ask"],
+            |wiring| joined(wiring, at(2, dismissed)),
+        ),
+        Faults::ONE_CRASH,
+    ),
+    under(
+        altered(
+            "primary-views",
+            [
+                "primary-views-leaving-the-first",
+                "who leaves is told of the first view",
+            ],
+            ["VS12", "which has it"],
+            |wiring| joined(wiring, left(|_| vec![Indication::Left { view: 0 }])),
+        ),
+        Faults::ONE_LEAVES,
+    ),
+    under(
+        altered(
+            "primary-views",
+            [
+                "primary-views-leaving-early",
+                "a process that leaves has not indicated its own broadcasts",
+            ],
+            ["VS12", "and has not delivered"],
+            |wiring| joined(wiring, without_if(is_own)),
+        ),
+        Faults::ONE_LEAVES,
+    ),
+    under(
+        altered(
+            "primary-views",
+            [
+                "primary-views-returning",
+                "who has left installs the view that it has left for, and did not ask to join",
+            ],
+            ["VS12", "after it has left"],
+            |wiring| joined(wiring, left(returning)),
+        ),
+        Faults::ONE_LEAVES,
+    ),
+];
+
+pub(super) static ALL: &[&[Altered]] =
+    &[&GROUP, &LEAVING, &DROPPING, &VIEWS, &LEAVING_VIEWS, &JOINS];

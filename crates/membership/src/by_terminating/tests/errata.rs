@@ -171,7 +171,7 @@ fn flush_of_the_next_view(rule: Rule) -> Report {
     });
     let view = |id, ranks: &[usize]| {
         let members = ranks.iter().map(|rank| p(*rank)).collect();
-        Event::View(View { id, members })
+        Event::Group(group_membership::Indication::View(View { id, members }))
     };
     let faulty = |rank, number| {
         Event::Terminating(terminating::Deliver {

@@ -17,8 +17,8 @@ enum Rule {
     ViewsAreUpToDate,
 }
 
-/// The algorithm under a rule.
-struct Ruled(Rule, Group);
+/// The algorithm under a rule, and all processes.
+struct Ruled(Rule, Group, ProcessSet);
 
 impl Algorithm for Ruled {
     type Event = Event;
@@ -29,10 +29,10 @@ impl Algorithm for Ruled {
     }
 
     fn upon(&mut self, event: Event, ctx: &mut Ctx<Self>) {
-        let Ruled(rule, group) = self;
+        let Ruled(rule, group, everybody) = self;
         match (&*rule, &event) {
             (Rule::UnreportedAreMembers, Event::Crash(perfect::Crash(q))) => {
-                let mut unreported = group.processes.set().without(group.crashed);
+                let mut unreported = everybody.without(group.crashed);
                 unreported.remove(*q);
                 if unreported.is_subset(group.view.members) {
                     return group.upon(event, ctx);
@@ -42,7 +42,7 @@ impl Algorithm for Ruled {
             (Rule::UnreportedAreProposed, Event::Crash(perfect::Crash(q))) => {
                 group.crashed.insert(*q);
                 if group.view.members.contains(*q) && !group.proposed {
-                    let unreported = group.processes.set().without(group.crashed);
+                    let unreported = everybody.without(group.crashed);
                     group.propose(unreported, ctx);
                 }
             }
@@ -53,14 +53,14 @@ impl Algorithm for Ruled {
                     members,
                 };
                 group.proposed = false;
-                ctx.trigger(Effect::View(group.view));
+                ctx.trigger(Effect::Indicate(Indication::View(group.view)));
             }
             (Rule::UnreportedAreProposed, Event::Decide(decision)) => {
                 let members = decode(decision.value.clone()).unwrap();
                 let id = decision.instance;
                 group.view = View { id, members };
                 group.proposed = false;
-                ctx.trigger(Effect::View(group.view));
+                ctx.trigger(Effect::Indicate(Indication::View(group.view)));
             }
             (Rule::ViewsAreUpToDate, Event::Decide(_)) => {
                 let crashed = std::mem::take(&mut group.crashed);
@@ -99,8 +99,11 @@ impl Scripted {
         };
         let crashes = script.crashes.clone();
         let detector = Addr::new(move |up| *lock(&crashes) = Some(up));
-        let group = Ruled(rule, Group::new(&host));
-        spawn_as(&host, group, consensus, &detector, world.application(p(1)));
+        let group = Ruled(rule, Group::new(&host), processes.set());
+        let links = world.links(p(1)).at("membership");
+        let (lane, status) = (links.lane(), links.status());
+        let up = world.application(p(1));
+        spawn_as(&host, group, lane, &status, consensus, &detector, up);
         (world, script)
     }
 

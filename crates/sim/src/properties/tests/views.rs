@@ -106,6 +106,95 @@ fn gmp4_accuracy_nobody_who_lives_is_left_out() {
     assert_eq!(members(&early), ["GMP4"]);
 }
 
+fn leave(by: usize) -> (usize, Kind) {
+    event(by, Observation::request("Leave"))
+}
+
+/// Process `by` is told that it has left for this view.
+fn left(by: usize, id: u64) -> (usize, Kind) {
+    effect(by, Observation::indication("Left").instance(id))
+}
+
+/// p3 has asked to leave, and the others install the next view.
+fn departure() -> Vec<(usize, Kind)> {
+    vec![leave(3), view(1, 1, &[1, 2]), view(2, 1, &[1, 2])]
+}
+
+#[test]
+fn gmp4_and_gmp5_who_asks_to_leave_is_left_out_and_told() {
+    let told = [first_views(), departure(), vec![left(3, 1)]].concat();
+    assert!(members(&told).is_empty());
+    let untold = [first_views(), departure()].concat();
+    assert_eq!(members(&untold), ["GMP5"]);
+    let crashed = [untold.clone(), vec![crash(3)]].concat();
+    assert!(members(&crashed).is_empty(), "only correct ones are told");
+    let stays = [first_views(), vec![leave(3), left(3, 1)]].concat();
+    assert_eq!(members(&stays), ["GMP5"], "the others keep it");
+    let truncated = judge_with(group_membership(&three(), "m"), &untold, false, "m");
+    assert_eq!(truncated[4], ("GMP5".to_owned(), Verdict::Unknown));
+}
+
+#[test]
+fn gmp6_who_has_left_has_asked_and_installs_no_view() {
+    let unasked = [first_views(), vec![left(3, 1)]].concat();
+    assert_eq!(members(&unasked), ["GMP5", "GMP6"]);
+    let back = [
+        first_views(),
+        departure(),
+        vec![left(3, 1), view(3, 1, &[1, 2])],
+    ];
+    assert_eq!(members(&back.concat()), ["GMP6"]);
+    let old = [first_views(), vec![leave(3), left(3, 0)]].concat();
+    assert!(members(&old).contains(&"GMP6".to_owned()), "it was in it");
+    let other = [first_views(), vec![leave(3), left(3, 1)]].concat();
+    let other = [other, vec![view(1, 1, &[1, 2, 3])]].concat();
+    assert!(members(&other).contains(&"GMP6".to_owned()), "it is in it");
+}
+
+#[test]
+fn vs9_who_leaves_has_delivered_what_the_others_have() {
+    let both = [within(1, 1, 0), within(2, 1, 0)];
+    let lacking = [&both[..], &departure(), &[left(3, 1)]].concat();
+    assert_eq!(synchrony(&lacking), ["VS9"]);
+    let all = [&both[..], &[within(3, 1, 0)], &departure(), &[left(3, 1)]].concat();
+    assert!(synchrony(&all).is_empty());
+}
+
+#[test]
+fn vs12_who_leaves_has_delivered_what_it_broadcast_before() {
+    let asked = [broadcast(3, 10), leave(3), broadcast(3, 20)];
+    let installed = [view(1, 1, &[1, 2]), view(2, 1, &[1, 2])];
+    let early = [&asked[..], &installed, &[left(3, 1)]].concat();
+    assert_eq!(synchrony(&early), ["VS12"]);
+    let own = everyone(|q| {
+        let observation = Observation::indication("Deliver").message(id(3, 1));
+        effect(q, observation.instance(0).digest(10))
+    });
+    let own: Vec<_> = own.collect();
+    let good = [&asked[..], &own, &installed, &[left(3, 1)]].concat();
+    assert!(synchrony(&good).is_empty());
+}
+
+#[test]
+fn vs12_who_has_left_comes_back_only_if_it_asks_to_join() {
+    let gone = [departure(), vec![left(3, 1)]].concat();
+    let joined = |q| view(q, 2, &[1, 2, 3]);
+    let back = [gone.clone(), everyone(joined).collect()].concat();
+    assert!(said("VS12", &back).contains("after it has left"));
+    let join = event(3, Observation::request("Join"));
+    let asked = [gone, vec![join], everyone(joined).collect()].concat();
+    assert!(!said("VS12", &asked).contains("after it has left"));
+    assert!(!said("VS11", &asked).contains("asked"));
+}
+
+#[test]
+fn vs11_with_joins_who_would_leave_no_majority_behind_waits() {
+    let two = [crash(3), view(1, 1, &[1, 2]), view(2, 1, &[1, 2])];
+    let waits = [&two[..], &[leave(2)]].concat();
+    assert!(!said("VS11", &waits).contains("is never told"));
+    assert!(said("VS11", &[leave(2)]).contains("is never told"));
+}
+
 #[test]
 fn vs1_inclusion_a_message_is_delivered_in_one_view() {
     let straddling = [&[within(1, 1, 0)], &change()[..], &[within(2, 1, 1)]].concat();
