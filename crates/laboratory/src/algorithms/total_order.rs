@@ -68,6 +68,24 @@ const TOTAL: &[Property] = &[
         "of any two processes' sequences of deliveries, one is a prefix of the other",
         "as number",
     )]),
+    safety(
+        "TOB5-A",
+        "uniform weak total order A: two processes deliver any two messages in the same order, if both deliver \
+         both",
+    )
+    .of(&[clause(
+        "any two processes that both deliver two messages deliver them in the same order",
+        "in either order",
+    )]),
+    safety(
+        "TOB5-B",
+        "uniform weak total order B: two processes that deliver the same message have delivered the same before \
+         it",
+    )
+    .of(&[clause(
+        "any two processes that deliver a message have delivered the same messages before it",
+        "what comes before it",
+    )]),
     ORDERED,
 ];
 
@@ -90,6 +108,24 @@ const REGULAR: &[Property] = &[
     .of(&[clause(
         "of two correct processes' sequences of deliveries, one is a prefix of the other",
         "as number",
+    )]),
+    safety(
+        "TOB5-A",
+        "weak total order A, of correct processes alone: two deliver any two messages in the same order, if both \
+         deliver both",
+    )
+    .of(&[clause(
+        "any two correct processes that both deliver two messages deliver them in the same order",
+        "in either order",
+    )]),
+    safety(
+        "TOB5-B",
+        "weak total order B, of correct processes alone: two that deliver the same message have delivered the same \
+         before it",
+    )
+    .of(&[clause(
+        "any two correct processes that deliver a message have delivered the same messages before it",
+        "what comes before it",
     )]),
     ORDERED,
 ];
@@ -187,6 +223,11 @@ const ON_MESSAGES: Algorithm = Algorithm {
         wire: |wiring| on_messages(wiring, &wiring.eventually_perfect()),
         check: |processes| {
             let mut all = properties::regular_total_order(processes, "total-order");
+            all.extend(properties::weak_total_order(
+                processes,
+                "total-order",
+                false,
+            ));
             all.push(properties::first_in_first_out_order("total-order"));
             all.extend(properties::reliable(processes, "total-order/reliable"));
             all.extend(properties::consensus(processes, "consensus"));
@@ -239,7 +280,7 @@ const BY_LEADER: Algorithm = Algorithm {
     rejoins: true,
     simulation: Simulation {
         wire: |wiring| by_leader(wiring, &wiring.leader()),
-        check: |processes| properties::total_order(processes, "total-order"),
+        check: uniform_total_order,
         ..BY_CONSENSUS.simulation
     },
     mutants: &[Mutant {
@@ -436,8 +477,18 @@ fn wire_as_they_come(wiring: &Wiring<'_>) -> RequestPort {
     RequestPort::Broadcast(port.with(|payload| total_order::Broadcast { payload }))
 }
 
-fn check_total_order(processes: &Membership) -> Properties {
+/// Uniform total order, in its strong form and in the two weaker ones that follow from it.
+fn uniform_total_order(processes: &Membership) -> Properties {
     let mut all = properties::total_order(processes, "total-order");
+    let weaker = properties::weak_total_order(processes, "total-order", true);
+    // FRB5 comes last.
+    let last = all.len() - 1;
+    all.splice(last..last, weaker);
+    all
+}
+
+fn check_total_order(processes: &Membership) -> Properties {
+    let mut all = uniform_total_order(processes);
     all.extend(properties::uniform(processes, "uniform"));
     all.extend(properties::consensus(processes, "consensus"));
     all

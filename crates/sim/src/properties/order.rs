@@ -1,6 +1,11 @@
 //! Total order, in its strong form (uniform and regular) and two weaker ones, and first-in first-out
 //! order.
-use super::{Properties, broadcast::family, delivered::messages, violation};
+use super::{
+    Properties,
+    broadcast::family,
+    delivered::{Delivered, messages},
+    violation,
+};
 use crate::{
     property::{Completion, Property, Verdict, Violation, Watch},
     trace::{Kind, Record},
@@ -40,17 +45,21 @@ pub fn first_in_first_out_order(module: &str) -> Box<dyn Property> {
 
 /// The two weaker forms of total order: `TOB5-A` (processes that deliver the same two messages deliver them
 /// in the same order) and `TOB5-B` (processes that deliver the same message have delivered the same messages
-/// before it). They distinguish kinds of broken algorithms, and read whole sequences at the end of a run;
-/// with `uniform`, those of crashed processes too. `TOB5` implies B, and B implies A. A second delivery of a
+/// before it); with `uniform`, of crashed processes too. `TOB5` implies B, and B implies A. A second delivery of a
 /// message, which TOB2 is about, does not count here.
-pub fn weak_total_order(module: &str, uniform: bool) -> Properties {
+///
+/// They compare the sequences at the end of a run, from the first message on that the live processes have not all
+/// delivered in one order.
+pub fn weak_total_order(processes: &Membership, module: &str, uniform: bool) -> Properties {
     [Form::A, Form::B]
         .map(|form| {
             Box::new(Weak {
                 form,
                 uniform,
                 watch: Watch::new(module),
-                sequences: BTreeMap::new(),
+                alive: processes.set(),
+                delivered: Delivered::default(),
+                sequences: processes.iter().map(|p| (p, Once::default())).collect(),
             }) as Box<dyn Property>
         })
         .into()
@@ -289,21 +298,74 @@ struct Weak {
     form: Form,
     uniform: bool,
     watch: Watch,
+    alive: ProcessSet,
+    /// Everything that was delivered.
+    delivered: Delivered,
+    /// What is remembered of the sequence of each process. Those that have crashed are compared only if they
+    /// count, and as long as they have delivered something that is remembered.
     sequences: BTreeMap<ProcessId, Once>,
 }
 
-/// The messages that one process has delivered, each once.
+impl Weak {
+    fn deliver(&mut self, p: ProcessId, id: MessageId) {
+        if self.delivered.insert(p, id)
+            && let Some(sequence) = self.sequences.get_mut(&p)
+        {
+            sequence.deliver(id);
+            self.trim();
+        }
+    }
+
+    fn crash(&mut self, p: ProcessId) {
+        self.alive.remove(p);
+        if !self.uniform {
+            self.sequences.remove(&p);
+        }
+        self.trim();
+    }
+
+    /// Forgets the first message, while it is the first of every process: it breaks nothing. Who has crashed and
+    /// has delivered nothing else has a prefix of what the others have delivered, and is forgotten.
+    fn trim(&mut self) {
+        while let Some(first) = self.common_first() {
+            let alive = self.alive;
+            self.sequences
+                .retain(|p, sequence| alive.contains(*p) || !sequence.order.is_empty());
+            for sequence in self.sequences.values_mut() {
+                sequence.forget(first);
+            }
+        }
+    }
+
+    /// The message that is the first of every live process, and of every other that has any.
+    fn common_first(&self) -> Option<MessageId> {
+        let first = |p| self.sequences.get(&p)?.order.front();
+        let common = *first(self.alive.iter().next()?)?;
+        let is_common = |(p, sequence): (&ProcessId, &Once)| match sequence.order.front() {
+            Some(first) => *first == common,
+            None => !self.alive.contains(*p),
+        };
+        self.sequences.iter().all(is_common).then_some(common)
+    }
+}
+
+/// The remembered messages that one process has delivered, each once.
 #[derive(Default)]
 struct Once {
-    order: Vec<MessageId>,
+    order: VecDeque<MessageId>,
     set: BTreeSet<MessageId>,
 }
 
 impl Once {
     fn deliver(&mut self, id: MessageId) {
-        if self.set.insert(id) {
-            self.order.push(id);
-        }
+        self.set.insert(id);
+        self.order.push_back(id);
+    }
+
+    /// Forgets this message, which is the first.
+    fn forget(&mut self, first: MessageId) {
+        self.set.remove(&first);
+        self.order.pop_front();
     }
 
     fn common<'s>(&'s self, other: &'s Once) -> impl DoubleEndedIterator<Item = &'s MessageId> {
@@ -342,9 +404,10 @@ impl Property for Weak {
     }
 
     fn observe(&mut self, record: &Record) -> Result<(), Violation> {
-        if let Some((p, observation)) = self.watch.indication(record, "Deliver") {
-            let sequence = self.sequences.entry(p).or_default();
-            messages(observation).for_each(|id| sequence.deliver(id));
+        if record.kind == Kind::Crash {
+            self.crash(record.process);
+        } else if let Some((p, observation)) = self.watch.indication(record, "Deliver") {
+            messages(observation).for_each(|id| self.deliver(p, id));
         }
         Ok(())
     }

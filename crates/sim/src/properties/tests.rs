@@ -187,7 +187,7 @@ fn good_traces_are_accepted() {
         assert!(broken(properties, &good()).is_empty());
     }
     assert!(broken(total_order(&three(), "m"), &good()).is_empty());
-    assert!(broken(weak_total_order("m", true), &good()).is_empty());
+    assert!(broken(weak_total_order(&three(), "m", true), &good()).is_empty());
 }
 
 #[test]
@@ -305,7 +305,7 @@ fn the_three_forms_of_total_order_differ() {
     let all = || {
         let mut properties = total_order(&three(), "m").split_off(4);
         properties.truncate(1);
-        properties.extend(weak_total_order("m", true));
+        properties.extend(weak_total_order(&three(), "m", true));
         properties
     };
     let with = |tail: &[(usize, Kind)]| broken(all(), &[&both, tail].concat());

@@ -88,7 +88,11 @@ fn run(schedule: &Schedule, flaw: Option<Flaw>) -> Report {
     let adversary = SlowAtFirst(schedule.adversary.0);
     let mut world = World::new(3, 1, adversary).unwrap().go_on_after_violation();
     world.check(regular(&world));
-    world.check(properties::weak_total_order("tob", false));
+    world.check(properties::weak_total_order(
+        world.membership(),
+        "tob",
+        false,
+    ));
     let oracle = Oracle::accurate(DETECTION);
     // A batch of one message at most, like the mutant's batches.
     let proposal_bytes = if flaw == Some(Flaw::CutAnywhere) {
@@ -305,7 +309,11 @@ fn the_strong_form_is_broken_and_b_holds_where_two_deliver_one_each_and_crash() 
         .unwrap()
         .go_on_after_violation();
     world.check(properties::total_order(world.membership(), "tob"));
-    world.check(properties::weak_total_order("tob", true));
+    world.check(properties::weak_total_order(
+        world.membership(),
+        "tob",
+        true,
+    ));
     let layers = (Reliable::Eager, Consensus::Hierarchical);
     let oracle = Oracle::accurate(DETECTION);
     let ports = wire(&world, &oracle, layers, ProposalSettings::default());

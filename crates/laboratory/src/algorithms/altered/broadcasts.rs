@@ -173,7 +173,7 @@ struct Flooded {
 /// An early crash, so that others may deliver what the crashed process has.
 const CRASH: Faults = Faults::ONE_CRASH;
 
-const AGREEMENT: [Altered; 9] = [
+const AGREEMENT: [Altered; 13] = [
     altered(
         "all-ack",
         [
@@ -252,6 +252,48 @@ const AGREEMENT: [Altered; 9] = [
                 at(2, held_back(of_p1, true)),
             )
         },
+    ),
+    altered(
+        "by-consensus",
+        [
+            "by-consensus-in-turn",
+            "p2 indicates each two deliveries in reverse",
+        ],
+        ["TOB5-A", "in either order"],
+        |wiring| total_says(wiring, "by-consensus", at(2, held_back(|_| true, true))),
+    ),
+    altered(
+        "by-consensus",
+        [
+            "by-consensus-with-a-gap",
+            "p2 does not indicate its second delivery",
+        ],
+        ["TOB5-B", "what comes before it"],
+        |wiring| total_says(wiring, "by-consensus", at(2, without(2))),
+    ),
+    altered(
+        "by-consensus-on-messages",
+        [
+            "on-messages-in-turn",
+            "p2 indicates each two deliveries in reverse",
+        ],
+        ["TOB5-A", "in either order"],
+        |wiring| {
+            on_messages_says(
+                wiring,
+                "by-consensus-on-messages",
+                at(2, held_back(|_| true, true)),
+            )
+        },
+    ),
+    altered(
+        "by-consensus-on-messages",
+        [
+            "on-messages-with-a-gap",
+            "p2 does not indicate its second delivery",
+        ],
+        ["TOB5-B", "what comes before it"],
+        |wiring| on_messages_says(wiring, "by-consensus-on-messages", at(2, without(2))),
     ),
     altered(
         "first-in-first-out",
