@@ -12,6 +12,7 @@ mod from_terminating;
 mod given_quorums;
 mod links;
 mod membership;
+mod published;
 mod quorum_access;
 mod registers;
 mod snapshots;
@@ -56,16 +57,29 @@ pub fn find(name: &str) -> Option<&'static Algorithm> {
     all().find(|algorithm| algorithm.is_called(name))
 }
 
-/// Every mutant, with its algorithm: those with a rule changed, and those that are altered on the way.
+/// Every mutant, with its algorithm: those with a rule changed, as published or not, and those that are altered on the
+/// way.
 pub fn mutants() -> impl Iterator<Item = (&'static Algorithm, &'static Mutant)> {
-    let altered = altered::all().filter_map(|(name, mutant)| Some((find(name)?, mutant)));
-    changed().chain(altered)
+    let elsewhere = published::all().chain(altered::all());
+    let elsewhere = elsewhere.filter_map(|(name, mutant)| Some((find(name)?, mutant)));
+    changed().chain(elsewhere)
+}
+
+/// The erratum of a mutant, in rounds or not, whose rule stands in a source or is how the algorithm is often told:
+/// `D8-E4`.
+pub fn erratum(mutant: &str) -> Option<&'static str> {
+    published::erratum(mutant)
 }
 
 /// Words of the checker's verdict on the part of a property that the mutant of this name is made for, if it is
 /// made for one.
 pub(crate) fn shows(mutant: &str) -> Option<&'static str> {
     altered::shows(mutant)
+}
+
+/// How many processes show the mutant of this name.
+pub(crate) fn processes_of(mutant: &str) -> usize {
+    published::processes(mutant).unwrap_or(3)
 }
 
 /// The mutants of the entries: in each, a rule of the algorithm, or what it stands on, is changed.

@@ -52,6 +52,8 @@ pub struct Found {
 pub struct Table {
     properties: Vec<Property>,
     found: BTreeMap<Part, Vec<Found>>,
+    /// By mutant: the run of the fixed seeds in which it violated the property that it is said to break.
+    shown: BTreeMap<&'static str, u64>,
     /// What is wrong with the table: mutants that are not found, verdicts that are on no part.
     pub trouble: Vec<String>,
 }
@@ -86,6 +88,9 @@ struct Hunt {
     is_over: bool,
 }
 
+/// A hunt that has ended: the parts that were violated, each with its first run, and the number of runs.
+type Seen = (BTreeMap<Part, u64>, u64);
+
 impl Hunt {
     fn new(mutant: &'static str, breaks: &'static str, shows: Option<&'static str>) -> Self {
         Hunt {
@@ -116,9 +121,9 @@ impl Hunt {
         Ok(())
     }
 
-    fn result(self) -> Result<BTreeMap<Part, u64>, Missed> {
+    fn result(self) -> Result<Seen, Missed> {
         if self.is_over {
-            return Ok(self.seen);
+            return Ok((self.seen, self.runs));
         }
         Err(Missed::NotFound {
             mutant: self.mutant,
@@ -128,10 +133,7 @@ impl Hunt {
     }
 }
 
-fn hunt(
-    algorithm: &'static Algorithm,
-    mutant: &'static Mutant,
-) -> Result<BTreeMap<Part, u64>, Missed> {
+fn hunt(algorithm: &'static Algorithm, mutant: &'static Mutant) -> Result<Seen, Missed> {
     let scenario = Scenario {
         layers: Layers::Ideal,
         ..Scenario::of(Subject {
@@ -162,15 +164,21 @@ const IN_ROUNDS: [(usize, usize, Failures); 4] = [
     (4, 2, Failures::Omissions(OmissionKind::Send)),
 ];
 
+/// The setting of this run, counted from 0, and its seed.
+fn in_rounds(run: u64) -> (usize, usize, Failures, u64) {
+    let seeds = MOST / IN_ROUNDS.len() as u64;
+    let (setting, seed) = ((run / seeds) as usize, run % seeds);
+    let (n, f, failures) = IN_ROUNDS[setting % IN_ROUNDS.len()];
+    (n, f, failures, seed)
+}
+
 fn hunt_in_rounds(
     entry: &'static rounds::Entry,
     mutant: &'static rounds::Mutant,
-) -> Result<BTreeMap<Part, u64>, Missed> {
+) -> Result<Seen, Missed> {
     let mut hunt = Hunt::new(mutant.name, mutant.breaks, rounds::shows(mutant.name));
     while hunt.runs < MOST && !hunt.is_over {
-        let seeds = MOST / IN_ROUNDS.len() as u64;
-        let (setting, seed) = ((hunt.runs / seeds) as usize, hunt.runs % seeds);
-        let (n, f, failures) = IN_ROUNDS[setting % IN_ROUNDS.len()];
+        let (n, f, failures, seed) = in_rounds(hunt.runs);
         let scenario = rounds::Scenario {
             subject: rounds::Subject {
                 entry,
@@ -218,14 +226,10 @@ impl Table {
         table
     }
 
-    fn add(
-        &mut self,
-        of: &'static str,
-        mutant: &'static str,
-        result: Result<BTreeMap<Part, u64>, Missed>,
-    ) {
+    fn add(&mut self, of: &'static str, mutant: &'static str, result: Result<Seen, Missed>) {
         match result {
-            Ok(seen) => {
+            Ok((seen, runs)) => {
+                self.shown.insert(mutant, runs);
                 for (part, runs) in seen {
                     let found = Found { of, mutant, runs };
                     self.found.entry(part).or_default().push(found);
@@ -233,6 +237,36 @@ impl Table {
             }
             Err(missed) => self.trouble.push(missed.to_string()),
         }
+    }
+
+    /// In which run, counted from 1, this mutant violated the property that it is said to break.
+    pub fn shown(&self, mutant: &str) -> Option<u64> {
+        self.shown.get(mutant).copied()
+    }
+
+    /// The command that runs it, if the mutant was found.
+    pub fn command(&self, mutant: &str) -> Option<String> {
+        let seed = self.shown(mutant)? - 1;
+        let is_of_rounds = rounds::mutants().any(|(_, it)| it.name == mutant);
+        if !is_of_rounds {
+            let processes = match algorithms::processes_of(mutant) {
+                3 => String::new(),
+                others => format!(" --processes {others}"),
+            };
+            let seeds = format!("--seeds {seed}..{}", seed + 1);
+            return Some(format!(
+                "quorate sim {mutant}{processes} --layers ideal {seeds}"
+            ));
+        }
+        let (n, f, failures, seed) = in_rounds(seed);
+        let omission = match failures {
+            Failures::Crashes => "",
+            Failures::Omissions(_) => " --omission send",
+        };
+        let seeds = format!("--seeds {seed}..{}", seed + 1);
+        Some(format!(
+            "quorate sim {mutant} --processes {n} --crash {f}{omission} {seeds}"
+        ))
     }
 
     /// One row for each part of each property, and one for each property without parts.

@@ -49,6 +49,38 @@ fn write_list<'a>(text: &mut String, chosen: impl IntoIterator<Item = &'a Algori
     Ok(())
 }
 
+/// The name of a mutant, its algorithm, the property that it breaks, and the change.
+type MutantRow = (&'static str, &'static str, &'static str, &'static str);
+
+/// The mutants of these algorithms, and of these in rounds, one a line. A rule that stands in a source is followed by its
+/// erratum.
+pub fn mutants(chosen: &[&Algorithm], in_rounds: &[rounds::Entry]) -> String {
+    let events = algorithms::mutants().filter(|(of, _)| chosen.iter().any(|it| it.name == of.name));
+    let events = events.map(|(of, it)| (it.name, of.name, it.breaks, it.change));
+    let rounds = rounds::mutants().filter(|(of, _)| in_rounds.iter().any(|it| it.name == of.name));
+    let rounds = rounds.map(|(of, it)| (it.name, of.name, it.breaks, it.change));
+    let head = ("mutant", "of", "breaks", "change");
+    let rows: Vec<_> = std::iter::once(head).chain(events).chain(rounds).collect();
+    let width = |cell: fn(&MutantRow) -> &'static str| {
+        rows.iter()
+            .map(|row| cell(row).chars().count())
+            .max()
+            .unwrap_or(0)
+    };
+    let widths = (width(|row| row.0), width(|row| row.1), width(|row| row.2));
+    let mut text = String::new();
+    for (name, of, breaks, change) in &rows {
+        let published = algorithms::erratum(name).map(|erratum| format!(" (published: {erratum})"));
+        let published = published.unwrap_or_default();
+        let (first, second, third) = widths;
+        let _ = writeln!(
+            text,
+            "{name:first$}  {of:second$}  {breaks:third$}  {change}{published}"
+        );
+    }
+    text
+}
+
 /// One algorithm in full, for a terminal.
 pub fn describe(algorithm: &Algorithm) -> String {
     let mut text = String::new();

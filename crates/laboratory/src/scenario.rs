@@ -225,12 +225,15 @@ const BETWEEN_COPIES: Duration = Duration::from_millis(250);
 const STUBBORN: Duration = Duration::from_secs(150);
 
 impl Scenario {
-    /// The scenario of this subject: three processes, and the faults of its entry in the laboratory.
+    /// The scenario of this subject: three processes, or as many as show a mutant, and the faults of its entry in the
+    /// laboratory.
     pub fn of(subject: Subject) -> Self {
         Scenario {
             subject,
             layers: Layers::Mixed,
-            processes: 3,
+            processes: subject
+                .mutant
+                .map_or(3, |mutant| algorithms::processes_of(mutant.name)),
             faults: subject.mutant.map_or(Faults::NONE, |mutant| mutant.under),
             cuts: Vec::new(),
             gaps: Vec::new(),

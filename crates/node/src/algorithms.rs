@@ -8,6 +8,9 @@ use quorate_laboratory::{algorithm::Algorithm, algorithms, document, rounds};
 pub struct Algorithms {
     /// The name of an algorithm, or a part of names or abstractions to search for.
     name: Option<String>,
+    /// Lists the mutants instead: in each a rule is changed, or what it indicates. `quorate sim MUTANT` runs one.
+    #[arg(long, conflicts_with = "json")]
+    mutants: bool,
     /// Machine-readable.
     #[arg(long)]
     json: bool,
@@ -33,6 +36,10 @@ impl Algorithms {
             let in_rounds = in_rounds.iter().map(serde_json::to_value);
             let all: Vec<_> = chosen.chain(in_rounds).collect::<Result<_, _>>()?;
             println!("{}", serde_json::to_string_pretty(&all)?);
+            return Ok(());
+        }
+        if self.mutants {
+            print!("{}", document::mutants(&chosen, &in_rounds));
             return Ok(());
         }
         match (chosen.as_slice(), in_rounds.as_slice()) {

@@ -7,8 +7,9 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use pictures::{Caption, Pictures};
 use quorate_core::{ProcessId, Time, message::fold};
-use quorate_laboratory::scenario::{
-    Cut, GivenGap, Layers, Moment, OnQuorums, Scenario, SeedResult, Subject,
+use quorate_laboratory::{
+    algorithms,
+    scenario::{Cut, GivenGap, Layers, Moment, OnQuorums, Scenario, SeedResult, Subject},
 };
 use quorate_sim::{Verdict, Violation};
 use std::{
@@ -31,9 +32,9 @@ pub struct Sim {
     /// mutants, to see a violation.
     #[arg(value_parser = parse_stack)]
     stack: Stack,
-    /// How many processes there are.
-    #[arg(long, default_value_t = 3)]
-    processes: usize,
+    /// How many processes there are. By default three; for a mutant, as many as show its violation.
+    #[arg(long, value_name = "N")]
+    processes: Option<usize>,
     /// The seeds, as FIRST..END, the end not included.
     #[arg(long, default_value = "0..100", value_parser = parse_seeds)]
     seeds: Range<u64>,
@@ -320,6 +321,9 @@ impl Sim {
         let scenario = self.scenario(subject)?;
         scenario.validate()?;
         self.pictures.validate()?;
+        if let Some(changed) = changed(subject) {
+            self.pictures.say(&changed);
+        }
         let begun = Instant::now();
         let tally = run_all(&scenario, &self.seeds)?;
         self.pictures.say(&tally.table(begun.elapsed()));
@@ -374,8 +378,8 @@ impl Sim {
         let mut scenario = Scenario::of(subject);
         scenario.layers = self.layers;
         scenario.quorums = self.on_quorums()?;
-        let given = scenario.quorums.as_ref();
-        scenario.processes = given.map_or(self.processes, |it| it.system().processes());
+        let given = scenario.quorums.as_ref().map(|it| it.system().processes());
+        scenario.processes = given.or(self.processes).unwrap_or(scenario.processes);
         scenario.requests = self.requests;
         scenario.cuts = self.cut.iter().flat_map(|cuts| cuts.0.clone()).collect();
         let faults = &mut scenario.faults;
@@ -400,6 +404,17 @@ impl Sim {
         self.models.add_to(&mut scenario)?;
         Ok(scenario)
     }
+}
+
+/// What is changed in a mutant.
+fn changed(subject: Subject) -> Option<String> {
+    let mutant = subject.mutant?;
+    let erratum = algorithms::erratum(mutant.name);
+    let published = erratum.map_or(String::new(), |erratum| format!(" (published: {erratum})"));
+    let (of, change, breaks) = (subject.algorithm.name, mutant.change, mutant.breaks);
+    Some(format!(
+        "a mutant of {of}, to break {breaks}: {change}{published}\n"
+    ))
 }
 
 fn run_all(scenario: &Scenario, seeds: &Range<u64>) -> Result<Tally> {

@@ -74,6 +74,53 @@ fn what_is_promised_is_checked() {
     }
 }
 
+/// Each mutant by a published rule is one of an algorithm, and breaks a property that the algorithm promises; and an
+/// erratum is that of one mutant.
+#[test]
+fn each_published_rule_is_that_of_one_mutant_which_breaks_what_the_algorithm_promises() {
+    let mut errata = BTreeSet::new();
+    for (name, mutant) in published::all() {
+        let algorithm = find(name).unwrap_or_else(|| panic!("there is no {name}"));
+        assert!(algorithm.promises(mutant.breaks), "{}", mutant.name);
+    }
+    let names = mutants().map(|(_, mutant)| mutant.name);
+    let names = names.chain(crate::rounds::mutants().map(|(_, mutant)| mutant.name));
+    for erratum in names.filter_map(erratum) {
+        assert!(errata.insert(erratum), "{erratum} is that of two mutants");
+    }
+    assert_eq!(
+        errata.len(),
+        published::all().count() + published::elsewhere()
+    );
+}
+
+#[test]
+fn a_list_of_mutants_says_which_rule_is_published() {
+    let chosen: Vec<_> = all().filter(|it| it.name == "views-by-consensus").collect();
+    let list = crate::document::mutants(&chosen, &[]);
+    let line = |name: &str| {
+        list.lines()
+            .find(|line| line.starts_with(name))
+            .map(str::to_owned)
+    };
+    assert!(
+        line("views-erase-the-early")
+            .unwrap()
+            .ends_with("(published: D8-E4)"),
+        "{list}"
+    );
+    assert!(
+        !line("views-twice").unwrap().contains("published"),
+        "{list}"
+    );
+    assert!(
+        line("views-forget-flushes").is_none(),
+        "of another algorithm"
+    );
+    let rounds = crate::document::mutants(&[], &crate::rounds::ENTRIES);
+    assert!(rounds.contains("(published: C2-E2)"), "{rounds}");
+}
+
 #[test]
 fn every_one_of_the_agreements_is_found_by_its_name_which_is_that_of_its_algorithm() {
     for consensus in Consensus::all() {

@@ -1,5 +1,9 @@
 //! The page on the checkers: each part of each property, and the mutants that violate it.
-use crate::checkers::{Found, MOST, Row, Table};
+use crate::{
+    algorithms,
+    checkers::{Found, MOST, Row, Table},
+    rounds,
+};
 use std::fmt::Write;
 
 /// `docs/checkers.md`.
@@ -9,10 +13,10 @@ pub fn page(table: &Table) -> String {
          <!-- Generated from the laboratory: UPDATE_GOLDEN=1 cargo test -p quorate-laboratory --test checkers -->\n\n\
          Each property, the parts that its checker judges, and mutants that violate each part, as\n\
          algorithm/mutant: in brackets, in which run of fixed seeds the checker says so for the first time. Each\n\
-         mutant runs on the seeds 0, 1, … (three processes, ideal layers, the faults of its entry), {MOST} at\n\
-         most, until it has violated what it is made to violate; what else it violates up to then is counted,\n\
-         too. `quorate sim MUTANT` shows one. Mutants in rounds run in four settings, one after the other: n = 3\n\
-         and f = 1, n = 4 and f = 2, with crashes, and then with omissions.\n\n\
+         mutant runs on the seeds 0, 1, … (three processes, or as many as the last table says; ideal layers, the\n\
+         faults of its entry), {MOST} at most, until it has violated what it is made to violate; what else it\n\
+         violates up to then is counted, too. `quorate sim MUTANT` shows one. Mutants in rounds run in four\n\
+         settings, one after the other: n = 3 and f = 1, n = 4 and f = 2, with crashes, and then with omissions.\n\n\
          A mutant is an algorithm with one rule changed, or one that is altered on the way to its user: an\n\
          indication is left out, repeated, held back or changed.\n\n\
          | property | part | mutants, each with its first run |\n|---|---|---|\n"
@@ -36,6 +40,34 @@ pub fn page(table: &Table) -> String {
             .map(|Found { of, mutant, runs }| format!("`{of}/{mutant}` ({runs})"))
             .collect();
         let _ = writeln!(text, "| {head} | {says} | {} |", found.join(", "));
+    }
+    text.push_str(&published(table));
+    text
+}
+
+/// The section on the mutants whose rule has an erratum, each with the command that shows its violation.
+fn published(table: &Table) -> String {
+    let mut text = String::from(
+        "\n## Rules as they are published, or often told\n\n\
+         Mutants whose rule stands in a source, or is how the algorithm is often told, each with its erratum, by\n\
+         which the code and its tests know it. The command shows the run in which the property breaks; the\n\
+         algorithm itself holds all its properties in the same run. `quorate algorithms --mutants` lists all\n\
+         mutants, of one algorithm with its name.\n\n\
+         | erratum | algorithm | the rule | breaks | command |\n|---|---|---|---|---|\n",
+    );
+    let events = algorithms::mutants().map(|(of, it)| (of.name, it.name, it.change, it.breaks));
+    let in_rounds = rounds::mutants().map(|(of, it)| (of.name, it.name, it.change, it.breaks));
+    let mut rows: Vec<_> = events
+        .chain(in_rounds)
+        .filter_map(|row| Some((algorithms::erratum(row.1)?, row)))
+        .collect();
+    rows.sort_by_key(|(erratum, _)| *erratum);
+    for (erratum, (of, mutant, change, breaks)) in rows {
+        let command = table.command(mutant).unwrap_or_default();
+        let _ = writeln!(
+            text,
+            "| {erratum} | {of} | {change} | {breaks} | `{command}` |"
+        );
     }
     text
 }

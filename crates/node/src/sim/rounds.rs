@@ -81,6 +81,11 @@ fn ensure_of_rounds(sim: &Sim) -> Result<()> {
     })
 }
 
+/// How many processes there are: three, unless it is said.
+fn processes(sim: &Sim) -> usize {
+    sim.processes.unwrap_or(3)
+}
+
 /// All patterns of a larger system do not fit into the memory.
 const MOST_EXHAUSTIVE: usize = 5;
 
@@ -91,7 +96,7 @@ const MOST_EXHAUSTIVE: usize = 5;
 pub fn run(sim: &Sim, Chosen(subject): Chosen) -> Result<()> {
     ensure_of_rounds(sim)?;
     let options = &sim.rounds;
-    let processes = Membership::of_size(sim.processes)?;
+    let processes = Membership::of_size(processes(sim))?;
     let f = sim
         .crash
         .unwrap_or_else(|| processes.n().saturating_sub(1).min(1));
@@ -169,10 +174,8 @@ fn draw(sim: &Sim, shown: &Judged) -> Result<()> {
 
 /// The command that shows this seed again.
 fn replay(sim: &Sim, subject: Subject, f: usize, seed: u64) -> String {
-    let mut command = format!(
-        "quorate sim {subject} --processes {} --crash {f}",
-        sim.processes
-    );
+    let processes = processes(sim);
+    let mut command = format!("quorate sim {subject} --processes {processes} --crash {f}");
     if let Some(rounds) = sim.rounds.rounds {
         let _ = write!(command, " --rounds {rounds}");
     }

@@ -35,6 +35,18 @@ fn a_violation_is_an_error_and_a_sound_algorithm_is_not() {
 }
 
 #[test]
+fn a_mutant_by_a_published_rule_runs_and_says_its_erratum() {
+    let sim = sim("views-erase-the-early --layers ideal --seeds 0..2000");
+    let said = changed(sim.subject()).unwrap();
+    assert!(
+        said.contains("of views-by-consensus, to break VS4") && said.contains("published: D8-E4"),
+        "{said}"
+    );
+    assert!(sim.run().is_err());
+    assert_eq!(changed("uniform".parse().unwrap()), None);
+}
+
+#[test]
 fn the_order_of_seeds_does_not_matter() {
     let sim = sim("total-order --crash 1 --layers ideal");
     let scenario = sim.scenario(sim.subject()).unwrap();
@@ -87,7 +99,7 @@ fn a_replay_is_the_same_run() {
 fn under_each_pattern_of_a_file_operations_return_where_it_says() {
     let figure_1 = "--quorums ../../config/quorums/figure-1.toml --requests 2 --seeds 0..8";
     let page = include_str!("../../../../docs/quorums.md");
-    for subject in quorate_laboratory::algorithms::on_systems() {
+    for subject in algorithms::on_systems() {
         assert!(page.contains(&format!("`{subject}`")), "{subject}");
         sim(&format!("{subject} {figure_1}")).run().unwrap();
     }

@@ -394,7 +394,7 @@ const DROPPING: [Altered; 4] = [
             "views-by-consensus",
             [
                 "views-by-consensus-drops-the-next",
-                "data of the next view is dropped (D8-E6)",
+                "data of the next view is dropped",
             ],
             ["VS6", "in the end"],
             |wiring| {
@@ -408,10 +408,7 @@ const DROPPING: [Altered; 4] = [
     under(
         altered(
             "by-terminating",
-            [
-                "views-drop-the-next",
-                "data of the next view is dropped (D7-E5)",
-            ],
+            ["views-drop-the-next", "data of the next view is dropped"],
             ["VS9", "in the end"],
             |wiring| {
                 let drops = |_| DropsTheNextView(0);

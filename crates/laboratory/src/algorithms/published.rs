@@ -1,0 +1,159 @@
+//! Mutants whose changed rule stands in a source, or is how the algorithm is often told. Each has the number of its
+//! erratum, by which the tests of the algorithm and the laboratory know it: the letter and number of the algorithm,
+//! and the number of the rule.
+//!
+//! The rule is changed at the border of the algorithm: what it hears is dropped, held or renumbered, and what it says
+//! is dropped, so that it does what it would do under the other rule.
+mod agreement;
+mod broadcasts;
+mod shared;
+mod views;
+
+use super::find;
+use crate::{
+    algorithm::{Mutant, Wire},
+    scenario::Faults,
+    wiring::{RequestPort, Wiring},
+};
+use quorate_core::ProcessId;
+use quorate_sim::Alter;
+
+/// A mutant by a published rule, its algorithm, and its erratum.
+#[derive(Clone, Copy)]
+pub(super) struct Published {
+    erratum: &'static str,
+    of: &'static str,
+    mutant: Mutant,
+    /// How many processes show it.
+    processes: usize,
+}
+
+/// Mutants that stand elsewhere, in an entry or among those altered on the way, whose rule has an erratum.
+const ELSEWHERE: [(&str, &str); 12] = [
+    ("all-ack-with-errors", "B3-E4"),
+    ("as-they-come", "B7-E1"),
+    ("flood-set-sends-again", "C2-E2"),
+    ("flood-set-one-round-less", "C2-E3"),
+    ("early-stopping-says-it-again", "C4-E1"),
+    ("hierarchical-with-errors", "D1-E6"),
+    ("uniform-hierarchical-with-errors", "D2-E6"),
+    ("anybodys-data", "D4-E3"),
+    ("non-blocking-with-errors", "D5-E6"),
+    ("awaiting-the-faulty", "D7-E1"),
+    ("views-drop-the-next", "D7-E5"),
+    ("views-by-consensus-drops-the-next", "D8-E6"),
+];
+
+fn rows() -> impl Iterator<Item = &'static Published> {
+    let families = [broadcasts::ALL, agreement::ALL, views::ALL, shared::ALL];
+    families.into_iter().flatten()
+}
+
+/// All of them, each with the name of its algorithm.
+pub(super) fn all() -> impl Iterator<Item = (&'static str, &'static Mutant)> {
+    rows().map(|row| (row.of, &row.mutant))
+}
+
+/// How many processes show the mutant of this name, if it is one of these.
+pub(super) fn processes(name: &str) -> Option<usize> {
+    let row = rows().find(|row| row.mutant.name == name);
+    row.map(|row| row.processes)
+}
+
+/// How many mutants that have an erratum stand elsewhere.
+#[cfg(test)]
+pub(super) fn elsewhere() -> usize {
+    ELSEWHERE.len()
+}
+
+/// The erratum of the rule of the mutant of this name, if it has one.
+pub(super) fn erratum(name: &str) -> Option<&'static str> {
+    let here = rows()
+        .find(|row| row.mutant.name == name)
+        .map(|row| row.erratum);
+    let elsewhere = ELSEWHERE.iter().find(|(mutant, _)| *mutant == name);
+    here.or(elsewhere.map(|(_, erratum)| *erratum))
+}
+
+/// Declares one: its erratum, its algorithm, its name, the change, the property that it breaks and the faults under
+/// which that shows, and how it is wired.
+const fn published(
+    [erratum, of]: [&'static str; 2],
+    [name, change]: [&'static str; 2],
+    (breaks, under): (&'static str, Faults),
+    wire: Wire,
+) -> Published {
+    Published {
+        erratum,
+        of,
+        mutant: Mutant {
+            name,
+            aliases: &[],
+            change,
+            breaks,
+            under,
+            wire,
+        },
+        processes: 3,
+    }
+}
+
+/// The same, where it takes more processes to show it.
+const fn among(processes: usize, row: Published) -> Published {
+    Published { processes, ..row }
+}
+
+/// No faults but those of a detector that may err.
+const NO_FAULTS: Faults = Faults::NONE;
+
+const TWO_CRASHES: Faults = Faults {
+    crashes: 2,
+    ..Faults::NONE
+};
+
+/// Another rule at one process: what the algorithm hears and says under it.
+struct Rule<S, E, F> {
+    state: S,
+    hear: Hear<S, E>,
+    say: Say<S, F>,
+}
+
+type Hear<S, E> = fn(&mut S, E, &mut Vec<E>);
+type Say<S, F> = fn(&mut S, F, &mut Vec<F>);
+
+impl<S: Send, E, F> Alter<E, F> for Rule<S, E, F> {
+    fn hear(&mut self, event: E, heard: &mut Vec<E>) {
+        (self.hear)(&mut self.state, event, heard);
+    }
+
+    fn say(&mut self, effect: F, said: &mut Vec<F>) {
+        (self.say)(&mut self.state, effect, said);
+    }
+}
+
+/// Hears or says everything as it is.
+fn as_it_is<S, T>(_: &mut S, it: T, out: &mut Vec<T>) {
+    out.push(it);
+}
+
+/// Wires the algorithm of this name, whose algorithms with these events and effects are under another rule.
+fn ruled<S, E, F>(
+    of: &str,
+    wiring: &Wiring<'_>,
+    state: impl Fn(ProcessId) -> S + Send + Sync + 'static,
+    (hear, say): (Hear<S, E>, Say<S, F>),
+) -> RequestPort
+where
+    S: Send + 'static,
+    E: 'static,
+    F: 'static,
+{
+    let altered = wiring.altered(move |me| Rule {
+        state: state(me),
+        hear,
+        say,
+    });
+    find(of).map_or(RequestPort::Nothing, |algorithm| {
+        (algorithm.simulation.wire)(&altered)
+    })
+}
