@@ -6,6 +6,7 @@ mod client;
 mod clocks;
 mod command;
 mod draw;
+mod failures;
 mod faults;
 mod models;
 mod omissions;
@@ -14,6 +15,7 @@ mod subject;
 mod timing;
 
 pub use clocks::Clocks;
+pub use failures::GivenFailures;
 pub use faults::{Cut, Faults, GivenGap, Moment};
 pub use omissions::{GivenOmission, Omissions};
 pub use pattern::{BadPattern, OnQuorums};
@@ -31,7 +33,7 @@ use client::Clients;
 use draw::Draw;
 use quorate_abstractions::atomic_commit::Propose;
 use quorate_broadcast::by_leader::Acceptances;
-use quorate_core::{Incarnation, Membership, ProcessId, Time};
+use quorate_core::{Incarnation, Membership, ProcessId, ProcessSet, Time};
 use quorate_sim::{
     Oracle, Report, Timed, TimingPolicy, Trace, Verdict, Violation, World,
     adversary::Random as Anything, properties::Properties,
@@ -78,6 +80,8 @@ pub struct Scenario {
     pub starts: Vec<(ProcessId, Time)>,
     /// The quorum system of the subject, and its failures.
     pub quorums: Option<OnQuorums>,
+    /// The failures of a file, in place of those that would be drawn from the pattern of a quorum system.
+    pub failures: Option<GivenFailures>,
     /// How many messages each process broadcasts, or instances it proposes or votes in.
     pub requests: u64,
 }
@@ -169,6 +173,17 @@ pub enum Refused {
     /// Crashes were asked for beside those of a pattern.
     #[error("the pattern says who crashes, and which channels fail for good: no others do")]
     BesidePattern,
+    /// Crashes or restarts were asked for beside the failures of a file.
+    #[error("the file says who crashes, and when: no others do")]
+    BesideFailures,
+    /// The file of failures has another number of processes.
+    #[error("the failures are those of {own} processes, not {processes}")]
+    FailuresSize {
+        /// The number in the file.
+        own: usize,
+        /// The number that was asked for.
+        processes: usize,
+    },
     /// Pauses, long cuts or late starts were asked for, but a process that is silent for a while must not
     /// look crashed.
     #[error(
@@ -242,6 +257,7 @@ impl Scenario {
             beyond: false,
             starts: Vec::new(),
             quorums: None,
+            failures: None,
             requests: 4,
         }
     }
@@ -253,7 +269,8 @@ impl Scenario {
     pub fn validate(&self) -> Result<Membership, Refused> {
         let processes = Membership::of_size(self.processes)?;
         let (subject, faults) = (self.subject, &self.faults);
-        let crashes = faults.crashes + faults.restarts + self.omitters();
+        let given = self.failures.as_ref().map_or(0, GivenFailures::crashes);
+        let crashes = faults.crashes + faults.restarts + self.omitters() + given;
         // Where views need a majority, it must be there without those that have left.
         let needs_majority = subject.algorithm.bound == Bound::Minority;
         let crashes = match crashes {
@@ -261,7 +278,8 @@ impl Scenario {
             _ => crashes,
         };
         let most = self.most_crashes(&processes);
-        if crashes > most {
+        // With given quorums, what is promised follows from the failures.
+        if crashes > most && self.quorums.is_none() {
             return Err(Refused::TooManyCrashes {
                 subject,
                 most,
@@ -289,6 +307,7 @@ impl Scenario {
         }
         self.validate_streams(&processes)?;
         self.validate_quorums()?;
+        self.validate_failures()?;
         let is_bad = |cut: &Cut| {
             cut.from == cut.to || !processes.contains(cut.from) || !processes.contains(cut.to)
         };
@@ -318,6 +337,36 @@ impl Scenario {
             return Err(Refused::Lossless(self.subject));
         }
         Ok(())
+    }
+
+    /// Checks that the failures of the file are of these processes, and that no others are drawn beside them.
+    fn validate_failures(&self) -> Result<(), Refused> {
+        let Some(failures) = &self.failures else {
+            return Ok(());
+        };
+        let (own, processes) = (failures.processes(), self.processes);
+        if own != processes {
+            return Err(Refused::FailuresSize { own, processes });
+        }
+        if self.faults.crashes + self.faults.restarts > 0 {
+            return Err(Refused::BesideFailures);
+        }
+        Ok(())
+    }
+
+    /// Where operations are promised to return in the run of this seed, on this quorum system.
+    fn returning(&self, quorums: &OnQuorums, seed: u64) -> ProcessSet {
+        match &self.failures {
+            Some(failures) => failures.returning(quorums.system().quorums()),
+            None => quorums.returning(seed),
+        }
+    }
+
+    /// Where operations are promised to return on the quorum system with the failures of the file, by name; `None` if not
+    /// both are given: then it is at all correct processes, or as the pattern says.
+    pub fn promised(&self) -> Option<String> {
+        let (quorums, failures) = (self.quorums.as_ref()?, self.failures.as_ref()?);
+        Some(failures.named(failures.returning(quorums.system().quorums())))
     }
 
     /// The data to run the subject on the quorum system, if there is one.
@@ -398,7 +447,7 @@ impl Scenario {
     pub fn properties(&self, processes: &Membership, seed: u64) -> Properties {
         let algorithm = self.subject.algorithm;
         let mut all = match self.on_system() {
-            Some((quorums, on)) => (on.check)(processes, quorums.returning(seed)),
+            Some((quorums, on)) => (on.check)(processes, self.returning(quorums, seed)),
             None => (algorithm.simulation.check)(processes),
         };
         if self.has_gaps() {

@@ -9,7 +9,9 @@ use pictures::{Caption, Pictures};
 use quorate_core::{ProcessId, Time, message::fold};
 use quorate_laboratory::{
     algorithms,
-    scenario::{Cut, GivenGap, Layers, Moment, OnQuorums, Scenario, SeedResult, Subject},
+    scenario::{
+        Cut, GivenFailures, GivenGap, Layers, Moment, OnQuorums, Scenario, SeedResult, Subject,
+    },
 };
 use quorate_sim::{Verdict, Violation};
 use std::{
@@ -114,6 +116,11 @@ pub struct Sim {
     /// The failure pattern of that file to run. By default all patterns in turn, seed by seed.
     #[arg(long, value_name = "NAME", requires = "quorums")]
     pattern: Option<String>,
+    /// The failures of this file (TOML): which processes crash, which channels fail in one direction, and when. Liveness
+    /// is judged at the correct processes; with `--quorums`, where the quorum system promises it with these failures.
+    /// The file gives the number of processes.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["processes", "crash", "pattern", "restarts"])]
+    failures: Option<PathBuf>,
     /// What the stack stands on: ideal links and detectors, the full stack over fair-loss links, or
     /// the full stack for every tenth seed.
     #[arg(long, default_value = "mixed", value_parser = parse_layers)]
@@ -324,6 +331,11 @@ impl Sim {
         if let Some(changed) = changed(subject) {
             self.pictures.say(&changed);
         }
+        if let Some(promised) = scenario.promised() {
+            let words =
+                format!("with these failures operations are promised to return at {promised}\n");
+            self.pictures.say(&words);
+        }
         let begun = Instant::now();
         let tally = run_all(&scenario, &self.seeds)?;
         self.pictures.say(&tally.table(begun.elapsed()));
@@ -374,16 +386,32 @@ impl Sim {
         Ok(Some(quorums.with_context(|| file.clone())?))
     }
 
+    /// The failures of the file, if one is given.
+    fn given_failures(&self) -> Result<Option<GivenFailures>> {
+        let Some(path) = &self.failures else {
+            return Ok(None);
+        };
+        let file = path.display().to_string();
+        let text = std::fs::read_to_string(path).with_context(|| format!("reading {file}"))?;
+        let failures = GivenFailures::parse(&file, &text);
+        Ok(Some(failures.with_context(|| file.clone())?))
+    }
+
     fn scenario(&self, subject: Subject) -> Result<Scenario> {
         let mut scenario = Scenario::of(subject);
         scenario.layers = self.layers;
         scenario.quorums = self.on_quorums()?;
+        scenario.failures = self.given_failures()?;
         let given = scenario.quorums.as_ref().map(|it| it.system().processes());
+        let given = given.or(scenario.failures.as_ref().map(GivenFailures::processes));
         scenario.processes = given.or(self.processes).unwrap_or(scenario.processes);
         scenario.requests = self.requests;
         scenario.cuts = self.cut.iter().flat_map(|cuts| cuts.0.clone()).collect();
         let faults = &mut scenario.faults;
-        faults.crashes = self.crash.unwrap_or(faults.crashes);
+        faults.crashes = match self.failures {
+            Some(_) => 0,
+            None => self.crash.unwrap_or(faults.crashes),
+        };
         faults.moment = self.crash_at;
         faults.loss = self.loss.unwrap_or(faults.loss);
         faults.duplication = self.duplicate;

@@ -16,13 +16,15 @@
 //! A channel is written `a>b`; `a<>b` stands for both directions. Channels of processes that may crash need
 //! not be named. `crashes = 2` beside `processes` stands for one pattern for each pair of processes. With
 //! `weights = [3, 1, 1]` in `[quorums]`, numbers are weights.
+pub mod failures;
+
 use crate::{
     family::{Family, Quorums},
     system::{FailProneSystem, Pattern, WEIGHED},
 };
 use quorate_core::{Membership, ProcessId, ProcessSet};
 use serde::Deserialize;
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, ops::Range};
 
 /// `crashes` may stand for at most this many patterns.
 const MOST_PATTERNS: usize = 20_000;
@@ -96,6 +98,15 @@ enum WrittenFamily {
     Sets(Vec<Vec<String>>),
 }
 
+/// What is wrong at a place in the text.
+fn form(text: &str, place: Range<usize>, what: impl Into<String>) -> BadFile {
+    let before = text.get(..place.start).unwrap_or_default();
+    BadFile::Form {
+        line: 1 + before.matches('\n').count(),
+        what: what.into(),
+    }
+}
+
 fn senseless<T>(what: impl Into<String>) -> Result<T, BadFile> {
     Err(BadFile::Sense(what.into()))
 }
@@ -106,12 +117,8 @@ fn senseless<T>(what: impl Into<String>) -> Result<T, BadFile> {
 /// When it does not have the form, or makes no sense; the error says where.
 pub fn parse(text: &str) -> Result<Described, BadFile> {
     let file: File = toml::from_str(text).map_err(|error| {
-        let begin = error.span().map_or(0, |span| span.start);
-        let before = text.get(..begin).unwrap_or_default();
-        BadFile::Form {
-            line: 1 + before.matches('\n').count(),
-            what: error.message().replace('\n', " "),
-        }
+        let what = error.message().replace('\n', " ");
+        form(text, error.span().unwrap_or_default(), what)
     })?;
     let names = names(file.processes)?;
     let processes =

@@ -19,9 +19,11 @@ impl Scenario {
     #[must_use]
     pub fn command(&self, seed: u64) -> String {
         let faults = &self.faults;
-        let world = match &self.quorums {
-            Some(quorums) => quorums.to_string(),
-            None => format!("--processes {} --crash {}", self.processes, faults.crashes),
+        let world = match (&self.quorums, &self.failures) {
+            (Some(quorums), Some(failures)) => format!("{quorums} {failures}"),
+            (Some(quorums), None) => quorums.to_string(),
+            (None, Some(failures)) => failures.to_string(),
+            (None, None) => format!("--processes {} --crash {}", self.processes, faults.crashes),
         };
         let mut words = vec![
             format!("quorate sim {} {world}", self.subject),

@@ -244,8 +244,10 @@ pub(super) fn plan(scenario: &Scenario, world: &World, layers: Layers, seed: u64
         world.cut((cut.from, cut.to), cut.begin, cut.end);
     }
     plan_weight(scenario, world, layers, seed);
-    if let Some(quorums) = &scenario.quorums {
-        quorums.plan(world, seed);
+    match (&scenario.failures, &scenario.quorums) {
+        (Some(failures), _) => failures.plan(world),
+        (None, Some(quorums)) => quorums.plan(world, seed),
+        (None, None) => {}
     }
     omissions::plan(scenario, world, seed);
     clocks::plan(scenario, world, seed);

@@ -116,7 +116,7 @@ impl fmt::Display for OnQuorums {
 }
 
 /// The word, quoted for a shell.
-fn quoted(word: &str) -> String {
+pub(super) fn quoted(word: &str) -> String {
     format!("'{}'", word.replace('\'', "'\\''"))
 }
 

@@ -72,6 +72,7 @@ fn ensure_of_rounds(sim: &Sim) -> Result<()> {
         ("--leaves", sim.leaves.is_some()),
         ("--long-cuts", sim.long_cuts > 0),
         ("--quorums", sim.quorums.is_some()),
+        ("--failures", sim.failures.is_some()),
         ("--shiviz", sim.pictures.shiviz.is_some()),
     ];
     let mut given = given.into_iter().chain(sim.models.beside_rounds());

@@ -70,6 +70,9 @@ fn a_replay_is_the_same_run() {
         "lazy --omission send --beyond",
         "increasing-timeout --offset --drift 0.125 --jumps 2",
         "exclude-on-timeout --drift 0.05",
+        "uniform --failures ../../config/failures/crash-and-partition.toml",
+        "by-quorums --quorums ../../config/quorums/figure-1.toml \
+         --failures ../../config/failures/figure-1-f1.toml",
         "exclude-on-timeout --timing synchronous --start-within 20",
         "leader-driven --timing eventually-synchronous --delta 30 --gst 1500 --phi 3",
         "majority-ack --timing asynchronous --requests 2",
