@@ -7,6 +7,7 @@
 //! | [`flp`] | a deterministic protocol that decides in every asynchronous run, where one process may crash |
 //! | [`lower_bound`] | shared objects that return under each failure pattern of a system that has no generalized quorum system |
 //! | [`rounds`] | consensus in f rounds, where f processes may crash |
+//! | [`two_components`] | shared objects that return at two processes, where paths lead from one to the other and not back |
 //! | [`two_servers`] | a replicated state machine where half of the servers may omit messages |
 //! | [`undecided`] | the deployed consensus by a rotating coordinator, decided under every fair schedule |
 
@@ -15,6 +16,7 @@ pub mod critical_section;
 pub mod flp;
 pub mod lower_bound;
 pub mod rounds;
+pub mod two_components;
 pub mod two_servers;
 pub mod undecided;
 

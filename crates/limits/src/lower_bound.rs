@@ -41,10 +41,10 @@ use quorate_sim::{
 use std::time::Duration;
 
 /// How many processes there are: a … d.
-const PROCESSES: usize = 4;
+pub(crate) const PROCESSES: usize = 4;
 
 /// The period at which the states are pushed.
-const PERIOD: Duration = Duration::from_millis(4);
+pub(crate) const PERIOD: Duration = Duration::from_millis(4);
 
 /// The latency of slow messages of a: no process waits that long.
 const LONG: Duration = Duration::from_millis(200);
@@ -91,7 +91,8 @@ fn letter(letter: char) -> Option<ProcessId> {
     ProcessId::from_rank(index + 1)
 }
 
-fn set(letters: &str) -> ProcessSet {
+/// The processes with these letters.
+pub(crate) fn set(letters: &str) -> ProcessSet {
     letters.chars().filter_map(letter).collect()
 }
 
@@ -188,7 +189,7 @@ impl Adversary for Delays {
 type Message = generalized::Message<Vector>;
 
 /// Lattice agreement at `q`, by quorum access.
-fn wire(world: &World, q: ProcessId, quorums: Quorums) -> Addr<Propose<FourPoint>> {
+pub(crate) fn wire(world: &World, q: ProcessId, quorums: Quorums) -> Addr<Propose<FourPoint>> {
     let (host, links) = (world.host(q).at("agreement"), world.links(q).at("access"));
     let (below, beneath) = (host.at("snapshot"), host.at("access"));
     let settings = generalized::AccessSettings {

@@ -1,6 +1,6 @@
 //! The pictures and outputs in the documentation are those that are drawn. `UPDATE_GOLDEN=1` writes them anew.
 use quorate_limits::{
-    critical_section, flp, rounds, two_servers,
+    critical_section, flp, rounds, two_components, two_servers,
     undecided::{self, Rotating, Size, Tossing},
 };
 use std::{fs, path::Path};
@@ -12,6 +12,7 @@ fn the_pictures_of_the_page_on_limits_are_those_that_are_drawn() {
     let texts = protocols.each_ref().map(two_servers::Shown::text);
     let flp = flp::show(40).unwrap();
     let section = critical_section::show(100);
+    let components = two_components::show().unwrap();
     let size = Size {
         processes: 3,
         seed: 1,
@@ -29,6 +30,8 @@ fn the_pictures_of_the_page_on_limits_are_those_that_are_drawn() {
         ("critical-section.txt", section.text()),
         ("rounds.svg", shown.svg()),
         ("rounds.txt", shown.text()),
+        ("two-components.svg", components.svg()),
+        ("two-components.txt", components.text()),
         ("two-servers.svg", protocols[0].svg()),
         ("two-servers.txt", texts.join("\n")),
     ] {

@@ -4,7 +4,7 @@ use clap::{Args, FromArgMatches, Subcommand};
 use quorate_limits::{
     critical_section, flp,
     lower_bound::{self, Events, Families},
-    rounds, two_servers,
+    rounds, two_components, two_servers,
     undecided::{self, Rotating, Size, Tossing},
 };
 use std::{fs, path::PathBuf};
@@ -63,6 +63,9 @@ enum Limit {
     /// Without a generalized quorum system there are no shared objects: one that keeps liveness loses safety,
     /// and one that keeps safety loses liveness.
     LowerBound,
+    /// Where operations return, paths must lead from everybody to everybody: else lattice agreement loses safety or
+    /// liveness.
+    TwoComponents,
     /// All of them, one after the other.
     All,
 }
@@ -165,6 +168,7 @@ impl Limit {
             Limit::Rounds => show_rounds(),
             Limit::TwoServers { servers } => show_two_servers(usize::from(*servers)),
             Limit::LowerBound => show_lower_bound(),
+            Limit::TwoComponents => show_two_components(),
             Limit::All => bail!("one result at a time"),
         }
     }
@@ -252,6 +256,15 @@ fn show_lower_bound() -> Result<Shown> {
     })
 }
 
+fn show_two_components() -> Result<Shown> {
+    let shown = two_components::show()?;
+    Ok(Shown {
+        text: shown.text(),
+        svg: shown.svg(),
+        unexpected: shown.unexpected(),
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -291,6 +304,7 @@ mod tests {
             "rounds",
             "two-servers",
             "lower-bound",
+            "two-components",
             "all",
         ];
         assert_eq!(names, expected);
@@ -313,7 +327,13 @@ mod tests {
     #[test]
     fn a_picture_is_written() {
         let folder = tempfile::tempdir().unwrap();
-        for name in ["rounds", "flp", "undecided", "critical-section"] {
+        for name in [
+            "rounds",
+            "flp",
+            "undecided",
+            "critical-section",
+            "two-components",
+        ] {
             let path = folder.path().join(format!("{name}.svg"));
             run(&format!("{name} --svg {}", path.display())).unwrap();
             assert!(fs::read_to_string(path).unwrap().starts_with("<svg"));
