@@ -10,6 +10,11 @@
 //! - **ONAR3 ordering** (safety): no read returns an older value than a read that returned before it was
 //!   invoked.
 //!
+//! Of **(1,1) atomic** registers, which one process writes and one reads: the same, which says less there. A (1,N)
+//! regular register may be one for each of its readers by itself:
+//! - **OOAR3 ordering for one reader** (safety): no read returns an older value than a read of the same process that
+//!   returned before it was invoked.
+//!
 //! Of **(N,N) atomic** registers, which every process writes and reads:
 //! - **NNAR1 termination** (liveness): every operation of a correct process returns.
 //! - **NNAR2 atomicity** (safety): the operations are linearizable; those that never return take effect

@@ -3,7 +3,8 @@
 //! # Promises
 //! - ONRR1 termination (liveness): every operation of a correct process returns.
 //! - ONRR2 validity (safety): a read returns the last value written before it, or one that is being written.
-//!   Nothing stronger: of two reads, even at one process, the later may return the older of two such values.
+//!   Nothing stronger: of two reads, even at one process, the later may return the older of two such values. So it is
+//!   not atomic for a single reader either, unlike read-one write-all.
 //!
 //! # Assumes
 //! Perfect links; a majority of correct processes; no failure detector, and nothing of time. One process,

@@ -4,7 +4,9 @@
 //! # Promises
 //! - ONRR1 termination (liveness): every operation of a correct process returns.
 //! - ONRR2 validity (safety): a read returns the last value written before it, or one that is being written.
-//!   Nothing stronger: of two readers, the later may return the older of two such values.
+//! - OOAR3 ordering for one reader (safety): of two reads of one process, the later returns no older value. So with a
+//!   single reader the register is atomic, a (1,1) atomic register. With two it is not: of two readers, the later may
+//!   return the older of two such values.
 //!
 //! # Assumes
 //! Perfect links, and the perfect failure detector P; any number of crashes. One process, known to all,
@@ -22,7 +24,8 @@
 //!
 //! # Why it holds
 //! Before a write returns, every process that has not crashed has the value, so that a read that begins later
-//! returns it or a newer one (ONRR2). P reports the processes that never acknowledge, and no others (ONRR1).
+//! returns it or a newer one (ONRR2). A process reads its own copy, whose tag never falls (OOAR3); the copies of two
+//! processes change at different times. P reports the processes that never acknowledge, and no others (ONRR1).
 //! When a stream ends, a request or an answer may be lost: the sender on the next stream asks its receiver
 //! again, under the same number and with the same tag, and tells it to ask again, too (`Resumed`). A replica
 //! that is asked twice holds no more than before, and answers; an answer counts once; and a value that was

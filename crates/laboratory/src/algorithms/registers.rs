@@ -51,6 +51,20 @@ const REGULAR: &[Property] = &[
     ]),
 ];
 
+/// What a regular register promises, and that it is atomic where it has a single reader.
+const FOR_ONE_READER: &[Property] = &[
+    REGULAR[0],
+    REGULAR[1],
+    safety(
+        "OOAR3",
+        "ordering for one reader: of the reads of a process, no later one returns an older value",
+    )
+    .of(&[clause(
+        "no read returns an older value than one of the same process that ended before it began",
+        "older than",
+    )]),
+];
+
 const ATOMIC: &[Property] = &[
     liveness(
         "ONAR1",
@@ -166,14 +180,14 @@ pub(super) static ALL: &[Algorithm] = &[
         bound: Bound::Any,
         detector: Detector::Perfect,
         over: &["perfect link", "perfect failure detector"],
-        properties: REGULAR,
+        properties: FOR_ONE_READER,
         cost: Some(BY_ALL),
         reads: Some(LOCAL),
         rate: "none",
         memory: MEMORY,
         grows: false,
         rejoins: false,
-        simulation: simulation(|wiring| read_one(wiring, &wiring.perfect()), regular),
+        simulation: simulation(|wiring| read_one(wiring, &wiring.perfect()), for_one_reader),
         mutants: &[Mutant {
             name: "read-one-write-some",
             aliases: &[],
@@ -367,6 +381,15 @@ pub(super) static ALL: &[Algorithm] = &[
 
 fn regular(processes: &Membership) -> Properties {
     properties::regular_register("register", processes.set())
+}
+
+fn for_one_reader(processes: &Membership) -> Properties {
+    let mut all = regular(processes);
+    all.extend(properties::ordered_for_one_reader(
+        "register",
+        processes.set(),
+    ));
+    all
 }
 
 fn atomic(processes: &Membership) -> Properties {

@@ -40,6 +40,13 @@ pub fn atomic_register(module: &str, returning: ProcessSet) -> Properties {
     ]
 }
 
+/// OOAR3 of the (1,N) registers of the modules of this name: for each process that reads, the writes and its own reads
+/// are those of a (1,1) atomic register. That is ordering, where a register has one reader; what ONRR1 and ONRR2 say is
+/// the rest of it.
+pub fn ordered_for_one_reader(module: &str, returning: ProcessSet) -> Properties {
+    vec![one("OOAR3", What::OrderAtEach, module, returning)]
+}
+
 /// NNAR1–2 of the (N,N) atomic registers of the modules of this name: operations are linearizable, and their
 /// tags, if they have any, follow real time. Operations are promised to return at the processes `returning`.
 pub fn shared_register(module: &str, returning: ProcessSet) -> Properties {
@@ -64,6 +71,8 @@ enum What {
     Termination,
     Regularity,
     Order,
+    /// Of the reads of each process by themselves.
+    OrderAtEach,
     Atomicity,
 }
 
@@ -115,6 +124,17 @@ impl Register {
             What::Termination => None,
             What::Regularity => words(single_writer::check_regular(&history)),
             What::Order => words(single_writer::check_ordered(&history)),
+            What::OrderAtEach => {
+                let readers: BTreeSet<u64> = history.iter().map(|it| it.process).collect();
+                let of = |reader: u64| {
+                    let seen = history
+                        .iter()
+                        .filter(|it| it.is_write() || it.process == reader);
+                    seen.cloned().collect::<Vec<_>>()
+                };
+                let mut readers = readers.into_iter();
+                readers.find_map(|reader| words(single_writer::check_ordered(&of(reader))))
+            }
             What::Atomicity => {
                 let tagged: Vec<_> = self.newest.iter().chain(&history).cloned().collect();
                 words(tags::check(&tagged)).or_else(|| self.unexplained(&history))
@@ -139,7 +159,7 @@ impl Register {
         let history = self.history();
         match what {
             What::Termination => self.operations.clear(),
-            What::Regularity | What::Order => {
+            What::Regularity | What::Order | What::OrderAtEach => {
                 let mut writes = self.operations.iter().filter(|(_, o)| o.is_write());
                 let last = writes.next_back().map(|(at, o)| (*at, o.clone()));
                 self.operations = last.into_iter().collect();
@@ -236,7 +256,7 @@ impl Property for Registers {
     fn finish(&mut self, completion: &Completion) -> Verdict {
         match self.what {
             What::Termination => self.operations.termination(self.tag, completion),
-            What::Regularity | What::Order | What::Atomicity => Verdict::Holds,
+            What::Regularity | What::Order | What::OrderAtEach | What::Atomicity => Verdict::Holds,
         }
     }
 }

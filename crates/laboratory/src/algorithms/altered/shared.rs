@@ -55,7 +55,34 @@ fn stale_reads(_: ProcessId) -> Alteration<register::Indication> {
     })
 }
 
-const REGISTERS: [Altered; 11] = [
+/// From its third read of a register on, a process returns what the first one has returned.
+fn third_is_first(_: ProcessId) -> Alteration<register::Indication> {
+    let mut reads: BTreeMap<Bytes, (u64, RegisterResponse)> = BTreeMap::new();
+    Box::new(move |mut indication: register::Indication| {
+        if let RegisterResponse::Read { .. } = &indication.outcome {
+            let outcome = indication.outcome.clone();
+            let (count, first) = reads
+                .entry(indication.register.clone())
+                .or_insert((0, outcome));
+            *count += 1;
+            if *count > 2 {
+                indication.outcome = first.clone();
+            }
+        }
+        vec![indication]
+    })
+}
+
+const REGISTERS: [Altered; 12] = [
+    altered(
+        "read-one-write-all",
+        [
+            "read-one-going-back",
+            "from its third read of a register on, a process returns what it has read first",
+        ],
+        ["OOAR3", "older than"],
+        |wiring| register_says(wiring, "read-one-write-all", third_is_first),
+    ),
     altered(
         "majority-voting",
         [

@@ -100,6 +100,37 @@ fn what_returns_twice_or_was_never_requested_is_found() {
     assert_eq!(shared(&unasked), ["NNAR2"]);
 }
 
+/// A write of 10 is in flight while these processes read these values, one after the other.
+fn during_a_write(reads: &[(usize, u64)]) -> Vec<(usize, Kind)> {
+    let mut trace = vec![begins(1, 1, "Write", 10)];
+    for (number, (by, value)) in (1..).zip(reads) {
+        trace.extend(read(*by, number, *value));
+    }
+    trace.push(returns(1, 1, "WriteReturn", 0));
+    trace
+}
+
+#[test]
+fn an_older_value_counts_for_one_reader_where_it_reads_both_itself() {
+    let one_reader = |trace: &[(usize, Kind)]| broken(ordered_for_one_reader("m", all()), trace);
+    // Two readers, between which the value is older: each of them by itself sees an atomic register.
+    let two = during_a_write(&[(2, 10), (3, 0), (2, 10)]);
+    assert!(one_reader(&two).is_empty());
+    assert_eq!(atomic(&two), ["ONAR3"]);
+    // The same values, read by one.
+    let one = during_a_write(&[(2, 10), (2, 0)]);
+    assert_eq!(one_reader(&one), ["OOAR3"]);
+    assert!(regular(&one).is_empty());
+    // A reader may be the writer, between its writes.
+    let own = [
+        during_a_write(&[(2, 10)]),
+        read(1, 2, 10).to_vec(),
+        read(1, 3, 10).to_vec(),
+    ]
+    .concat();
+    assert!(one_reader(&own).is_empty());
+}
+
 #[test]
 fn the_new_value_and_then_the_old_one_is_regular_only() {
     let inversion = [

@@ -342,7 +342,7 @@ fn vs6_validity_holds_in_views_that_have_ended_too() {
 
 /// p3 is excluded from the first view, and joins in the second with this state, which p1 has given before it
 /// has delivered its second message; then p3 delivers these messages.
-fn joining(state: u64, completed: &[u64]) -> Vec<Record> {
+fn joining(state: u64, completed: &[u64]) -> Vec<(usize, Kind)> {
     let give = Observation::request("State").instance(1).digest(7);
     let take = Observation::indication("State").digest(state);
     let mut trace = vec![
