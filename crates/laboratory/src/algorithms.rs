@@ -15,6 +15,7 @@ mod membership;
 mod published;
 mod quorum_access;
 mod registers;
+mod sealed;
 mod snapshots;
 mod terminating;
 mod total_order;
@@ -32,6 +33,7 @@ const BOOK: &str = "Cachin, Guerraoui, Rodrigues: Introduction to Reliable and S
 pub fn all() -> impl Iterator<Item = &'static Algorithm> {
     let families = [
         links::ALL,
+        sealed::ALL,
         detectors::ALL,
         broadcast::ALL,
         first_in_first_out::ALL,

@@ -287,7 +287,7 @@ impl Scenario {
                 crashes,
             });
         }
-        for probability in [self.faults.loss, self.faults.duplication] {
+        for probability in [faults.loss, faults.duplication, faults.tampering] {
             if !(0.0..=0.9).contains(&probability) {
                 return Err(Refused::Probability(probability));
             }

@@ -9,7 +9,7 @@ use std::{
 };
 
 /// The crates whose code must run the same in the simulator and in production.
-const PURE: [&str; 17] = [
+const PURE: [&str; 18] = [
     "core",
     "abstractions",
     "sim",
@@ -27,6 +27,7 @@ const PURE: [&str; 17] = [
     "stacks",
     "laboratory",
     "services",
+    "sealed",
 ];
 
 /// Crates with a clock, a socket, a thread or a runtime.

@@ -55,6 +55,10 @@ pub struct Sim {
     /// The probability that a fair-loss link duplicates a copy (full stacks).
     #[arg(long, default_value_t = 0.0, value_name = "P")]
     duplicate: f64,
+    /// The probability that a datagram on a fair-loss link is the occasion for a forged, altered, repeated or
+    /// misdirected one (full stacks). By default 0; for a mutant, the one that shows its violation.
+    #[arg(long, value_name = "P")]
+    tamper: Option<f64>,
     /// How many times the channel from one process to another is cut for a while, as drawn from the seed.
     #[arg(long, default_value_t = 0, value_name = "K")]
     cuts: usize,
@@ -415,6 +419,7 @@ impl Sim {
         faults.moment = self.crash_at;
         faults.loss = self.loss.unwrap_or(faults.loss);
         faults.duplication = self.duplicate;
+        faults.tampering = self.tamper.unwrap_or(faults.tampering);
         faults.cuts = self.cuts;
         faults.pauses = self.pauses;
         faults.accurate = self.accurate;

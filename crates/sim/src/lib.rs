@@ -21,6 +21,7 @@
 //! | Does it survive clocks that differ, and timing that is only eventually good? | [`World::clock`], [`World::timing`] |
 //! | Does it survive load? | [`World::channel`]: bandwidth, queue, byte streams; [`World::slow_user`] |
 //! | Does it survive late starts, restarts and old copies? | [`World::start_at`], [`World::restart`], [`World::echo`] |
+//! | Does it survive forged and altered datagrams? | [`World::tamper`], [`World::inject`] |
 //! | Does the whole stack work? | [`World::fair_loss`] below the real links, [`World::settle`] |
 //! | What went wrong? | the seed again, with [`World::keep_trace`] and [`World::diagram`] |
 //! | What went wrong, in short? | [`Walk`] and many seeds, and [`shrink`](schedule::shrink) |
@@ -85,6 +86,7 @@ mod report;
 pub mod schedule;
 mod start;
 mod state;
+mod tampering;
 pub mod testing;
 pub mod timing;
 pub mod trace;
@@ -105,6 +107,7 @@ pub use property::{Completion, Property, Verdict, Violation};
 pub use report::{Counts, Report};
 pub use schedule::{Exhaustive, Exploration, Script, Walk};
 pub use state::Tally;
+pub use tampering::Tampering;
 pub use timing::TimingPolicy;
 pub use trace::{Kind, Loss, ModuleNumber, Record, Trace};
 pub use world::World;

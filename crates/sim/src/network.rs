@@ -5,6 +5,7 @@ use crate::{
     gap::{Turn, Way},
     schedule::Passage,
     state::{Core, Life, Scope, Shared, Token, What},
+    tampering::Tamperer,
     trace::{Kind, Loss},
 };
 use bytes::Bytes;
@@ -147,6 +148,8 @@ pub(crate) struct Network {
     pub(crate) resumes: BTreeMap<Way, Time>,
     /// The datagrams that will arrive once more.
     pub(crate) echoes: Vec<Echo>,
+    /// Who alters and forges datagrams.
+    pub(crate) tamperer: Option<Box<Tamperer>>,
     /// How many copies in a row were lost, by pair.
     losses: Vec<u32>,
     /// At most this many copies in a row are lost.
@@ -185,6 +188,7 @@ impl Network {
             loads: BTreeMap::new(),
             resumes: BTreeMap::new(),
             echoes: Vec::new(),
+            tamperer: None,
             losses: vec![0; n * n],
             loss_bound: 16,
             duplicate_bound: 4,
@@ -389,6 +393,7 @@ impl Core {
         let bounded = self.network.losses[pair] >= self.network.loss_bound;
         let way = (copy.from, copy.to);
         self.echo(copy, label, &cargo);
+        self.tamper(copy, &cargo);
         match fate {
             _ if !self.has_room(copy, &cargo) => self.lose(copy, Loss::Queue),
             _ if self.is_stream(way) => {

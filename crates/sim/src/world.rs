@@ -10,6 +10,7 @@ use crate::{
     property::{Completion, Property},
     report::{Counts, Report},
     state::{Account, Action, Core, Life, Observer, Shared, Tally, What},
+    tampering::{Tamperer, Tampering},
     trace::Trace,
 };
 use quorate_core::{
@@ -303,6 +304,11 @@ impl World {
             after,
         };
         self.shared.lock().network.echoes.push(echo);
+    }
+
+    /// Lets somebody on the network alter, forge, repeat and misdirect datagrams.
+    pub fn tamper(&self, tampering: Tampering) {
+        self.shared.lock().network.tamperer = Some(Box::new(Tamperer::new(tampering)));
     }
 
     /// Lets the application of `p` take this long for each indication, one after the other, so that its

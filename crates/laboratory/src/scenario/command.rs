@@ -61,6 +61,10 @@ impl Scenario {
             faults.duplication > 0.0,
             format!("--duplicate {}", faults.duplication),
         );
+        add(
+            faults.tampering > 0.0,
+            format!("--tamper {}", faults.tampering),
+        );
         add(faults.cuts > 0, format!("--cuts {}", faults.cuts));
         add(faults.pauses > 0, format!("--pauses {}", faults.pauses));
         add(faults.accurate, "--accurate".to_owned());

@@ -1,7 +1,7 @@
 //! The faults of a scenario.
 use super::{Clocks, Layers, Omissions, Scenario, clocks, draw::Draw, omissions};
 use quorate_core::{Membership, ProcessId, Time};
-use quorate_sim::{Channel, Crash, Gap, Keep, Lose, World};
+use quorate_sim::{Channel, Crash, Gap, Keep, Lose, Tampering, World};
 use std::{collections::BTreeMap, time::Duration};
 
 /// When a process crashes.
@@ -30,6 +30,9 @@ pub struct Faults {
     pub loss: f64,
     /// The probability that a fair-loss link duplicates a copy.
     pub duplication: f64,
+    /// The probability that a datagram on a fair-loss link is the occasion for a forged, altered, repeated or
+    /// misdirected one.
+    pub tampering: f64,
     /// How many times one direction between two processes is cut for a while.
     pub cuts: usize,
     /// How many times a process is stopped for longer than a failure detector waits.
@@ -66,6 +69,7 @@ impl Faults {
         clocks: Clocks::EXACT,
         loss: 0.0,
         duplication: 0.0,
+        tampering: 0.0,
         cuts: 0,
         pauses: 0,
         accurate: false,
@@ -123,6 +127,9 @@ const LONG_CUT: (Time, Time) = (
     Time::from_nanos(1_000_000_000),
     Time::from_nanos(11_000_000_000),
 );
+
+/// How long somebody tampers with datagrams.
+const TAMPERED: (Time, Time) = (Time::ZERO, Time::from_nanos(30_000_000_000));
 
 /// A process is killed at a time, and comes back at another.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -213,6 +220,21 @@ fn plan_weight(scenario: &Scenario, world: &World, layers: Layers, seed: u64) {
     }
 }
 
+/// Plans who tampers with datagrams.
+fn plan_tampering(scenario: &Scenario, world: &World, seed: u64) {
+    let each = scenario.faults.tampering;
+    if each > 0.0 {
+        let seed = Draw::new(seed, "tampering").below(u64::MAX);
+        let (begin, end) = TAMPERED;
+        world.tamper(Tampering {
+            begin,
+            end,
+            each,
+            seed,
+        });
+    }
+}
+
 /// The stream from one process to another ends at this time.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct GivenGap {
@@ -244,6 +266,7 @@ pub(super) fn plan(scenario: &Scenario, world: &World, layers: Layers, seed: u64
         world.cut((cut.from, cut.to), cut.begin, cut.end);
     }
     plan_weight(scenario, world, layers, seed);
+    plan_tampering(scenario, world, seed);
     match (&scenario.failures, &scenario.quorums) {
         (Some(failures), _) => failures.plan(world),
         (None, Some(quorums)) => quorums.plan(world, seed),

@@ -122,6 +122,16 @@ pub enum Content {
     Datagram { lane: LaneId, message: Bytes },
 }
 
+/// The sender that a datagram of this link claims, if it has the kind of a frame. It proves nothing: a layer below
+/// that knows who has sent the datagram compares the two.
+pub fn claimed_sender(datagram: &[u8]) -> Option<ProcessId> {
+    match datagram {
+        [HELLO, ..] => hello::greets_as(datagram),
+        [PACKET..=ROOM, from, ..] => ProcessId::from_rank(usize::from(*from)),
+        _ => None,
+    }
+}
+
 /// A datagram, unpacked.
 #[derive(Debug)]
 pub enum Frame {

@@ -199,6 +199,7 @@ mod voter;
 mod watchers;
 
 pub use datagrams::Datagrams;
+pub use frame::claimed_sender;
 pub use gauge::Gauge;
 pub use hello::greets_as;
 

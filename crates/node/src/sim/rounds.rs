@@ -56,6 +56,7 @@ fn ensure_of_rounds(sim: &Sim) -> Result<()> {
     let given = [
         ("--loss", sim.loss.is_some()),
         ("--duplicate", sim.duplicate > 0.0),
+        ("--tamper", sim.tamper.is_some()),
         ("--cuts", sim.cuts > 0),
         ("--cut", !sim.cut.is_empty()),
         ("--pauses", sim.pauses > 0),

@@ -73,6 +73,17 @@ pub fn perfect_links(channel: &Channel) -> Properties {
         .into()
 }
 
+/// AL1–3 of a channel. All processes must be correct, or crash: nothing that a liar sends or is sent may be recorded.
+pub fn authenticated_links(channel: &Channel) -> Properties {
+    [
+        Which::AuthenticReliable,
+        Which::AuthenticNoDuplication,
+        Which::Authenticity,
+    ]
+    .map(|which| counting(which, channel.tap()))
+    .into()
+}
+
 /// SL1–2 of a channel, if messages are cancelled only long after they were sent: until then each has arrived
 /// at least `copies` times.
 pub fn stubborn_links(channel: &Channel, copies: u64) -> Properties {
@@ -136,6 +147,9 @@ enum Which {
     FairNoCreation,
     Stubborn(u64),
     StubbornNoCreation,
+    AuthenticReliable,
+    AuthenticNoDuplication,
+    Authenticity,
 }
 
 /// Counts, for each message, how often it was sent and delivered. The memory grows with the number of
@@ -169,6 +183,9 @@ impl Property for Counting {
             Which::FairNoCreation => "FLL3",
             Which::Stubborn(_) => "SL1",
             Which::StubbornNoCreation => "SL2",
+            Which::AuthenticReliable => "AL1",
+            Which::AuthenticNoDuplication => "AL2",
+            Which::Authenticity => "AL3",
         }
     }
 
@@ -182,10 +199,16 @@ impl Property for Counting {
         *self.delivered.entry(passage).or_default() += 1;
         let (sent, delivered) = (self.sent(passage), self.delivered(passage));
         let broken = match self.which {
-            Which::Reliable | Which::Stubborn(_) | Which::FairLoss(_) => false,
-            Which::NoDuplication => sent > 0 && delivered > sent,
+            Which::Reliable
+            | Which::AuthenticReliable
+            | Which::Stubborn(_)
+            | Which::FairLoss(_) => false,
+            Which::NoDuplication | Which::AuthenticNoDuplication => sent > 0 && delivered > sent,
             Which::FiniteDuplication(bound) => sent > 0 && delivered > sent * bound,
-            Which::NoCreation | Which::FairNoCreation | Which::StubbornNoCreation => sent == 0,
+            Which::NoCreation
+            | Which::FairNoCreation
+            | Which::StubbornNoCreation
+            | Which::Authenticity => sent == 0,
         };
         if broken {
             let (from, to, _) = passage;
@@ -198,14 +221,16 @@ impl Property for Counting {
     fn finish(&mut self, completion: &Completion) -> Verdict {
         // How many must have arrived of how many copies.
         let (arrived, copies) = match self.which {
-            Which::Reliable => (1, 1),
+            Which::Reliable | Which::AuthenticReliable => (1, 1),
             Which::Stubborn(arrived) => (arrived, 1),
             Which::FairLoss(copies) => (1, copies.max(1)),
             Which::NoDuplication
             | Which::NoCreation
             | Which::FiniteDuplication(_)
             | Which::FairNoCreation
-            | Which::StubbornNoCreation => return Verdict::Holds,
+            | Which::StubbornNoCreation
+            | Which::AuthenticNoDuplication
+            | Which::Authenticity => return Verdict::Holds,
         };
         let correct = completion.correct;
         let missing = |(from, to, message): Sending| {

@@ -33,7 +33,8 @@ pub use flooding::flooding;
 pub use group_membership::group_membership;
 pub use lattice_agreement::lattice_agreement;
 pub use links::{
-    Channel, fair_loss, fair_loss_links, first_in_first_out, perfect_links, stubborn_links,
+    Channel, authenticated_links, fair_loss, fair_loss_links, first_in_first_out, perfect_links,
+    stubborn_links,
 };
 pub use order::{first_in_first_out_order, regular_total_order, total_order, weak_total_order};
 pub use quorum_access::quorum_access;

@@ -457,6 +457,27 @@ fn pl1_pl2_pl3_of_a_module_go_by_content() {
 }
 
 #[test]
+fn al1_reliable_delivery_al2_no_duplication_and_al3_authenticity() {
+    let check = |trace: &[(usize, Kind)]| broken(authenticated_links(&lane()), trace);
+    let good = [send(1, 1, 2), send(2, 1, 3), receive(1, 1, 2), crash(3)];
+    assert!(check(&good).is_empty());
+    assert_eq!(check(&good[..3]), ["AL1"]);
+    assert_eq!(
+        check(&[send(1, 1, 2), receive(1, 1, 2), receive(1, 1, 2)]),
+        ["AL2"]
+    );
+    assert_eq!(
+        check(&[send(1, 1, 2), receive(1, 1, 2), receive(2, 1, 2)]),
+        ["AL3"]
+    );
+    // p3 has sent it, and not p1.
+    assert_eq!(
+        check(&[send(1, 3, 2), receive(1, 3, 2), receive(1, 1, 2)]),
+        ["AL3"]
+    );
+}
+
+#[test]
 fn fifo_order_of_a_link() {
     let trace = [
         send(1, 1, 2),

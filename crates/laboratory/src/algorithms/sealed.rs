@@ -1,0 +1,178 @@
+//! The authenticated link.
+use super::{BOOK, clause, datagrams, liveness, safety};
+use crate::{
+    algorithm::{Algorithm, Bound, Detector, Models, Mutant, Simulation, Substrate, Timing},
+    gaps::Gap,
+    handles::Handle,
+    scenario::Faults,
+    wiring::{Message, RequestPort, Wiring, crash_stop},
+};
+use bytes::Bytes;
+use quorate_abstractions::{
+    fair_loss,
+    link::{self, Links, To},
+};
+use quorate_core::{Addr, Host, Observation, Observe, ProcessId};
+use quorate_links::perfect::{PerfectLinks, claimed_sender};
+use quorate_sealed::{
+    Agreed, Secret, Settings,
+    edge::over,
+    layer,
+    mutant::{Mutant as Rule, Rules},
+    settings::Claims,
+};
+use quorate_sim::properties::{self, Channel};
+use std::time::Duration;
+
+/// Under which the mutants are shown.
+const TAMPERED: Faults = Faults {
+    tampering: 0.7,
+    ..Faults::NONE
+};
+
+pub(super) static ALL: &[Algorithm] = &[Algorithm {
+    name: "sealed",
+    gap: Gap::Unaffected("it is a layer beneath the streams"),
+    handle: Handle::Simulated {
+        why: "it is beneath the links, and no edge of a node uses it yet",
+    },
+    aliases: &["authenticated-link"],
+    title: "sealed datagrams",
+    abstraction: "authenticated perfect link",
+    file: "crates/sealed/src/layer.rs",
+    source: BOOK,
+    timing: Timing::Asynchronous,
+    models: Models::OMISSION,
+    bound: Bound::Any,
+    detector: Detector::None,
+    over: &["fair-loss link"],
+    properties: &[
+        liveness(
+            "AL1",
+            "reliable delivery: a message between correct processes is delivered, whatever others send",
+        )
+        .of(&[clause(
+            "what a correct process sends to a correct one is delivered",
+            "does not deliver",
+        )]),
+        safety("AL2", "no duplication, even of what others repeat").of(&[clause(
+            "a message is delivered as often as it was sent, at most",
+            "times",
+        )]),
+        safety(
+            "AL3",
+            "authenticity: what a correct process delivers from a correct one was sent by it",
+        )
+        .of(&[clause(
+            "what is delivered from a process was sent by it",
+            "sent 0 times",
+        )]),
+    ],
+    cost: None,
+    reads: None,
+    rate: "2 datagrams a pair, once, then those of the perfect link, each 30 bytes longer",
+    memory: "three sessions a peer, and 16 transmissions that wait for one",
+    grows: false,
+    rejoins: false,
+    simulation: Simulation {
+        substrate: Substrate::FairLoss,
+        module: "link",
+        done: "Deliver",
+        wire: |wiring| wire_links(wiring, Rules::default()),
+        check: |_| properties::authenticated_links(&Channel::Module("link".to_owned())),
+    },
+    mutants: &[
+        Mutant {
+            name: "window-before-tag",
+            aliases: &[],
+            change: "the window of counters moves before the tag is checked, and silent sessions are kept",
+            breaks: "AL1",
+            under: TAMPERED,
+            wire: |wiring| wire_links(wiring, Rules::of(Rule::WindowBeforeTag)),
+        },
+        Mutant {
+            name: "no-window",
+            aliases: &[],
+            change: "no datagram is refused as repeated, and the layer above does not look",
+            breaks: "AL2",
+            under: TAMPERED,
+            wire: |wiring| RequestPort::Send {
+                send: datagrams::spawn(
+                    &wiring.host().at("link"),
+                    |up: Addr<fair_loss::Indication>| {
+                        sealed(wiring, Rules::of(Rule::NoWindow), first_byte, up)
+                    },
+                    wiring.application(),
+                ),
+                cancel: None,
+            },
+        },
+        Mutant {
+            name: "unsealed",
+            aliases: &[],
+            change: "datagrams are not sealed",
+            breaks: "AL3",
+            under: TAMPERED,
+            wire: |wiring| RequestPort::Send {
+                send: datagrams::spawn(
+                    &wiring.host().at("link"),
+                    wiring.fair_loss(),
+                    wiring.application(),
+                ),
+                cancel: None,
+            },
+        },
+    ],
+}];
+
+/// Bare datagrams claim their sender in their first byte.
+fn first_byte(datagram: &[u8]) -> Option<ProcessId> {
+    ProcessId::from_rank(usize::from(*datagram.first()?))
+}
+
+/// The layer over the simulated network, where everybody can compute everybody's secret.
+fn sealed(
+    wiring: &Wiring<'_>,
+    rules: Rules,
+    claims: Claims,
+    up: Addr<fair_loss::Indication>,
+) -> Addr<fair_loss::Transmit> {
+    let host = wiring.host();
+    let secret = |p: ProcessId| Secret::new([p.rank() as u8; 32]);
+    let others = host.processes().iter().filter(|p| *p != host.me());
+    let identities = others.map(|p| (p, vec![secret(p).identity()])).collect();
+    let agreed = Agreed::new("laboratory", 1, "sealed", &["messages"]);
+    let mut settings = Settings::new(secret(host.me()), agreed, identities, claims);
+    settings.rules = rules;
+    if rules == Rules::of(Rule::WindowBeforeTag) {
+        settings.limits.silence = Duration::from_hours(1000);
+    }
+    layer::spawn(&host.at("sealed"), settings, over(wiring.fair_loss()), up)
+}
+
+/// Perfect links over the layer.
+fn wire_links(wiring: &Wiring<'_>, rules: Rules) -> RequestPort {
+    let links = PerfectLinks::new(&wiring.host(), crash_stop());
+    let up = wiring.application();
+    let lane = links
+        .at("messages")
+        .open(up.with(|_: link::Deliver<Bytes>| Arrived));
+    let started = links.start(sealed(wiring, rules, claimed_sender, links.arrivals()));
+    assert!(started.is_ok(), "one lane is opened once: {started:?}");
+    RequestPort::Send {
+        send: lane.with(|Message { to, bytes, .. }| link::SendRequest {
+            to: To::One(to),
+            message: bytes,
+        }),
+        cancel: None,
+    }
+}
+
+/// An arrival, as the application of a link sees it.
+struct Arrived;
+
+impl Observe for Arrived {
+    fn observe(&self) -> Observation {
+        Observation::indication("Deliver")
+    }
+}

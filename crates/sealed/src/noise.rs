@@ -1,0 +1,149 @@
+//! The handshake `Noise_IK_25519_ChaChaPoly_BLAKE2s`, with every random byte given.
+use crate::{
+    frame::{CARRIED, FIRST, SECOND},
+    keys::Secret,
+};
+use snow::{
+    Builder, HandshakeState, StatelessTransportState,
+    params::{CipherChoice, DHChoice, HashChoice, NoiseParams},
+    resolvers::{CryptoResolver, DefaultResolver},
+    types::{Cipher, Dh, Hash, Random},
+};
+use zeroize::Zeroizing;
+
+const PATTERN: &str = "Noise_IK_25519_ChaChaPoly_BLAKE2s";
+
+/// The secret half of a key that one handshake uses.
+pub type Ephemeral = Zeroizing<[u8; 32]>;
+
+/// Gives one ephemeral secret, once.
+struct Given(Option<Ephemeral>);
+
+impl Random for Given {
+    fn try_fill_bytes(&mut self, out: &mut [u8]) -> Result<(), snow::Error> {
+        match self.0.take() {
+            Some(secret) if out.len() == secret.len() => {
+                out.copy_from_slice(&*secret);
+                Ok(())
+            }
+            _ => Err(snow::Error::Rng),
+        }
+    }
+}
+
+struct Resolver(Ephemeral);
+
+impl CryptoResolver for Resolver {
+    fn resolve_rng(&self) -> Option<Box<dyn Random>> {
+        Some(Box::new(Given(Some(self.0.clone()))))
+    }
+
+    fn resolve_dh(&self, choice: &DHChoice) -> Option<Box<dyn Dh>> {
+        DefaultResolver.resolve_dh(choice)
+    }
+
+    fn resolve_hash(&self, choice: &HashChoice) -> Option<Box<dyn Hash>> {
+        DefaultResolver.resolve_hash(choice)
+    }
+
+    fn resolve_cipher(&self, choice: &CipherChoice) -> Option<Box<dyn Cipher>> {
+        DefaultResolver.resolve_cipher(choice)
+    }
+}
+
+fn builder(ephemeral: Ephemeral) -> Option<Builder<'static>> {
+    let pattern: NoiseParams = PATTERN.parse().ok()?;
+    Some(Builder::with_resolver(
+        pattern,
+        Box::new(Resolver(ephemeral)),
+    ))
+}
+
+/// A handshake that this process has begun.
+pub struct Begun(Box<HandshakeState>);
+
+/// A handshake whose first message was read.
+pub struct Read(HandshakeState);
+
+/// The keys of a session, one in each direction.
+pub struct Keys(StatelessTransportState);
+
+impl Begun {
+    /// Begins a handshake with the process that has this link key.
+    pub fn new(
+        secret: &Secret,
+        theirs: &[u8; 32],
+        prologue: &[u8],
+        ephemeral: Ephemeral,
+    ) -> Option<(Begun, [u8; FIRST])> {
+        let own = Zeroizing::new(secret.link_key().to_bytes());
+        let builder = builder(ephemeral)?.prologue(prologue).ok()?;
+        let builder = builder.local_private_key(&*own).ok()?;
+        let mut state = builder
+            .remote_public_key(theirs)
+            .ok()?
+            .build_initiator()
+            .ok()?;
+        let mut message = [0; FIRST];
+        let length = state.write_message(&[], &mut message).ok()?;
+        (length == FIRST).then(|| (Begun(Box::new(state)), message))
+    }
+
+    /// Reads the answer, and gives what it carries. A false answer changes nothing.
+    pub fn read(&mut self, message: &[u8; SECOND]) -> Option<[u8; CARRIED]> {
+        let mut payload = [0; SECOND];
+        let length = self.0.read_message(message, &mut payload).ok()?;
+        payload[..length].try_into().ok()
+    }
+
+    /// The keys, once the answer was read.
+    pub fn keys(self) -> Option<Keys> {
+        self.0.into_stateless_transport_mode().ok().map(Keys)
+    }
+}
+
+impl Read {
+    /// Reads a first message, and gives the sender's link key, of which the sender has the secret, or had it
+    /// when this message was made.
+    pub fn new(
+        secret: &Secret,
+        prologue: &[u8],
+        ephemeral: Ephemeral,
+        message: &[u8; FIRST],
+    ) -> Option<(Read, [u8; 32])> {
+        let own = Zeroizing::new(secret.link_key().to_bytes());
+        let builder = builder(ephemeral)?.prologue(prologue).ok()?;
+        let mut state = builder
+            .local_private_key(&*own)
+            .ok()?
+            .build_responder()
+            .ok()?;
+        let length = state.read_message(message, &mut []).ok()?;
+        let theirs = state.get_remote_static()?.try_into().ok()?;
+        (length == 0).then_some((Read(state), theirs))
+    }
+
+    /// Writes the answer, which carries these bytes.
+    pub fn answer(mut self, payload: [u8; CARRIED]) -> Option<([u8; SECOND], Keys)> {
+        let mut message = [0; SECOND];
+        let length = self.0.write_message(&payload, &mut message).ok()?;
+        let keys = self.0.into_stateless_transport_mode().ok().map(Keys)?;
+        (length == SECOND).then_some((message, keys))
+    }
+}
+
+impl Keys {
+    /// Seals the content into `out`, which is longer by the tag.
+    pub fn seal(&self, counter: u64, content: &[u8], out: &mut [u8]) -> bool {
+        self.0
+            .write_message(counter, content, out)
+            .is_ok_and(|length| length == out.len())
+    }
+
+    /// Opens the ciphertext into `out`, which is shorter by the tag.
+    pub fn open(&self, counter: u64, ciphertext: &[u8], out: &mut [u8]) -> bool {
+        self.0
+            .read_message(counter, ciphertext, out)
+            .is_ok_and(|length| length == out.len())
+    }
+}
