@@ -99,8 +99,8 @@ const fn published(
 }
 
 /// The same, where it takes more processes to show it.
-const fn among(processes: usize, row: Published) -> Published {
-    Published { processes, ..row }
+const fn among(processes: usize, row: &Published) -> Published {
+    Published { processes, ..*row }
 }
 
 /// No faults but those of a detector that may err.

@@ -18,22 +18,28 @@ struct Rounds {
     counts: Counts,
     crashed: ProcessSet,
     /// The present round of each instance, as far as it was looked at.
-    rounds: BTreeMap<u64, usize>,
+    present: BTreeMap<u64, usize>,
     /// Instances in which this process has led.
     led: BTreeSet<u64>,
 }
 
-/// Whose value one counts as, from its sender and the leader of the present round; `None` if it is dropped.
-type Counts = fn(ProcessId, ProcessId) -> Option<ProcessId>;
-
-/// The value of any leader counts for the present round when it arrives.
-fn when_it_arrives(_: ProcessId, leader: ProcessId) -> Option<ProcessId> {
-    Some(leader)
+/// Which values count in the present round.
+#[derive(Clone, Copy)]
+enum Counts {
+    /// The value of any leader, when it arrives.
+    WhenItArrives,
+    /// That of the leader of the round; any other is dropped.
+    InItsRoundAlone,
 }
 
-/// A value that is not of the present round is dropped.
-fn in_its_round_alone(from: ProcessId, leader: ProcessId) -> Option<ProcessId> {
-    (from == leader).then_some(from)
+impl Counts {
+    /// Whose value one of `from` counts as; `None` if it is dropped.
+    fn of(self, from: ProcessId, leader: ProcessId) -> Option<ProcessId> {
+        match self {
+            Counts::WhenItArrives => Some(leader),
+            Counts::InItsRoundAlone => (from == leader).then_some(from),
+        }
+    }
 }
 
 impl Rounds {
@@ -43,14 +49,14 @@ impl Rounds {
             processes,
             counts,
             crashed: ProcessSet::EMPTY,
-            rounds: BTreeMap::new(),
+            present: BTreeMap::new(),
             led: BTreeSet::new(),
         }
     }
 
     /// The leader of the present round; `None` after the last one.
     fn leader(&mut self, instance: u64) -> Option<ProcessId> {
-        let round = self.rounds.entry(instance).or_insert(1);
+        let round = self.present.entry(instance).or_insert(1);
         loop {
             let leader = ProcessId::from_rank(*round).filter(|it| self.processes.contains(*it))?;
             let is_over = if leader == self.me {
@@ -73,9 +79,9 @@ impl Rounds {
         let Some(leader) = self.leader(instance) else {
             return Some(from);
         };
-        let counts = (self.counts)(from, leader)?;
+        let counts = self.counts.of(from, leader)?;
         if counts == leader && leader != self.me {
-            *self.rounds.entry(instance).or_insert(1) += 1;
+            *self.present.entry(instance).or_insert(1) += 1;
         }
         Some(counts)
     }
@@ -202,7 +208,7 @@ pub(super) const ALL: &[Published] = &[
             "the value of any leader counts for the present round when it arrives",
         ],
         ("C2", Faults::ONE_CRASH),
-        |wiring| regular(wiring, when_it_arrives),
+        |wiring| regular(wiring, Counts::WhenItArrives),
     ),
     published(
         ["D1-E2", "hierarchical"],
@@ -211,7 +217,7 @@ pub(super) const ALL: &[Published] = &[
             "a value that is not of the present round is dropped",
         ],
         ("C4", Faults::ONE_CRASH),
-        |wiring| regular(wiring, in_its_round_alone),
+        |wiring| regular(wiring, Counts::InItsRoundAlone),
     ),
     published(
         ["D2-E1", "uniform-hierarchical"],
@@ -220,7 +226,7 @@ pub(super) const ALL: &[Published] = &[
             "the value of any leader counts for the present round when it arrives",
         ],
         ("UC2", Faults::ONE_CRASH),
-        |wiring| uniform(wiring, when_it_arrives),
+        |wiring| uniform(wiring, Counts::WhenItArrives),
     ),
     published(
         ["D2-E2", "uniform-hierarchical"],
@@ -229,7 +235,7 @@ pub(super) const ALL: &[Published] = &[
             "a value that is not of the present round is dropped",
         ],
         ("UC4", Faults::ONE_CRASH),
-        |wiring| uniform(wiring, in_its_round_alone),
+        |wiring| uniform(wiring, Counts::InItsRoundAlone),
     ),
     published(
         ["D3-E1", "rotating-coordinator"],

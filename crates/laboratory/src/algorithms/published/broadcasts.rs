@@ -180,7 +180,7 @@ fn collecting_woken_by_messages(wiring: &Wiring<'_>) -> RequestPort {
             heard.append(held);
             heard.push(event);
         }
-        event => heard.push(event),
+        event @ Event::Broadcast(_) => heard.push(event),
     };
     let held = |_| Vec::new();
     ruled(

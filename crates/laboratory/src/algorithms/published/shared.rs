@@ -242,7 +242,7 @@ pub(super) const ALL: &[Published] = &[
     ),
     among(
         5,
-        published(
+        &published(
             ["E4-E3", "read-impose-write-majority"],
             [
                 "reading-without-imposing",

@@ -283,7 +283,7 @@ pub(super) const ALL: &[Published] = &[
     ),
     among(
         4,
-        published(
+        &published(
             ["D7-E4", "by-terminating"],
             [
                 "views-with-flushes-of-any",
@@ -319,7 +319,7 @@ pub(super) const ALL: &[Published] = &[
     ),
     among(
         4,
-        published(
+        &published(
             ["D8-E4", "views-by-consensus"],
             [
                 "views-erase-the-early",
