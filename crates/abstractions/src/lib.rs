@@ -31,6 +31,7 @@
 //! | [`quorum_access`] | a replicated state behind quorums | QAF1–3 |
 //! | [`view_synchronizer`] | views that processes are in together | VS-ORD, VS-OVL |
 //! | [`snapshot`] | single-writer atomic snapshot | SN1–2 |
+//! | [`pair`] | two of the processes as a system of their own | |
 //! | [`lattice`], [`lattice_agreement`] | agreement on values that can be joined | LA1–4 |
 
 pub mod atomic_commit;
@@ -49,6 +50,7 @@ pub mod lattice_agreement;
 pub mod leader;
 pub mod link;
 mod numbered;
+pub mod pair;
 pub mod perfect;
 pub mod pressure;
 pub mod quorum_access;

@@ -5,6 +5,8 @@
 //! - [`exclusion_notice`]: a live process that P reports is told so.
 //! - [`first_incarnations`]: ◇P where processes are replaced, for modules without a place for
 //!   newcomers.
+//! - [`from_commit`]: P again, from non-blocking atomic commit between the processes of each pair, which is as hard
+//!   as P.
 //! - [`from_terminating`]: P again, from terminating reliable broadcast, which is as hard as P.
 //! - [`increasing_timeout`]: the eventually perfect detector ◇P, by a timeout per peer that grows with every
 //!   mistake and forgets most of it; it knows which processes are cut off from a majority.
@@ -52,6 +54,7 @@
 pub mod exclude_on_timeout;
 pub mod exclusion_notice;
 pub mod first_incarnations;
+pub mod from_commit;
 pub mod from_terminating;
 pub mod increasing_timeout;
 pub mod lowest_rank;

@@ -8,6 +8,7 @@ mod commit;
 mod consensus;
 mod detectors;
 mod first_in_first_out;
+mod from_commit;
 mod from_terminating;
 mod given_quorums;
 mod links;
@@ -44,6 +45,7 @@ pub fn all() -> impl Iterator<Item = &'static Algorithm> {
         terminating::ALL,
         from_terminating::ALL,
         commit::ALL,
+        from_commit::ALL,
         membership::ALL,
         views::ALL,
         registers::ALL,

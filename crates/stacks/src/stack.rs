@@ -5,7 +5,7 @@ mod commit;
 mod group;
 
 #[cfg(feature = "agreement")]
-pub use commit::non_blocking;
+pub use commit::{FROM_COMMIT, commit_of_pairs, from_commit, non_blocking};
 #[cfg(feature = "membership")]
 pub use group::{GROUP_MEMBERSHIP, group_membership};
 

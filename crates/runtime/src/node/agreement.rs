@@ -1,6 +1,6 @@
 //! The handles of one-shot abstractions: one request an instance, and one decision.
 use super::{
-    Abandon, Builder, Wiring,
+    Abandon, Builder, Crashes, Wiring,
     codec::{Coded, Coding},
     modules::HEADS,
     needs::wait_for,
@@ -11,19 +11,21 @@ use bytes::Bytes;
 use quorate_abstractions::{
     atomic_commit::{self, Outcome, Vote},
     consensus,
+    perfect::Crash,
     pressure::Room,
 };
-use quorate_core::{Addr, watermark::Watermark};
+use quorate_core::{Addr, ProcessSet, watermark::Watermark};
 use quorate_stacks::{
     agreements::{Commit, Consensus},
     needs::NeedsPerfect,
+    stack,
 };
 use std::{
     collections::BTreeMap,
     fmt,
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
 };
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 /// The largest distance of an instance above the oldest instance that is undecided here. Instances further
 /// ahead are refused: otherwise an algorithm, here or at a process that is behind, would drop their
@@ -459,6 +461,34 @@ impl Builder {
         })?;
         self.handles.agreements.push(agreement.clone());
         Ok(Voter::new(agreement))
+    }
+}
+
+/// P, derived.
+impl Builder {
+    /// Declares the perfect failure detector as it follows from non-blocking atomic commit: the two processes of each
+    /// pair vote yes once a second, and if they abort, one has crashed. It stands on P itself, so that
+    /// [`crashes`](super::Node::crashes) are there sooner: it shows that the one is as hard as the other.
+    ///
+    /// # Errors
+    /// When the system is not [assumed to be synchronous](Builder::assume_synchronous), or when the name is used
+    /// already.
+    pub fn crashes_from_commit(&mut self, name: &str) -> Result<Crashes, StartError> {
+        if self.synchrony.is_none() {
+            return Err(NeedsPerfect("crashes").into());
+        }
+        let (crashed, seen) = watch::channel(ProcessSet::EMPTY);
+        self.module(name, stack::FROM_COMMIT, move |wiring| {
+            if let Some(perfect) = &wiring.perfect {
+                let reports = stack::from_commit(&wiring.host, &wiring.links, perfect);
+                reports.send(Addr::new(move |Crash(process)| {
+                    crashed.send_modify(|crashed| {
+                        crashed.insert(process);
+                    });
+                }));
+            }
+        })?;
+        Ok(Crashes::of(seen))
     }
 }
 

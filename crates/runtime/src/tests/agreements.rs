@@ -5,7 +5,7 @@ use super::{
     replicated::{Bank, bind, deposit, free, kill},
 };
 use crate::{
-    Builder, Error, Node, ProposeError, Proposer, StartError, Voter,
+    Builder, Crashes, Error, Node, ProposeError, Proposer, StartError, Voter,
     faults::{Direction, Fault},
 };
 use futures::StreamExt;
@@ -354,4 +354,45 @@ async fn who_rejoins_the_order_stays_out_of_what_stands_on_p_and_is_told_of_no_r
     assert_eq!(deposit(&bank, "bob", 1).await, 3);
     assert!(again.node.status().borrow().crashed.is_empty());
     within(again.node.shutdown()).await.unwrap();
+}
+
+/// Three members of a commit in two phases, and of P as it follows from commit.
+async fn in_two_phases(kind: Kind) -> (Vec<Node>, Vec<Voter>, Vec<Crashes>) {
+    let (mut nodes, mut voters, mut derived) = (Vec::new(), Vec::new(), Vec::new());
+    for builder in builders(kind, 3) {
+        let mut builder = builder.assume_synchronous(bounds(Duration::from_secs(2)));
+        voters.push(builder.commit("deals", Commit::TwoPhase).unwrap());
+        derived.push(builder.crashes_from_commit("derived").unwrap());
+        nodes.push(builder.start().await.unwrap());
+    }
+    let all = voters.iter().map(|voter| voter.vote(1, Vote::Yes));
+    for outcome in within(futures::future::join_all(all)).await {
+        assert_eq!(outcome.unwrap(), Outcome::Commit);
+    }
+    (nodes, voters, derived)
+}
+
+#[tokio::test]
+async fn in_two_phases_who_dies_before_its_vote_leads_to_abort_and_p_can_be_derived() {
+    let mut builder = builders(Kind::Udp, 3).remove(0);
+    let refused = builder.crashes_from_commit("derived");
+    assert!(matches!(refused, Err(StartError::NeedsPerfect(_))));
+    for kind in [Kind::Udp, Kind::Tcp] {
+        let (mut nodes, voters, mut derived) = in_two_phases(kind).await;
+        // p3 dies, and p1, which coordinates, learns of it.
+        kill(nodes.remove(2)).await;
+        let votes = voters[..2].iter().map(|voter| voter.vote(2, Vote::Yes));
+        for outcome in within(futures::future::join_all(votes)).await {
+            assert_eq!(outcome.unwrap(), Outcome::Abort, "{kind:?}");
+        }
+        for crashes in &mut derived[..2] {
+            assert_eq!(within(crashes.next()).await, Some(Crash(p(3))));
+        }
+        // Then p1 dies, and p2, which has not been asked for its vote, need not wait for it.
+        kill(nodes.remove(0)).await;
+        let outcome = within(voters[1].vote(3, Vote::Yes)).await;
+        assert_eq!(outcome.unwrap(), Outcome::Abort, "{kind:?}");
+        assert_eq!(within(derived[1].next()).await, Some(Crash(p(1))));
+        within(nodes.remove(0).shutdown()).await.unwrap();
+    }
 }

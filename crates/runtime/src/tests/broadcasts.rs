@@ -333,3 +333,61 @@ async fn a_message_of_a_forged_number_is_counted_and_reaches_nobody() {
     assert_eq!((delivery.id.sequence, &*delivery.message), (1, "number 1"));
     assert_eq!(reader.counters().total("undecodable"), 2);
 }
+
+/// The primary is gone while the others broadcast: its backup takes over, and orders what is requested again, once.
+#[tokio::test]
+async fn when_the_primary_is_gone_a_backup_takes_over_and_all_deliver_one_order() {
+    let mut builder = builders(Kind::Udp, 3).remove(0);
+    let refused = builder.broadcast::<u64>("log", Broadcast::PrimaryBackup);
+    assert!(matches!(refused, Err(StartError::NeedsPerfect(_))));
+    let delay = Duration::from_secs(2);
+    let bounds =
+        exclude_on_timeout::SynchronyBounds::new(Duration::from_millis(100), delay).unwrap();
+    for kind in [Kind::Udp, Kind::Tcp] {
+        let (mut nodes, mut handles) = (Vec::new(), Vec::new());
+        for builder in builders(kind, 3) {
+            let mut builder = builder.assume_synchronous(bounds);
+            let log = builder.broadcast::<u64>("log", Broadcast::PrimaryBackup);
+            handles.push(log.unwrap());
+            nodes.push(builder.start().await.unwrap());
+        }
+        // With three processes, none is admitted before all have met.
+        for node in &nodes {
+            within(node.admitted()).await.unwrap();
+        }
+        for (rank, (broadcaster, _)) in (1..).zip(&handles) {
+            for number in 1..=20 {
+                within(broadcaster.broadcast(100 * rank + number))
+                    .await
+                    .unwrap();
+            }
+        }
+        drop(nodes.remove(0));
+        for (rank, (broadcaster, _)) in (1..).zip(&handles).skip(1) {
+            for number in 21..=40 {
+                within(broadcaster.broadcast(100 * rank + number))
+                    .await
+                    .unwrap();
+            }
+        }
+        let mut logs = Vec::new();
+        for (_, deliveries) in &mut handles[1..] {
+            let (mut log, mut own) = (Vec::new(), 0);
+            while own < 80 {
+                let delivery = within(deliveries.next()).await.unwrap().unwrap();
+                own += u64::from(delivery.origin != p(1));
+                log.push(delivery.message);
+            }
+            logs.push(log);
+        }
+        assert_eq!(logs[0], logs[1], "{kind:?}");
+        for rank in [2, 3] {
+            let of_rank = logs[0].iter().filter(|message| **message / 100 == rank);
+            let expected = (1..=40).map(|number| 100 * rank + number);
+            assert!(of_rank.copied().eq(expected), "{kind:?}: {:?}", logs[0]);
+        }
+        for node in nodes {
+            within(node.shutdown()).await.unwrap();
+        }
+    }
+}
