@@ -271,7 +271,7 @@ const SENT: u32 = 120;
 pub(crate) const ARRIVALS: u32 = 4;
 
 /// Messages as datagrams, by a module of this name, over this edge. Each is sent so often.
-fn datagrams(
+pub(super) fn datagrams(
     wiring: &Wiring<'_>,
     module: &str,
     edge: impl Layer<Port>,

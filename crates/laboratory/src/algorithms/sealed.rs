@@ -1,5 +1,5 @@
 //! The authenticated link.
-use super::{BOOK, clause, datagrams, liveness, safety};
+use super::{BOOK, clause, links::datagrams, liveness, safety};
 use crate::{
     algorithm::{Algorithm, Bound, Detector, Models, Mutant, Simulation, Substrate, Timing},
     gaps::Gap,
@@ -96,15 +96,11 @@ pub(super) static ALL: &[Algorithm] = &[Algorithm {
             change: "no datagram is refused as repeated, and the layer above does not look",
             breaks: "AL2",
             under: TAMPERED,
-            wire: |wiring| RequestPort::Send {
-                send: datagrams::spawn(
-                    &wiring.host().at("link"),
-                    |up: Addr<fair_loss::Indication>| {
-                        sealed(wiring, Rules::of(Rule::NoWindow), first_byte, up)
-                    },
-                    wiring.application(),
-                ),
-                cancel: None,
+            wire: |wiring| {
+                let layer = |up: Addr<fair_loss::Indication>| {
+                    sealed(wiring, Rules::of(Rule::NoWindow), first_byte, up)
+                };
+                datagrams(wiring, "link", layer, 1)
             },
         },
         Mutant {
@@ -113,14 +109,7 @@ pub(super) static ALL: &[Algorithm] = &[Algorithm {
             change: "datagrams are not sealed",
             breaks: "AL3",
             under: TAMPERED,
-            wire: |wiring| RequestPort::Send {
-                send: datagrams::spawn(
-                    &wiring.host().at("link"),
-                    wiring.fair_loss(),
-                    wiring.application(),
-                ),
-                cancel: None,
-            },
+            wire: |wiring| datagrams(wiring, "link", wiring.fair_loss(), 1),
         },
     ],
 }];
@@ -165,6 +154,7 @@ fn wire_links(wiring: &Wiring<'_>, rules: Rules) -> RequestPort {
             message: bytes,
         }),
         cancel: None,
+        copies: 1,
     }
 }
 

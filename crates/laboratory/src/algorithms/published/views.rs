@@ -41,6 +41,7 @@ fn group_up_to_date(wiring: &Wiring<'_>) -> RequestPort {
             it.is_waiting = false;
             heard.push(event);
         }
+        Event::Request(_) | Event::BestEffort(_) | Event::Status(_) => heard.push(event),
     };
     let say = |it: &mut Waiting<Event>, effect, said: &mut Vec<Effect>| {
         it.is_waiting |= matches!(effect, Effect::Propose(_));
