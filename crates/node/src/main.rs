@@ -5,6 +5,7 @@ mod bench;
 mod chaos;
 mod demo;
 mod http;
+mod keys;
 mod limits;
 mod lock;
 mod logging;
@@ -57,6 +58,8 @@ enum Command {
     Lock(lock::Lock),
     /// Reads and writes values that a lock guards.
     Fenced(lock::Fenced),
+    /// Makes and shows the keys by which processes know each other.
+    Keys(keys::Keys),
     /// Prints who holds each seat of the cluster.
     Members(members::Members),
     /// Prints the present view, or every one as it comes.
@@ -113,6 +116,10 @@ fn main() -> ExitCode {
             Err(error) => Err(error),
         },
         Command::Fenced(fenced) => match fenced.run() {
+            Ok(code) => return code,
+            Err(error) => Err(error),
+        },
+        Command::Keys(keys) => match keys.run() {
             Ok(code) => return code,
             Err(error) => Err(error),
         },
