@@ -14,6 +14,8 @@
 //!   install v and a later view or leave after v, and correct ones that are in v at the end, delivered the same
 //!   messages in v.
 //!   With joins: what a process that joins knows, by its state and the deliveries before its view, is the same.
+//! - **UVS9 uniform agreement** (an algorithm says so; liveness): what any process delivers in v, even one that
+//!   crashes, every correct process of v delivers in v.
 //! - **VS10 nothing is swallowed** (with joins; safety): a process that is told that it is outside is also
 //!   told which of its broadcasts the others will not hear; only those are said to be lost for certain.
 //! - **VS11 leaving** (liveness): a correct process that asks to leave is told that it has left, and in the end

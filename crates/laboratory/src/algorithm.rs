@@ -252,7 +252,7 @@ impl Algorithm {
     pub fn is_group(&self) -> bool {
         ["view synchrony", "group membership"]
             .iter()
-            .any(|group| self.abstraction.starts_with(group))
+            .any(|group| self.abstraction.contains(group))
     }
 
     /// The verbs for operations on a shared object: one that changes it, and one that does not.

@@ -643,7 +643,7 @@ impl Scenario {
             .subject
             .algorithm
             .abstraction
-            .starts_with("view synchrony");
+            .contains("view synchrony");
         if is_flushed { 4 * OWED } else { OWED }
     }
 

@@ -121,6 +121,7 @@ const MUTANTS: &[(&str, Case)] = &[
     ("group-without-reports", case(2, Load::One, 1)),
     ("views-with-errors", erring(2, 0, 2)),
     ("awaiting-the-faulty", case(2, Load::One, 1)),
+    ("uniform-views-at-once", case(2, Load::One, 1)),
     ("views-by-consensus-with-errors", erring(2, 0, 2)),
     ("views-by-consensus-without-reports", case(2, Load::One, 1)),
     ("read-one-write-some", erring(2, 0, 1)),

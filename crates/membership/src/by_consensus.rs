@@ -7,6 +7,9 @@
 //! - VS9 agreement (safety): processes that pass from one view to the next have delivered the same messages
 //!   in it, and so has a process that leaves.
 //!
+//! - UVS9 uniform agreement (liveness), only if started by [`spawn_uniform`]: what any process delivers in a view,
+//!   even one that crashes, every correct process of the view delivers in it.
+//!
 //! # Assumes
 //! Best-effort broadcast over perfect links, uniform consensus, the perfect failure detector P; any number of
 //! crashes. Nobody joins. The user answers `Block`. A gap does not stop a view: when a stream begins anew, a
@@ -17,7 +20,8 @@
 //! - `Data(view, number, id, payload)`: a broadcast.
 //! - `Flush(view, leaves, messages)`: I deliver nothing more in this view before the decision, and have
 //!   delivered these, which others may lack; and whether I leave.
-//! - `Stable(view, counts)`: I have delivered this many messages; sent every 32 deliveries, or 512/n KiB.
+//! - `Stable(view, counts)`: I have delivered this many messages; sent every 32 deliveries, or 512/n KiB. In the
+//!   uniform form: I have received this many; sent at each message of another.
 //!
 //! # Cost
 //! A broadcast: n − 1 messages, one step (and one 32nd of a report at each process). A view change after one
@@ -26,6 +30,8 @@
 //! n steps, but consensus skips the rounds of processes that P has reported. A process that leaves,
 //! failure-free: n(n−1) messages `Flush` and as many of consensus. Memory: messages that are delivered and not
 //! stable, at most 256 per member; as much of the next view for members that are ahead.
+//!
+//! In the uniform form a broadcast costs n(n−1) messages and two steps.
 //!
 //! # Why it holds
 //! A process that flushes delivers nothing before the decision, and a decision contains the flushes of all
@@ -40,11 +46,16 @@
 //! it delivers what they have (VS11, VS12). After that it flushes nothing, but hears the flushes of the members
 //! and proposes as they do, because consensus may wait for the proposal of every correct process.
 //!
+//! In the uniform form a message is delivered once every member has received it, or when the next view is
+//! decided. What a process delivers before that decision, every correct member has received, and keeps until it
+//! delivers it, or flushes it: then the decision contains it. What it delivers by the decision, every process
+//! that comes to the next view, or leaves, delivers by the same decision (UVS9).
+//!
 //! # Source
 //! The lecture's second view-synchronous algorithm; Guerraoui, Cachin, Rodrigues, section 6.8, in substance.
 //! Deviations: flushes are kept by view and contain what is not stable; a received flush starts one; crashes
 //! also count while flushing; the proposal is made once, of members only; the deliveries from one sender
-//! within a view are in its order; a process may leave.
+//! within a view are in its order; a process may leave; there is a uniform form, which delivers what is stable.
 use crate::{
     messages::{Data, Decision, Message},
     within::{Early, Outgoing, Within, union},
@@ -75,6 +86,15 @@ enum Phase {
     Proposed,
 }
 
+/// When a message is delivered in its view.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Delivery {
+    /// When it comes.
+    AtOnce,
+    /// When every member has received it, or when the view ends: the uniform form.
+    OnceStable,
+}
+
 /// The flush of a member.
 struct Flushed {
     leaves: bool,
@@ -86,6 +106,7 @@ pub struct ByConsensus {
     me: ProcessId,
     view: View,
     phase: Phase,
+    delivery: Delivery,
     /// Whether this process's flush of the present view says that it leaves.
     leaves: bool,
     /// Whether this process has left. Then it only takes part in consensus, and is never in the phases
@@ -110,6 +131,8 @@ ports! {
 
     /// Starts view synchrony by consensus, over the best-effort broadcast of a lane, uniform consensus and P.
     pub fn spawn(host) = ByConsensus::new(host);
+    /// Starts the uniform form.
+    pub fn spawn_uniform(host) = ByConsensus::uniform(host);
 }
 
 impl Algorithm for ByConsensus {
@@ -141,6 +164,7 @@ impl ByConsensus {
             me,
             view: View { id: 0, members },
             phase: Phase::Open,
+            delivery: Delivery::AtOnce,
             leaves: false,
             has_left: false,
             crashed: ProcessSet::EMPTY,
@@ -149,6 +173,16 @@ impl ByConsensus {
             flushed: BTreeMap::new(),
             early: Early::default(),
             decisions: BTreeMap::new(),
+        }
+    }
+
+    /// The uniform form at `host`.
+    pub fn uniform(host: &impl Host) -> Self {
+        let regular = ByConsensus::new(host);
+        ByConsensus {
+            delivery: Delivery::OnceStable,
+            within: regular.within.keeping_stable(),
+            ..regular
         }
     }
 
@@ -188,12 +222,26 @@ impl ByConsensus {
         while matches!(self.phase, Phase::Open | Phase::Asked)
             && let Some(data) = self.outgoing.next(&mut self.within)
         {
-            self.indicate_delivery(data.clone(), ctx);
+            self.upon_received(data.clone(), ctx);
             let view = self.view.id;
             tell(Message::Data { view, data }, ctx);
         }
+        self.upon_stable(ctx);
         self.upon_report_due(ctx);
         self.upon_last_broadcast(ctx);
+    }
+
+    fn upon_received(&self, data: Data, ctx: &mut Ctx<Self>) {
+        if self.delivery == Delivery::AtOnce {
+            self.indicate_delivery(data, ctx);
+        }
+    }
+
+    /// In the uniform form, delivers what every member has received.
+    fn upon_stable(&mut self, ctx: &mut Ctx<Self>) {
+        for data in self.within.take_stable() {
+            self.indicate_delivery(data, ctx);
+        }
     }
 
     /// When a stream begins anew, sends its receiver again what was sent in this view, and may be needed:
@@ -272,7 +320,7 @@ impl ByConsensus {
         match self.within.hear(from, data) {
             Ok(ready) => {
                 for data in ready {
-                    self.indicate_delivery(data, ctx);
+                    self.upon_received(data, ctx);
                 }
                 self.upon_room(ctx);
             }
@@ -342,16 +390,18 @@ impl ByConsensus {
     /// it, then what members that were ahead have sent; crashes that were noticed meanwhile end it.
     fn upon_next_view(&mut self, decided: Decision, ctx: &mut Ctx<Self>) {
         if !self.has_left {
-            for data in self.within.complete(decided.messages) {
-                self.indicate_delivery(data, ctx);
-            }
+            self.upon_view_over(decided.messages, ctx);
         }
         let leaves = self.leaves && !decided.members.contains(self.me);
         self.view = View {
             id: self.view.id + 1,
             members: decided.members,
         };
-        self.within = Within::new(self.me, self.view.members);
+        let within = Within::new(self.me, self.view.members);
+        self.within = match self.delivery {
+            Delivery::AtOnce => within,
+            Delivery::OnceStable => within.keeping_stable(),
+        };
         self.flushed.clear();
         self.leaves = false;
         if leaves {
@@ -372,6 +422,18 @@ impl ByConsensus {
         }
         if self.view.members.without(self.crashed) != self.view.members {
             self.start_flush(ctx);
+        }
+    }
+
+    /// Delivers what was received and is not delivered, in the uniform form, and what others have flushed.
+    fn upon_view_over(&mut self, flushed: Vec<Data>, ctx: &mut Ctx<Self>) {
+        let received = match self.delivery {
+            Delivery::AtOnce => Vec::new(),
+            Delivery::OnceStable => self.within.unstable(),
+        };
+        let lacking = self.within.complete(flushed);
+        for data in received.into_iter().chain(lacking) {
+            self.indicate_delivery(data, ctx);
         }
     }
 

@@ -3,7 +3,7 @@
 //! | module | abstraction | over | survives |
 //! |---|---|---|---|
 //! | [`group`] | group membership | uniform consensus, P | any number of crashes |
-//! | [`by_consensus`] | view synchrony | best-effort broadcast, uniform consensus, P | any number of crashes |
+//! | [`by_consensus`] | view synchrony, also uniform | best-effort broadcast, uniform consensus, P | any number of crashes |
 //! | [`by_terminating`] | view synchrony | group membership, terminating and best-effort broadcast | any number of crashes |
 //! | [`primary`] | view synchrony, with joins | links, uniform consensus, ◇P | f < n/2 |
 

@@ -36,6 +36,8 @@ pub(crate) struct Within {
     unreported_bytes: usize,
     /// The bytes of this process's own unstable messages.
     own_bytes: usize,
+    /// Messages that have become stable and were not taken yet, where they are wanted.
+    stable: Option<Vec<Data>>,
 }
 
 impl Within {
@@ -51,7 +53,21 @@ impl Within {
             unreported: 0,
             unreported_bytes: 0,
             own_bytes: 0,
+            stable: None,
         }
+    }
+
+    /// Keeps what becomes stable, to be [taken](Within::take_stable), and reports at once what comes from others.
+    pub(crate) fn keeping_stable(self) -> Self {
+        Within {
+            stable: Some(Vec::new()),
+            ..self
+        }
+    }
+
+    /// The messages that have become stable since the last time; of each origin in order.
+    pub(crate) fn take_stable(&mut self) -> Vec<Data> {
+        self.stable.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
     /// The same for a process that has delivered this much, of which others may lack these messages.
@@ -112,8 +128,11 @@ impl Within {
         if origin == self.me {
             self.own_bytes += data.payload.len();
         }
-        self.unreported += 1;
-        self.unreported_bytes += data.payload.len();
+        // What is reported at once is reported to the others by the message itself, if it is one's own.
+        if self.stable.is_none() || origin != self.me {
+            self.unreported += 1;
+            self.unreported_bytes += data.payload.len();
+        }
         self.unstable.insert((origin, data.number), data);
         self.forget(origin);
     }
@@ -162,7 +181,8 @@ impl Within {
     pub(crate) fn report(&mut self) -> Option<Counts> {
         let is_much =
             self.unreported >= REPORTED || self.unreported_bytes >= self.share() / REPORTS;
-        let due = is_much && self.unreported > 0 && self.members.len() > 1;
+        let due =
+            (is_much || self.stable.is_some()) && self.unreported > 0 && self.members.len() > 1;
         due.then(|| {
             self.unreported = 0;
             self.unreported_bytes = 0;
@@ -217,7 +237,10 @@ impl Within {
                 self.own_bytes -= data.payload.len();
             }
             let key = (*of, *number);
-            self.unstable.remove(&key);
+            let data = self.unstable.remove(&key);
+            if let Some(stable) = &mut self.stable {
+                stable.extend(data);
+            }
         }
     }
 }

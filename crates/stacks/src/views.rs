@@ -23,6 +23,8 @@ pub enum Views {
     Primary,
     /// By uniform hierarchical consensus, over P: a process that is excluded has crashed.
     ByConsensus,
+    /// The same, uniform: what any process delivers in a view, every correct process of the view delivers.
+    UniformByConsensus,
     /// By terminating broadcast, over P: a process that is excluded has crashed.
     ByTerminating,
 }
@@ -35,7 +37,12 @@ pub struct UnknownViews(pub String);
 impl Views {
     /// All view synchronies.
     pub fn all() -> impl Iterator<Item = Views> {
-        [Views::Primary, Views::ByConsensus, Views::ByTerminating].into_iter()
+        let over_perfect = [
+            Views::ByConsensus,
+            Views::UniformByConsensus,
+            Views::ByTerminating,
+        ];
+        [Views::Primary].into_iter().chain(over_perfect)
     }
 
     /// The name of its algorithm.
@@ -43,6 +50,7 @@ impl Views {
         match self {
             Views::Primary => "primary-views",
             Views::ByConsensus => "views-by-consensus",
+            Views::UniformByConsensus => "uniform-views",
             Views::ByTerminating => "by-terminating",
         }
     }
@@ -53,6 +61,9 @@ impl Views {
         match self {
             Views::Primary => "views:primary consensus:leader-driven",
             Views::ByConsensus => "views:by-consensus consensus:uniform-hierarchical",
+            Views::UniformByConsensus => {
+                "views:by-consensus-uniform consensus:uniform-hierarchical"
+            }
             Views::ByTerminating => {
                 "views:by-terminating group:by-consensus terminating:by-consensus \
                  consensus:uniform-hierarchical"
@@ -108,11 +119,30 @@ pub fn views_by_consensus<H: Host>(
     perfect: &Subscribe<perfect::Crash>,
     up: Addr<Indication>,
 ) -> Addr<Request> {
-    let consensus = |up: Addr<consensus::Decide>| {
+    let consensus = uniform_consensus(host, links, perfect);
+    by_consensus::spawn(host, links.lane(), &links.status(), consensus, perfect, up)
+}
+
+/// Uniform views by uniform hierarchical consensus, over P.
+pub fn uniform_views<H: Host>(
+    host: &H,
+    links: &impl Links,
+    perfect: &Subscribe<perfect::Crash>,
+    up: Addr<Indication>,
+) -> Addr<Request> {
+    let consensus = uniform_consensus(host, links, perfect);
+    by_consensus::spawn_uniform(host, links.lane(), &links.status(), consensus, perfect, up)
+}
+
+fn uniform_consensus<H: Host>(
+    host: &H,
+    links: &impl Links,
+    perfect: &Subscribe<perfect::Crash>,
+) -> impl Layer<consensus::Port> {
+    move |up: Addr<consensus::Decide>| {
         let (host, links) = (host.at("consensus"), links.at("consensus"));
         uniform_hierarchical::spawn(&host, links.lane(), &links.status(), perfect, up)
-    };
-    by_consensus::spawn(host, links.lane(), &links.status(), consensus, perfect, up)
+    }
 }
 
 /// Views by terminating broadcast, over group membership. Both stand on uniform hierarchical consensus and
@@ -156,6 +186,7 @@ pub fn spawn<H: Host, L: Links>(
     Ok(match views {
         Views::Primary => primary_views(host, links, detector, &below.leader, up),
         Views::ByConsensus => views_by_consensus(host, links, perfect()?, up),
+        Views::UniformByConsensus => uniform_views(host, links, perfect()?, up),
         Views::ByTerminating => views_by_terminating(host, links, perfect()?, up),
     })
 }

@@ -101,7 +101,33 @@ const STORM: Faults = Faults {
     ..Faults::NONE
 };
 
-pub(super) static ALL: &[Algorithm] = &[BY_CONSENSUS, PRIMARY];
+/// The properties of uniform view synchrony, where no process joins.
+const UNIFORM: &[Property] = &[
+    membership::VIEWS[0],
+    membership::VIEWS[1],
+    membership::VIEWS[2],
+    membership::VIEWS[3],
+    membership::VIEWS[4],
+    membership::VIEWS[5],
+    membership::VIEWS[6],
+    membership::VIEWS[7],
+    membership::VIEWS[8],
+    membership::VIEWS[9],
+    membership::VIEWS[10],
+    liveness(
+        "UVS9",
+        "uniform agreement: what any process delivers in a view, every correct process of the view delivers in it",
+    )
+    .of(&[
+        clause(
+            "what anybody delivers in a view that ends, every correct process of the view delivers there",
+            "which has ended",
+        ),
+        clause("and in the last view", "in the end"),
+    ]),
+];
+
+pub(super) static ALL: &[Algorithm] = &[BY_CONSENSUS, UNIFORM_VIEWS, PRIMARY];
 
 const BY_CONSENSUS: Algorithm = Algorithm {
     name: "views-by-consensus",
@@ -172,6 +198,47 @@ const BY_CONSENSUS: Algorithm = Algorithm {
             wire: |wiring| by_consensus(wiring, &Addr::nowhere()),
         },
     ],
+};
+
+const UNIFORM_VIEWS: Algorithm = Algorithm {
+    name: "uniform-views",
+    aliases: &[],
+    title: "by consensus, once stable",
+    abstraction: "uniform view synchrony",
+    properties: UNIFORM,
+    cost: Some(Cost {
+        messages: formula("n(n−1)", |s| s.n * (s.n - 1)),
+        steps: formula("2", |s| if s.n > 1 { 2 } else { 0 }),
+        // With D = 1 the report comes before the message: the others get it from the flush of its sender.
+        one_dead: Some(OneDead {
+            which: Dead::Last,
+            messages: formula("3(n−1)² (D > 1)", |s| match s.d {
+                1 => s.n - 1 + 2 * (s.n - 1).pow(2),
+                _ => 3 * (s.n - 1).pow(2),
+            }),
+            steps: formula("D + n", |s| s.d + s.n),
+        }),
+        sender_crashes: None,
+    }),
+    rate: "none",
+    simulation: Simulation {
+        wire: |wiring| uniform(wiring, &wiring.perfect()),
+        check: |processes| {
+            let mut all = properties::uniform_view_synchrony(processes, "views");
+            all.extend(properties::consensus(processes, "consensus"));
+            all
+        },
+        ..BY_CONSENSUS.simulation
+    },
+    mutants: &[Mutant {
+        name: "uniform-views-at-once",
+        aliases: &[],
+        change: "a message is delivered when it comes",
+        breaks: "UVS9",
+        under: Faults::ONE_CRASH,
+        wire: |wiring| by_consensus(wiring, &wiring.perfect()),
+    }],
+    ..BY_CONSENSUS
 };
 
 const PRIMARY: Algorithm = Algorithm {
@@ -258,6 +325,12 @@ fn by_consensus(wiring: &Wiring<'_>, detector: &Subscribe<perfect::Crash>) -> Re
     let (host, links) = (wiring.host().at("views"), wiring.links().at("views"));
     let (up, back) = membership::user(wiring);
     back(views::views_by_consensus(&host, &links, detector, up))
+}
+
+fn uniform(wiring: &Wiring<'_>, detector: &Subscribe<perfect::Crash>) -> RequestPort {
+    let (host, links) = (wiring.host().at("views"), wiring.links().at("views"));
+    let (up, back) = membership::user(wiring);
+    back(views::uniform_views(&host, &links, detector, up))
 }
 
 fn primary_views(

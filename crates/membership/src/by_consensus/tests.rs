@@ -5,7 +5,7 @@ use quorate_consensus::uniform_hierarchical;
 use quorate_core::Addr;
 use quorate_core::Time;
 use quorate_sim::{
-    Adversary, Crash, Exhaustive, Report, Timed, UNIT, World, properties,
+    Adversary, Crash, Exhaustive, Lose, Report, Timed, UNIT, World, properties,
     testing::{any_pace, losing},
 };
 use std::time::Duration;
@@ -26,6 +26,18 @@ enum Rule {
     KnownByContent,
     /// Data of the next view is dropped.
     EarlyDataIsDropped,
+    /// The uniform form.
+    Uniform,
+    /// The uniform form is asked for, and the regular one runs.
+    DeliversAtOnce,
+    /// The uniform form, where a report of one member counts as one of the next in rank, too.
+    AllButOne,
+}
+
+impl Rule {
+    fn is_uniform(self) -> bool {
+        matches!(self, Rule::Uniform | Rule::DeliversAtOnce | Rule::AllButOne)
+    }
 }
 
 /// The algorithm under a rule.
@@ -51,6 +63,14 @@ impl Ruled {
                 message: Message::Data { view, .. },
                 ..
             }) if self.rule == Rule::EarlyDataIsDropped && view > self.inner.view.id => {}
+            Event::BestEffort(best_effort::Deliver {
+                from,
+                message: Message::Stable { view, ref counts },
+            }) if self.rule == Rule::AllButOne && view == self.inner.view.id => {
+                let next = p(from.rank() % 3 + 1);
+                self.inner.within.hear_counts(next, counts);
+                self.inner.upon(event, ctx);
+            }
             Event::BestEffort(best_effort::Deliver {
                 from,
                 message:
@@ -139,7 +159,14 @@ fn world(
     detection: impl Fn(ProcessId) -> Duration,
 ) -> (World, Vec<Addr<Request>>, Vec<Log>) {
     let world = World::new(n, seed, adversary).unwrap().keep_trace();
-    world.check(properties::view_synchrony(world.membership(), "views"));
+    if rule.is_uniform() {
+        world.check(properties::uniform_view_synchrony(
+            world.membership(),
+            "views",
+        ));
+    } else {
+        world.check(properties::view_synchrony(world.membership(), "views"));
+    }
     let (mut ports, mut logs) = (Vec::new(), Vec::new());
     for q in world.processes() {
         let (host, links) = (world.host(q).at("views"), world.links(q).at("views"));
@@ -152,7 +179,10 @@ fn world(
         };
         let algorithm = Ruled {
             rule,
-            inner: ByConsensus::new(&host),
+            inner: match rule {
+                Rule::Uniform | Rule::AllButOne => ByConsensus::uniform(&host),
+                _ => ByConsensus::new(&host),
+            },
             contents: Vec::new(),
         };
         let detector = world.perfect(q, detection(q));
@@ -207,6 +237,90 @@ fn a_view_change_costs_what_the_header_says() {
     }
 }
 
+#[test]
+fn a_broadcast_of_the_uniform_form_costs_what_the_header_says() {
+    for n in 1..=8_u64 {
+        let (adversary, rule) = (Timed::lock_step(), Rule::Uniform);
+        let (mut world, ports, logs) = world(n as usize, 1, adversary, rule, steps(1));
+        world.request(p(1), Time::ZERO, &ports[0], broadcast(b"m"));
+        let report = world.run();
+        report.assert_all_hold();
+        assert_eq!(report.counts.messages, n * (n - 1));
+        assert!(logs.iter().all(|log| delivered(log) == [&b"m"[..]]));
+        let last = world
+            .processes()
+            .map(|q| world.tally(q, "views", "Deliver").unwrap().last);
+        let expected = if n == 1 { Time::ZERO } else { step(2) };
+        assert_eq!(last.max(), Some(expected), "n = {n}");
+    }
+}
+
+/// p1 broadcasts, and crashes half a step later with its copies, at least the one to p3. In the second
+/// half of the run p2 crashes, too, before it flushes.
+fn crash_with_its_copies(rule: Rule, crash_of_p2: Option<u32>) -> Report {
+    let (mut world, ports, _) = world(3, 1, Latencies::each(&[(1, 3, 9)]), rule, steps(1));
+    world.request(p(1), Time::ZERO, &ports[0], broadcast(b"m"));
+    let (first, lost) = match crash_of_p2 {
+        None => (1, Lose::Everything),
+        Some(_) => (5, Lose::Everything),
+    };
+    world.crash(p(1), Crash::at(half(first)).losing(lost));
+    if let Some(halves) = crash_of_p2 {
+        let crash = Crash::at(half(halves));
+        world.crash(p(2), crash.losing(Lose::Everything));
+    }
+    world.run()
+}
+
+#[test]
+fn d7_e10_delivering_at_once_breaks_uniform_agreement() {
+    let report = crash_with_its_copies(Rule::DeliversAtOnce, None);
+    assert_eq!(report.violation().unwrap().tag, "UVS9", "{report}");
+    crash_with_its_copies(Rule::Uniform, None).assert_all_hold();
+}
+
+#[test]
+fn uvs9_delivering_when_all_but_one_have_it_breaks_uniform_agreement() {
+    let report = crash_with_its_copies(Rule::AllButOne, Some(5));
+    assert_eq!(report.violation().unwrap().tag, "UVS9", "{report}");
+    crash_with_its_copies(Rule::Uniform, Some(5)).assert_all_hold();
+}
+
+#[test]
+fn uvs9_holds_wherever_processes_crash_and_leave() {
+    for seed in 0..400 {
+        let report = drawn(seed, Rule::Uniform, 4);
+        assert!(report.all_hold(), "seed {seed}, {report}");
+        let report = drawn_leaving(seed, Rule::Uniform);
+        assert!(report.all_hold(), "leaving, seed {seed}, {report}");
+    }
+}
+
+#[test]
+fn every_schedule_of_the_uniform_form_of_two_and_three_holds() {
+    for (n, depth) in [(2, 30), (3, 9)] {
+        let search = Exhaustive::new().crashes(1).depth(depth);
+        let found = search.explore(|| {
+            let (world, ports, _) = world(n, 1, Timed::lock_step(), Rule::Uniform, steps(0));
+            world.request(p(1), Time::ZERO, &ports[0], broadcast(b"m"));
+            world
+        });
+        assert!(found.found.is_none(), "n = {n}: {found}");
+        assert!(n > 2 || found.complete, "{found}");
+    }
+}
+
+#[test]
+fn every_schedule_search_finds_that_delivering_at_once_is_not_uniform() {
+    let found = Exhaustive::new().crashes(1).depth(30).explore(|| {
+        let rule = Rule::DeliversAtOnce;
+        let (world, ports, _) = world(2, 1, Timed::lock_step(), rule, steps(0));
+        world.request(p(1), Time::ZERO, &ports[0], broadcast(b"m"));
+        world
+    });
+    assert_eq!(found.found.unwrap().violation.tag, "UVS9");
+}
+
 /// Whether a process was told that it has left.
 fn has_left(log: &Log) -> bool {
     let log = log.lock().unwrap();
@@ -251,10 +365,9 @@ fn who_leaves_delivers_what_it_broadcast_before_and_nothing_after() {
 }
 
 /// As [`drawn`], where processes leave, too.
-fn drawn_leaving(seed: u64) -> Report {
+fn drawn_leaving(seed: u64, rule: Rule) -> Report {
     let n = 2 + seed as usize % 4;
     let detection = |q: ProcessId| UNIT * (1 + (q.rank() as u32 + seed as u32) % 3);
-    let rule = Rule::Corrected;
     let (mut world, ports, _) = world(n, seed, any_pace(seed), rule, detection);
     for (port, rank) in ports.iter().zip(1_u64..) {
         for k in 0..3 {
@@ -280,7 +393,7 @@ fn drawn_leaving(seed: u64) -> Report {
 #[test]
 fn vs11_and_vs12_hold_wherever_processes_leave_and_crash() {
     for seed in 0..400 {
-        let report = drawn_leaving(seed);
+        let report = drawn_leaving(seed, Rule::Corrected);
         assert!(report.all_hold(), "seed {seed}, {report}");
     }
 }

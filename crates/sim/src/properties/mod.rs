@@ -21,6 +21,7 @@ mod registers;
 mod shared;
 mod snapshot;
 mod terminating;
+mod uniform_in_views;
 mod view_synchronizer;
 mod view_synchrony;
 
@@ -42,7 +43,7 @@ pub use registers::{atomic_register, ordered_for_one_reader, regular_register, s
 pub use snapshot::atomic_snapshot;
 pub use terminating::{regular_terminating, terminating};
 pub use view_synchronizer::view_synchronizer;
-pub use view_synchrony::{view_synchrony, view_synchrony_with_joins};
+pub use view_synchrony::{uniform_view_synchrony, view_synchrony, view_synchrony_with_joins};
 
 use crate::{
     property::{Property, Violation},

@@ -5,7 +5,7 @@ use super::{
     delivered_in_views,
     group_membership::{self, Joins, view},
     leaving::leaving,
-    violation,
+    uniform_in_views, violation,
 };
 use crate::{
     property::{Completion, Property, Verdict, Violation, Watch},
@@ -24,6 +24,14 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 /// made the request, or the next one if it was blocked.
 pub fn view_synchrony(processes: &Membership, module: &str) -> Properties {
     family(processes, module, Joins::Never)
+}
+
+/// The same and UVS9: uniform agreement in each view.
+pub fn uniform_view_synchrony(processes: &Membership, module: &str) -> Properties {
+    let mut properties = view_synchrony(processes, module);
+    let agreement = uniform_in_views::uniform_agreement("UVS9", processes, module);
+    properties.push(agreement);
+    properties
 }
 
 /// VS1–12 of the modules of this name, where processes are excluded and join again.

@@ -597,6 +597,51 @@ const VIEWS: [Altered; 11] = [
     ),
 ];
 
+/// Takes the report of a member for one of the next in rank, too.
+struct CountsTwice;
+
+impl Alter<by_consensus::Event, by_consensus::Effect> for CountsTwice {
+    fn hear(&mut self, event: by_consensus::Event, heard: &mut Vec<by_consensus::Event>) {
+        use by_consensus::Event;
+        if let Event::BestEffort(best_effort::Deliver { from, message }) = &event
+            && matches!(message, Message::Stable { .. })
+            && let Some(from) = ProcessId::from_rank(from.rank() % ALL_THREE.len() + 1)
+        {
+            let message = message.clone();
+            heard.push(Event::BestEffort(best_effort::Deliver { from, message }));
+        }
+        heard.push(event);
+    }
+}
+
+const UNIFORM: [Altered; 2] = [
+    under(
+        altered(
+            "uniform-views",
+            [
+                "uniform-views-without-one",
+                "a message is delivered once all members but one have received it",
+            ],
+            ["UVS9", "which has ended"],
+            |wiring| wire("uniform-views", &wiring.altered(|_| CountsTwice)),
+        ),
+        TWO,
+    ),
+    altered(
+        "uniform-views",
+        [
+            "uniform-views-with-one-left-out",
+            "p2 does not indicate the deliveries of p1 in the first view",
+        ],
+        ["UVS9", "in the end"],
+        |wiring| {
+            let left_out =
+                without_if(|me, indication| me.rank() == 2 && is_delivery_of_p1(indication));
+            by_consensus_says(wiring, "uniform-views", left_out)
+        },
+    ),
+];
+
 /// Alters each indication of primary views.
 fn joined(
     wiring: &Wiring<'_>,
@@ -980,5 +1025,12 @@ const LEAVING_VIEWS: [Altered; 11] = [
     ),
 ];
 
-pub(super) static ALL: &[&[Altered]] =
-    &[&GROUP, &LEAVING, &DROPPING, &VIEWS, &LEAVING_VIEWS, &JOINS];
+pub(super) static ALL: &[&[Altered]] = &[
+    &GROUP,
+    &LEAVING,
+    &DROPPING,
+    &VIEWS,
+    &LEAVING_VIEWS,
+    &UNIFORM,
+    &JOINS,
+];

@@ -160,6 +160,40 @@ fn vs9_who_leaves_has_delivered_what_the_others_have() {
     assert!(synchrony(&all).is_empty());
 }
 
+/// Whether UVS9 is violated by this trace, which is put after the first views and four broadcasts of p1.
+fn is_not_uniform(trace: &[(usize, Kind)]) -> bool {
+    let broken = broken(
+        uniform_view_synchrony(&three(), "m"),
+        &after_broadcasts(trace),
+    );
+    broken.contains(&"UVS9".to_owned())
+}
+
+#[test]
+fn uvs9_what_a_process_delivers_that_crashes_every_correct_one_of_the_view_delivers() {
+    let by_p3 = [within(3, 1, 0)];
+    assert!(is_not_uniform(&[&by_p3[..], &change()].concat()));
+    let others = [within(1, 1, 0), within(2, 1, 0)];
+    let all = [&by_p3[..], &others, &change()].concat();
+    assert!(!is_not_uniform(&all));
+    let one = [&by_p3[..], &others[..1], &change()].concat();
+    assert!(is_not_uniform(&one), "p2, too");
+    assert!(!is_not_uniform(&[&one[..], &[crash(2)]].concat()));
+}
+
+#[test]
+fn uvs9_in_the_last_view_and_not_of_views_that_a_process_was_not_in() {
+    let last = [&change()[..], &[within(1, 1, 1)]].concat();
+    assert!(is_not_uniform(&last));
+    assert!(!is_not_uniform(&[&last[..], &[within(2, 1, 1)]].concat()));
+    let after = [within(1, 1, 1), within(2, 1, 1)];
+    let gone = [&departure()[..], &[left(3, 1)], &after].concat();
+    assert!(!is_not_uniform(&gone), "p3 has left before");
+    let before = [within(1, 1, 0), within(2, 1, 0)];
+    let early = [&before[..], &departure(), &[left(3, 1)]].concat();
+    assert!(is_not_uniform(&early), "p3 was in that view");
+}
+
 #[test]
 fn vs12_who_leaves_has_delivered_what_it_broadcast_before() {
     let asked = [broadcast(3, 10), leave(3), broadcast(3, 20)];
