@@ -15,6 +15,7 @@ mod links;
 mod membership;
 mod published;
 mod quorum_access;
+mod register_by_consensus;
 mod registers;
 mod sealed;
 mod snapshots;
@@ -49,6 +50,7 @@ pub fn all() -> impl Iterator<Item = &'static Algorithm> {
         membership::ALL,
         views::ALL,
         registers::ALL,
+        register_by_consensus::ALL,
         quorum_access::ALL,
         snapshots::ALL,
         by_quorums::ALL,

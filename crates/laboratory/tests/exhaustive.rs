@@ -135,6 +135,8 @@ const MUTANTS: &[(&str, Case)] = &[
     ("flooding-forgetful", case(2, Load::One, 0)),
     ("quorums-of-one", case(2, Load::One, 0)),
     ("register-on-quorums-of-one", case(2, Load::One, 0)),
+    ("register-without-agreement", case(2, Load::Two, 0)),
+    ("register-never-suspects", case(3, Load::One, 1)),
     ("segments-on-quorums-of-one", case(2, Load::One, 0)),
     ("snapshot-on-quorums-of-one", case(2, Load::One, 0)),
     ("scans-first", case(2, Load::Second, 0)),
@@ -373,9 +375,10 @@ const MOST: u64 = 1_000_000;
 /// layer below.
 fn shared_depth(algorithm: &Algorithm, case: &Case) -> Option<usize> {
     match (algorithm.name, case.n) {
-        ("snapshot-from-registers", 2) => Some(11),
+        ("snapshot-from-registers" | "register-by-consensus", 2) => Some(11),
         ("snapshot-from-registers", _) => Some(5),
         ("lattice-agreement", 2) => Some(18),
+        ("register-by-consensus", _) => Some(6),
         _ => None,
     }
 }

@@ -10,6 +10,7 @@
 //! | [`read_impose_write_consult_all`] | (N,N) atomic register | links, P | any number of crashes |
 //! | [`multi_writer`] | (N,N) atomic register | links | a minority |
 //! | [`by_quorum_access`] | (N,N) atomic register | quorum access | what that survives |
+//! | [`by_consensus`] | (N,N) atomic register | reliable broadcast, uniform consensus | what those survive |
 //! | [`snapshot_from_registers`] | atomic snapshot | atomic registers | what those survive |
 //! | [`snapshot_by_quorum_access`] | atomic snapshot | quorum access | what that survives |
 //! | [`lattice_agreement`] | lattice agreement | atomic snapshot | what that survives |
@@ -17,6 +18,7 @@
 //! Each register module serves many registers, by name; a process has at most one operation per register in
 //! flight at a time. The first six share their phases, in [`phases`].
 
+pub mod by_consensus;
 pub mod by_quorum_access;
 pub mod exchange;
 pub mod lattice_agreement;

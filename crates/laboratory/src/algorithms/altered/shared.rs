@@ -11,13 +11,14 @@ use quorate_abstractions::{
 };
 use quorate_core::ProcessId;
 use quorate_quorums::{classical, marks::Marks};
-use quorate_registers::{exchange, lattice_agreement, snapshot_by_quorum_access};
+use quorate_registers::{by_consensus, exchange, lattice_agreement, snapshot_by_quorum_access};
 use std::collections::BTreeMap;
 
 type Got = quorum_access::Indication<Marks>;
 type Decided = agreed::Indication<Bits>;
 
 indicating!(register_says, exchange => Indication(register::Indication));
+indicating!(agreed_says, by_consensus => Return(register::Indication));
 indicating!(snapshot_says, snapshot_by_quorum_access => Return(snapshot::Indication));
 
 /// The effects and events of algorithms with parameters, as those that have none are declared.
@@ -40,6 +41,35 @@ fn tag(indication: &mut register::Indication) -> Option<&mut Tag> {
         RegisterResponse::Read { tag, .. } | RegisterResponse::Written { tag } => Some(tag),
         RegisterResponse::Refused(_) => None,
     }
+}
+
+/// An operation is indicated with the first timestamp.
+fn untimely(indication: &mut register::Indication) {
+    if let Some(tag) = tag(indication).filter(|tag| **tag != Tag::INITIAL) {
+        tag.timestamp = 1;
+    }
+}
+
+/// A write is indicated as one of p1.
+fn alike(indication: &mut register::Indication) {
+    if let RegisterResponse::Written { tag } = &mut indication.outcome {
+        tag.writer = ProcessId::from_rank(1);
+    }
+}
+
+/// The value of the first read is indicated with the tags of the others.
+fn swapped(_: ProcessId) -> Alteration<register::Indication> {
+    let mut first = None;
+    Box::new(move |mut indication: register::Indication| {
+        if let RegisterResponse::Read {
+            value: value @ Some(_),
+            ..
+        } = &mut indication.outcome
+        {
+            *value = first.get_or_insert_with(|| value.clone()).clone();
+        }
+        vec![indication]
+    })
 }
 
 /// Reads of a register return what the first one has returned.
@@ -162,27 +192,13 @@ const REGISTERS: [Altered; 12] = [
             "p2 indicates its operations with the first timestamp",
         ],
         ["NNAR2", "does not follow"],
-        |wiring| {
-            let untimely = |indication: &mut register::Indication| {
-                if let Some(tag) = tag(indication).filter(|tag| **tag != Tag::INITIAL) {
-                    tag.timestamp = 1;
-                }
-            };
-            register_says(wiring, "multi-writer-majority", at(2, changed(untimely)))
-        },
+        |wiring| register_says(wiring, "multi-writer-majority", at(2, changed(untimely))),
     ),
     altered(
         "multi-writer-majority",
         ["multi-writer-alike", "writes are indicated as writes of p1"],
         ["NNAR2", "the same tag"],
-        |wiring| {
-            let alike = |indication: &mut register::Indication| {
-                if let RegisterResponse::Written { tag } = &mut indication.outcome {
-                    tag.writer = ProcessId::from_rank(1);
-                }
-            };
-            register_says(wiring, "multi-writer-majority", changed(alike))
-        },
+        |wiring| register_says(wiring, "multi-writer-majority", changed(alike)),
     ),
     altered(
         "multi-writer-majority",
@@ -191,25 +207,53 @@ const REGISTERS: [Altered; 12] = [
             "p2 indicates the value of its first read with the tags of the others",
         ],
         ["NNAR2", "another value was written"],
+        |wiring| register_says(wiring, "multi-writer-majority", at(2, swapped)),
+    ),
+];
+
+const BY_CONSENSUS: [Altered; 4] = [
+    altered(
+        "register-by-consensus",
+        [
+            "register-by-consensus-twice",
+            "the end of each operation is indicated twice",
+        ],
+        ["NNAR2", "not in flight"],
+        |wiring| agreed_says(wiring, "register-by-consensus", twice),
+    ),
+    altered(
+        "register-by-consensus",
+        [
+            "register-by-consensus-untimely",
+            "p2 indicates its operations with the first timestamp",
+        ],
+        ["NNAR2", "does not follow"],
+        |wiring| agreed_says(wiring, "register-by-consensus", at(2, changed(untimely))),
+    ),
+    altered(
+        "register-by-consensus",
+        [
+            "register-by-consensus-alike",
+            "writes are indicated as writes of p1",
+        ],
+        ["NNAR2", "the same tag"],
         |wiring| {
-            register_says(
-                wiring,
-                "multi-writer-majority",
-                at(2, |_| {
-                    let mut first = None;
-                    Box::new(move |mut indication: register::Indication| {
-                        if let RegisterResponse::Read {
-                            value: value @ Some(_),
-                            ..
-                        } = &mut indication.outcome
-                        {
-                            *value = first.get_or_insert_with(|| value.clone()).clone();
-                        }
-                        vec![indication]
-                    })
-                }),
-            )
+            // Timestamps differ, since all writes are in one order.
+            let first = |indication: &mut register::Indication| {
+                alike(indication);
+                untimely(indication);
+            };
+            agreed_says(wiring, "register-by-consensus", changed(first))
         },
+    ),
+    altered(
+        "register-by-consensus",
+        [
+            "register-by-consensus-swapped",
+            "p2 indicates the value of its first read with the tags of the others",
+        ],
+        ["NNAR2", "another value was written"],
+        |wiring| agreed_says(wiring, "register-by-consensus", at(2, swapped)),
     ),
 ];
 
@@ -356,4 +400,10 @@ const LATTICE_AGREEMENT: [Altered; 3] = [
     ),
 ];
 
-pub(super) static ALL: &[&[Altered]] = &[&REGISTERS, &ACCESS, &SNAPSHOTS, &LATTICE_AGREEMENT];
+pub(super) static ALL: &[&[Altered]] = &[
+    &REGISTERS,
+    &BY_CONSENSUS,
+    &ACCESS,
+    &SNAPSHOTS,
+    &LATTICE_AGREEMENT,
+];
