@@ -136,7 +136,6 @@ const MUTANTS: &[(&str, Case)] = &[
     ("quorums-of-one", case(2, Load::One, 0)),
     ("register-on-quorums-of-one", case(2, Load::One, 0)),
     ("register-without-agreement", case(2, Load::Two, 0)),
-    ("register-never-suspects", case(3, Load::One, 1)),
     ("segments-on-quorums-of-one", case(2, Load::One, 0)),
     ("snapshot-on-quorums-of-one", case(2, Load::One, 0)),
     ("scans-first", case(2, Load::Second, 0)),
@@ -149,6 +148,7 @@ const TOO_DEEP: &[&str] = &[
     "swallowing-views",
     "writing-off-views",
     "collects-once",
+    "register-never-suspects",
 ];
 
 /// A search that distinguishes the schedules that the algorithm's properties distinguish.

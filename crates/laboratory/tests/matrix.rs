@@ -1,6 +1,6 @@
 //! The matrix: every property of every algorithm under every fault that its model allows.
 //!
-//! `cargo test` runs a few seeds per cell and prints the matrix; the ignored test runs a thousand, and writes
+//! `cargo test` runs a few seeds per cell and prints the matrix; the ignored test runs many, and writes
 //! `docs/matrix.md` if `UPDATE_GOLDEN` is set.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 #![expect(
@@ -27,8 +27,13 @@ use std::{
 
 /// Seeds per cell in every test run.
 const FEW: u64 = 20;
-/// Seeds per cell in long explorations.
+/// Seeds per cell in long explorations, where `SEEDS` names no other number.
 const MANY: u64 = 1000;
+
+fn many() -> u64 {
+    let seeds = std::env::var("SEEDS").ok();
+    seeds.map_or(MANY, |seeds| seeds.parse().unwrap())
+}
 
 /// The result of a cell, its duration, and a report and a replay of each seed for which a property did not
 /// hold.
@@ -172,7 +177,7 @@ const MADE_BY: &str =
 /// With `ROWS`, names of algorithms separated by commas, the page keeps its other rows.
 #[test]
 #[ignore = "long: scripts/soak runs it"]
-fn every_property_holds_under_every_fault_for_a_thousand_seeds() {
+fn every_property_holds_under_every_fault_for_many_seeds() {
     let named = std::env::var("ROWS").ok();
     let is_wanted = |cell: &Cell| {
         let name = cell.scenario.subject.algorithm.name;
@@ -182,7 +187,7 @@ fn every_property_holds_under_every_fault_for_a_thousand_seeds() {
     };
     let wanted: Vec<_> = cells().into_iter().filter(is_wanted).collect();
     assert!(!wanted.is_empty(), "no algorithm of the name {named:?}");
-    let mut text = check(&wanted, MANY);
+    let mut text = check(&wanted, many());
     if std::env::var_os("UPDATE_GOLDEN").is_none() {
         return;
     }
@@ -194,7 +199,7 @@ fn every_property_holds_under_every_fault_for_a_thousand_seeds() {
     let text = format!(
         "# Every algorithm under every fault\n\n\
          Made by {MADE_BY}, a part of `scripts/soak`. With `ROWS=NAME,NAME` it runs these algorithms alone, and \
-         keeps the other rows.\n\n{text}\n\
+         keeps the other rows; with `SEEDS=NUMBER` it runs so many seeds in each cell, not a thousand.\n\n{text}\n\
          Seeds / violations, of every property; – where the model forbids the fault, or what it runs on here cannot have \
          it; (safety): of the safety properties alone; falls: a property that is known not to hold under a model outside \
          the algorithm's own, with a seed that shows it. The page is written only if no property was violated.\n"
