@@ -348,8 +348,11 @@ fn what_may_end_does_so_for_the_pair_alone_and_says_so() {
         let name = algorithm.name;
         let whole = run(algorithm, Hears::Everything, 1, Timed::lock_step(), &[]);
         assert!(whole.report.all_hold(), "{name}\n{}", whole.report);
-        let is_broadcast = !algorithm.abstraction.contains("consensus");
-        let pairs = if is_broadcast { N * N } else { 0 };
+        let pairs = match algorithm.abstraction {
+            broadcast if broadcast.ends_with("broadcast") => N * N,
+            _ if algorithm.is_shared_object() => N,
+            _ => 0,
+        };
         assert_eq!(whole.delivered.len(), pairs, "{name}: of everybody");
         assert_eq!(whole.done.len(), N, "{name}: at everybody");
         for fault in single(algorithm) {

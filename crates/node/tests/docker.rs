@@ -14,6 +14,7 @@ fn script() -> Command {
     // The test has a project, network and ports of its own, so that it does not disturb the developer's
     // cluster.
     command
+        .env("QUORATE_PROFILE", "dev")
         .env("QUORATE_PROJECT", "quorate-test")
         .env("QUORATE_SUBNET", "10.87.88")
         .env("QUORATE_CLIENT_PORTS", "1640")

@@ -50,13 +50,13 @@ pub(super) fn shows(name: &str) -> Option<&'static str> {
 }
 
 /// The faults under which such a mutant is seen, if they are not [`Faults::NONE`].
-const fn under(row: Altered, faults: Faults) -> Altered {
+const fn under(row: &Altered, faults: Faults) -> Altered {
     Altered {
         mutant: Mutant {
             under: faults,
             ..row.mutant
         },
-        ..row
+        ..*row
     }
 }
 

@@ -325,7 +325,7 @@ const PRIMARY_BACKUP: Algorithm = Algorithm {
     memory: "undelivered entries, waiting requests, a counter an origin",
     simulation: Simulation {
         wire: |wiring| primary_backup(wiring, Rules::ALL, &wiring.perfect()),
-        check: |processes| properties::total_order(processes, "total-order"),
+        check: uniform_total_order,
         ..BY_CONSENSUS.simulation
     },
     mutants: &[

@@ -209,13 +209,9 @@ const UNIFORM_VIEWS: Algorithm = Algorithm {
     cost: Some(Cost {
         messages: formula("n(n−1)", |s| s.n * (s.n - 1)),
         steps: formula("2", |s| if s.n > 1 { 2 } else { 0 }),
-        // With D = 1 the report comes before the message: the others get it from the flush of its sender.
         one_dead: Some(OneDead {
             which: Dead::Last,
-            messages: formula("3(n−1)² (D > 1)", |s| match s.d {
-                1 => s.n - 1 + 2 * (s.n - 1).pow(2),
-                _ => 3 * (s.n - 1).pow(2),
-            }),
+            messages: formula("3(n−1)²", |s| 3 * (s.n - 1).pow(2)),
             steps: formula("D + n", |s| s.d + s.n),
         }),
         sender_crashes: None,

@@ -367,14 +367,26 @@ fn a_batch_has_the_next_operation_of_each_process() {
 fn decisions_are_applied_in_order_once_and_unasked_for() {
     let mut alone = Alone::of(3);
     let [first, second] = [1, 2].map(|number| operation(2, number, write("v")));
-    assert!(alone.upon(decided(2, &[second.clone()])).is_empty());
+    assert!(
+        alone
+            .upon(decided(2, std::slice::from_ref(&second)))
+            .is_empty()
+    );
     assert!(alone.p1.values.is_empty());
-    assert!(alone.upon(decided(1, &[first.clone()])).is_empty());
+    assert!(
+        alone
+            .upon(decided(1, std::slice::from_ref(&first)))
+            .is_empty()
+    );
     let (tag, _) = &alone.p1.values[&Bytes::from_static(b"x")];
     assert_eq!((tag.timestamp, tag.writer), (2, Some(p(2))));
     // Announcements of what is applied, repeated decisions, and operations out of turn change nothing.
     assert!(alone.upon(announced(&first)).is_empty());
-    assert!(alone.upon(decided(2, &[second.clone()])).is_empty());
+    assert!(
+        alone
+            .upon(decided(2, std::slice::from_ref(&second)))
+            .is_empty()
+    );
     assert!(alone.upon(decided(3, &[second])).is_empty());
     let (tag, _) = &alone.p1.values[&Bytes::from_static(b"x")];
     assert_eq!(tag.timestamp, 2);

@@ -102,9 +102,7 @@ pub enum Command {
         key: Bytes,
         /// The key's new value.
         value: Bytes,
-        /// The condition.
         condition: SetCondition,
-        /// The answer.
         wanted: SetReply,
     },
     /// Removes a key; replies its value.

@@ -145,7 +145,7 @@ impl Alter<lowest_rank::Event, lowest_rank::Effect> for Trusts {
 
 const DETECTORS: [Altered; 4] = [
     under(
-        altered(
+        &altered(
             "exclude-on-timeout",
             ["excluding-twice", "each crash is reported twice"],
             ["PFD2", "again"],
@@ -154,7 +154,7 @@ const DETECTORS: [Altered; 4] = [
         Faults::ONE_CRASH,
     ),
     under(
-        altered(
+        &altered(
             "increasing-timeout",
             [
                 "suspecting-for-a-moment",

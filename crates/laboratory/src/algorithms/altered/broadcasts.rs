@@ -211,7 +211,7 @@ const AGREEMENT: [Altered; 13] = [
         |wiring| total_says(wiring, "by-consensus", at(2, stops_after(2))),
     ),
     under(
-        altered(
+        &altered(
             "by-consensus",
             [
                 "by-consensus-where-the-correct-stop",
@@ -493,7 +493,7 @@ const TERMINATING: [Altered; 7] = [
         |wiring| terminating_says(wiring, "terminating", at(2, without(2))),
     ),
     under(
-        altered(
+        &altered(
             "terminating",
             [
                 "terminating-on-and-on",

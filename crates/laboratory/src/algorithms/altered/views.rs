@@ -62,7 +62,7 @@ fn leaving(
     move |_| {
         Box::new(move |indication| match indication {
             group_membership::Indication::Left(view) => alter(view),
-            installed => vec![installed],
+            installed @ group_membership::Indication::View(_) => vec![installed],
         })
     }
 }
@@ -86,7 +86,7 @@ impl Alter<group::Event, group::Effect> for TakesAnother {
 
 const LEAVING: [Altered; 6] = [
     under(
-        altered(
+        &altered(
             "group-membership",
             [
                 "group-without-another",
@@ -101,7 +101,7 @@ const LEAVING: [Altered; 6] = [
         Faults::ONE_LEAVES,
     ),
     under(
-        altered(
+        &altered(
             "group-membership",
             ["group-untold", "a process is not told that it has left"],
             ["GMP5", "is never told"],
@@ -110,7 +110,7 @@ const LEAVING: [Altered; 6] = [
         Faults::ONE_LEAVES,
     ),
     under(
-        altered(
+        &altered(
             "group-membership",
             [
                 "group-clinging",
@@ -125,7 +125,7 @@ const LEAVING: [Altered; 6] = [
         Faults::ONE_LEAVES,
     ),
     under(
-        altered(
+        &altered(
             "group-membership",
             [
                 "group-dismissing",
@@ -147,7 +147,7 @@ const LEAVING: [Altered; 6] = [
         Faults::ONE_CRASH,
     ),
     under(
-        altered(
+        &altered(
             "group-membership",
             [
                 "group-returning",
@@ -168,7 +168,7 @@ const LEAVING: [Altered; 6] = [
         Faults::ONE_LEAVES,
     ),
     under(
-        altered(
+        &altered(
             "group-membership",
             [
                 "group-leaving-the-first",
@@ -195,7 +195,7 @@ const GROUP: [Altered; 3] = [
         |wiring| group_says(wiring, "group-membership", twice),
     ),
     under(
-        altered(
+        &altered(
             "group-membership",
             [
                 "group-growing",
@@ -210,7 +210,7 @@ const GROUP: [Altered; 3] = [
         TWO,
     ),
     under(
-        altered(
+        &altered(
             "group-membership",
             [
                 "group-divided",
@@ -390,7 +390,7 @@ impl Alter<primary::Event, primary::Effect> for DropsTheNextView {
 
 const DROPPING: [Altered; 4] = [
     under(
-        altered(
+        &altered(
             "views-by-consensus",
             [
                 "views-by-consensus-drops-the-next",
@@ -406,7 +406,7 @@ const DROPPING: [Altered; 4] = [
         Faults::ONE_CRASH,
     ),
     under(
-        altered(
+        &altered(
             "by-terminating",
             ["views-drop-the-next", "data of the next view is dropped"],
             ["VS9", "in the end"],
@@ -420,7 +420,7 @@ const DROPPING: [Altered; 4] = [
         Faults::ONE_CRASH,
     ),
     under(
-        altered(
+        &altered(
             "primary-views",
             [
                 "primary-views-drop-the-next",
@@ -438,7 +438,7 @@ const DROPPING: [Altered; 4] = [
         STORM,
     ),
     under(
-        altered(
+        &altered(
             "views-by-consensus",
             [
                 "views-with-one-left-out",
@@ -475,7 +475,7 @@ const VIEWS: [Altered; 11] = [
         |wiring| views(wiring, at(2, delivery_of(|deliver| deliver.view += 1))),
     ),
     under(
-        altered(
+        &altered(
             "views-by-consensus",
             [
                 "views-late",
@@ -487,7 +487,7 @@ const VIEWS: [Altered; 11] = [
         Faults::ONE_CRASH,
     ),
     under(
-        altered(
+        &altered(
             "views-by-consensus",
             [
                 "views-blocked-late",
@@ -511,7 +511,7 @@ const VIEWS: [Altered; 11] = [
         },
     ),
     under(
-        altered(
+        &altered(
             "views-by-consensus",
             [
                 "views-growing",
@@ -523,7 +523,7 @@ const VIEWS: [Altered; 11] = [
         TWO,
     ),
     under(
-        altered(
+        &altered(
             "views-by-consensus",
             [
                 "views-divided",
@@ -579,7 +579,7 @@ const VIEWS: [Altered; 11] = [
         },
     ),
     under(
-        altered(
+        &altered(
             "views-by-consensus",
             [
                 "views-with-a-gap",
@@ -616,7 +616,7 @@ impl Alter<by_consensus::Event, by_consensus::Effect> for CountsTwice {
 
 const UNIFORM: [Altered; 2] = [
     under(
-        altered(
+        &altered(
             "uniform-views",
             [
                 "uniform-views-without-one",
@@ -712,7 +712,7 @@ fn returned_late(_: ProcessId) -> Alteration<Indication> {
 
 const JOINS: [Altered; 10] = [
     under(
-        altered(
+        &altered(
             "primary-views",
             [
                 "primary-views-skipping",
@@ -733,7 +733,7 @@ const JOINS: [Altered; 10] = [
         },
     ),
     under(
-        altered(
+        &altered(
             "primary-views",
             ["primary-views-untold", "p2 is not told that it is outside"],
             ["VS5", "is not told of"],
@@ -746,7 +746,7 @@ const JOINS: [Altered; 10] = [
         STORM,
     ),
     under(
-        altered(
+        &altered(
             "primary-views",
             [
                 "primary-views-strange",
@@ -767,7 +767,7 @@ const JOINS: [Altered; 10] = [
         STORM,
     ),
     under(
-        altered(
+        &altered(
             "primary-views",
             [
                 "primary-views-incomplete",
@@ -779,7 +779,7 @@ const JOINS: [Altered; 10] = [
         STORM,
     ),
     under(
-        altered(
+        &altered(
             "primary-views",
             [
                 "returning-late",
@@ -791,7 +791,7 @@ const JOINS: [Altered; 10] = [
         STORM,
     ),
     under(
-        altered(
+        &altered(
             "primary-views",
             [
                 "returning-others",
@@ -811,7 +811,7 @@ const JOINS: [Altered; 10] = [
         STORM,
     ),
     under(
-        altered(
+        &altered(
             "primary-views",
             [
                 "returning-in-doubt",
@@ -831,7 +831,7 @@ const JOINS: [Altered; 10] = [
         STORM,
     ),
     under(
-        altered(
+        &altered(
             "primary-views",
             ["returning-twice", "what is lost comes back twice"],
             ["VS10", "twice"],
@@ -845,7 +845,7 @@ const JOINS: [Altered; 10] = [
         STORM,
     ),
     under(
-        altered(
+        &altered(
             "primary-views",
             [
                 "primary-views-late",
@@ -895,7 +895,7 @@ fn is_own(me: ProcessId, indication: &Indication) -> bool {
 
 const LEAVING_VIEWS: [Altered; 11] = [
     under(
-        altered(
+        &altered(
             "views-by-consensus",
             ["views-untold", "a process is not told that it has left"],
             ["VS11", "is never told"],
@@ -904,7 +904,7 @@ const LEAVING_VIEWS: [Altered; 11] = [
         Faults::ONE_LEAVES,
     ),
     under(
-        altered(
+        &altered(
             "views-by-consensus",
             [
                 "views-clinging",
@@ -916,7 +916,7 @@ const LEAVING_VIEWS: [Altered; 11] = [
         Faults::ONE_LEAVES,
     ),
     under(
-        altered(
+        &altered(
             "views-by-consensus",
             [
                 "views-dismissing",
@@ -928,7 +928,7 @@ const LEAVING_VIEWS: [Altered; 11] = [
         Faults::ONE_CRASH,
     ),
     under(
-        altered(
+        &altered(
             "views-by-consensus",
             [
                 "views-returning",
@@ -940,7 +940,7 @@ const LEAVING_VIEWS: [Altered; 11] = [
         Faults::ONE_LEAVES,
     ),
     under(
-        altered(
+        &altered(
             "views-by-consensus",
             [
                 "views-leaving-the-first",
@@ -952,7 +952,7 @@ const LEAVING_VIEWS: [Altered; 11] = [
         Faults::ONE_LEAVES,
     ),
     under(
-        altered(
+        &altered(
             "views-by-consensus",
             [
                 "views-leaving-early",
@@ -964,7 +964,7 @@ const LEAVING_VIEWS: [Altered; 11] = [
         Faults::ONE_LEAVES,
     ),
     under(
-        altered(
+        &altered(
             "primary-views",
             [
                 "primary-views-untold-of-leaving",
@@ -976,7 +976,7 @@ const LEAVING_VIEWS: [Altered; 11] = [
         Faults::ONE_LEAVES,
     ),
     under(
-        altered(
+        &altered(
             "primary-views",
             [
                 "primary-views-dismissing",
@@ -988,7 +988,7 @@ const LEAVING_VIEWS: [Altered; 11] = [
         Faults::ONE_CRASH,
     ),
     under(
-        altered(
+        &altered(
             "primary-views",
             [
                 "primary-views-leaving-the-first",
@@ -1000,7 +1000,7 @@ const LEAVING_VIEWS: [Altered; 11] = [
         Faults::ONE_LEAVES,
     ),
     under(
-        altered(
+        &altered(
             "primary-views",
             [
                 "primary-views-leaving-early",
@@ -1012,7 +1012,7 @@ const LEAVING_VIEWS: [Altered; 11] = [
         Faults::ONE_LEAVES,
     ),
     under(
-        altered(
+        &altered(
             "primary-views",
             [
                 "primary-views-returning",
