@@ -139,7 +139,7 @@ pub enum Refused {
     #[error("{0} is no drift between 0 and 0.9")]
     Drift(f64),
     /// The probability is outside 0 … 0.9.
-    #[error("{0} is no probability of loss or duplication between 0 and 0.9")]
+    #[error("{0} is no probability of loss, duplication or tampering between 0 and 0.9")]
     Probability(f64),
     /// Loss, duplication or the full stack was asked for, but no layer below loses or duplicates.
     #[error("{0} never rests over the real link, and runs on ideal ones, which lose nothing")]

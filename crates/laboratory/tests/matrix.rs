@@ -10,7 +10,7 @@
 
 use quorate_laboratory::{
     failure_models::FALLS,
-    matrix::{Cell, FAULTS, Tally, cells, completed, dated, table},
+    matrix::{Cell, FAULTS, Tally, cells, completed, dated, page_rows, table},
     scenario::Scenario,
 };
 use quorate_sim::Verdict;
@@ -193,5 +193,7 @@ fn every_property_holds_under_every_fault_for_many_seeds() {
          it; (safety): of the safety properties alone; falls: a property that is known not to hold under a model outside \
          the algorithm's own, with a seed that shows it. The page is written only if no property was violated.\n"
     );
+    // It has each algorithm, each size and each fault.
+    page_rows(&text).unwrap();
     std::fs::write(page(), text).unwrap();
 }

@@ -147,7 +147,7 @@ fn names_that_are_too_long_are_refused() {
     ] {
         let reply = client.ask(&request);
         assert!(
-            reply.starts_with("-ERR ") && reply.contains("long"),
+            reply.starts_with("-ERR ") && reply.contains("256 bytes"),
             "{reply}"
         );
     }
@@ -277,10 +277,10 @@ fn h2_e5_a_frozen_holder_loses_the_lock_and_its_late_write_is_refused() {
     assert_eq!(holder.ended(), Some(76));
     assert_eq!(told(folder, "late"), "77\n77", "both were refused");
     let words = holder.words();
+    // It may notice first that its time is over, or that another holder is there.
     assert!(
-        words.contains(&format!(
-            "lock `job` with token {token} is lost: it was taken over; the command goes on"
-        )),
+        words.contains(&format!("lock `job` with token {token} is lost: "))
+            && words.contains("; the command goes on without it"),
         "{words}"
     );
     tell(folder, "go-b");

@@ -81,6 +81,16 @@ impl Fenced {
         }
     }
 
+    /// Finds a replica. A write is not sent before the replica has answered something else: if it is frozen, whether
+    /// the write will be done would be open.
+    async fn found(&self, replicas: &mut Replicas) -> Result<()> {
+        replicas.connect(LIMIT / 4).await?;
+        if self.writes() {
+            replicas.ask(&[b"PING"], LIMIT / 4).await?;
+        }
+        Ok(())
+    }
+
     async fn ask(&self) -> Result<Reply> {
         let lock = self.lock.as_deref().context("which lock? `--lock`")?;
         let token = self.token.context("with which token? `--token`")?;
@@ -97,8 +107,7 @@ impl Fenced {
         let mut replicas = Replicas::new(&self.addr);
         let end = Instant::now() + LIMIT;
         loop {
-            let connected = replicas.connect(LIMIT / 2).await;
-            let error = match connected {
+            let error = match self.found(&mut replicas).await {
                 Ok(()) => match replicas.ask(&words, LIMIT / 2).await {
                     Ok(reply) => return Ok(reply),
                     // A write that was sent may be done later, and then overwrite what is written meanwhile.
