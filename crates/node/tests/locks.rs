@@ -139,11 +139,13 @@ fn names_that_are_too_long_are_refused() {
     let nodes = ready_cluster(1, &[]);
     let mut client = Client::new(nodes[0].client);
     let long = "x".repeat(257);
+    let value = "x".repeat(256 * 1024 + 1);
+    let set = ["LOCK.SET", "l", "1", "k", &value].map(|word| format!("${}\r\n{word}", word.len()));
     for request in [
         format!("LOCK.ACQUIRE {long} o"),
         format!("LOCK.ACQUIRE l {long}"),
         format!("LOCK.GET l 1 {long}"),
-        format!("LOCK.SET l 1 k {}", "x".repeat(256 * 1024 + 1)),
+        format!("*5\r\n{}", set.join("\r\n")),
     ] {
         let reply = client.ask(&request);
         assert!(
