@@ -39,45 +39,13 @@
 //! # Source
 //! Guerraoui, Cachin, Rodrigues: *Introduction to Reliable and Secure Distributed Programming*, section
 //! 6.6. Deviations: the interval; the pairs.
+pub use crate::interval::{Interval, NoInterval};
 use quorate_abstractions::{
     atomic_commit::{self, Decide, Outcome, Propose, Vote},
     perfect::Crash,
 };
 use quorate_core::{Addr, Algorithm, Ctx, Host, ProcessId, ProcessSet, ports};
 use std::{collections::BTreeSet, time::Duration};
-
-/// How long the second voter waits.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Interval {
-    interval: Duration,
-}
-
-/// The interval between instances is 0.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("the interval between a decision and the second vote of the next instance must be above 0")]
-pub struct NoInterval;
-
-impl Interval {
-    /// The second voter of an instance votes this long after the decision of the one before.
-    ///
-    /// # Errors
-    /// When the interval is 0.
-    pub fn new(interval: Duration) -> Result<Self, NoInterval> {
-        match interval {
-            Duration::ZERO => Err(NoInterval),
-            interval => Ok(Interval { interval }),
-        }
-    }
-}
-
-impl Default for Interval {
-    /// One second.
-    fn default() -> Self {
-        Interval {
-            interval: Duration::from_secs(1),
-        }
-    }
-}
 
 /// The perfect failure detector P, from atomic commit.
 pub struct FromCommit {
@@ -130,7 +98,7 @@ impl FromCommit {
         FromCommit {
             me: host.me(),
             others: host.processes().others(host.me()),
-            interval: interval.interval,
+            interval: interval.duration(),
             open: BTreeSet::new(),
             crashed: ProcessSet::EMPTY,
             subscribers: Vec::new(),

@@ -37,6 +37,7 @@
 //! # Source
 //! Guerraoui, Cachin, Rodrigues: *Introduction to Reliable and Secure Distributed Programming*, section
 //! 6.3. Deviations: the interval; the instances of a process are its broadcasts.
+pub use crate::interval::{Interval, NoInterval};
 use bytes::Bytes;
 use quorate_abstractions::{
     perfect::Crash,
@@ -44,39 +45,6 @@ use quorate_abstractions::{
 };
 use quorate_core::{Addr, Algorithm, Ctx, Host, ProcessId, ProcessSet, ports};
 use std::time::Duration;
-
-/// How often a process broadcasts.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Interval {
-    interval: Duration,
-}
-
-/// The interval between broadcasts is 0.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("the interval between a delivery and the next broadcast must be above 0")]
-pub struct NoInterval;
-
-impl Interval {
-    /// The next broadcast leaves this long after the delivery of the last.
-    ///
-    /// # Errors
-    /// When the interval is 0.
-    pub fn new(interval: Duration) -> Result<Self, NoInterval> {
-        match interval {
-            Duration::ZERO => Err(NoInterval),
-            interval => Ok(Interval { interval }),
-        }
-    }
-}
-
-impl Default for Interval {
-    /// One second: it delays no report over a broadcast that uses P.
-    fn default() -> Self {
-        Interval {
-            interval: Duration::from_secs(1),
-        }
-    }
-}
 
 /// The perfect failure detector P, from terminating broadcast.
 pub struct FromTerminating {
@@ -117,7 +85,7 @@ impl FromTerminating {
     pub fn new(host: &impl Host, interval: Interval) -> Self {
         FromTerminating {
             me: host.me(),
-            interval: interval.interval,
+            interval: interval.duration(),
             crashed: ProcessSet::EMPTY,
             subscribers: Vec::new(),
         }

@@ -57,6 +57,7 @@ pub mod first_incarnations;
 pub mod from_commit;
 pub mod from_terminating;
 pub mod increasing_timeout;
+mod interval;
 pub mod lowest_rank;
 
 #[cfg(test)]

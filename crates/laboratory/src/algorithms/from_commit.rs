@@ -1,11 +1,11 @@
 //! The perfect failure detector from atomic commit: one half of their equivalence, between two processes.
-use super::{BOOK, detectors::PERFECT};
+use super::{BOOK, detectors::PERFECT, from_terminating::pace};
 use crate::{
     algorithm::{Algorithm, Bound, Detector, Models, Mutant, Simulation, Substrate, Timing},
     gaps::Gap,
     handles::builder,
     scenario::Faults,
-    wiring::{ProcessLinks, RequestPort, Wiring},
+    wiring::{RequestPort, Wiring},
 };
 use quorate_abstractions::{
     atomic_commit::{Decide, Outcome, Propose},
@@ -13,13 +13,10 @@ use quorate_abstractions::{
     perfect,
 };
 use quorate_core::{Addr, Host, ProcessId};
-use quorate_detectors::from_commit::{self, Interval};
+use quorate_detectors::from_commit;
 use quorate_sim::properties;
 use quorate_stacks::stack;
-use std::{
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::sync::{Arc, Mutex, PoisonError};
 
 const MODULE: &str = "from-commit";
 
@@ -122,14 +119,4 @@ fn detect(
     let detector = from_commit::spawn(&wiring.host().at(MODULE), pace(wiring), commit);
     detector.send(wiring.application::<perfect::Crash>());
     RequestPort::Nothing
-}
-
-/// A run is over when all processes rest at once. With ideal layers that is at that moment, with real ones
-/// when there was no request for half a minute.
-fn pace(wiring: &Wiring<'_>) -> Interval {
-    let interval = match wiring.links() {
-        ProcessLinks::Ideal(_) | ProcessLinks::Deaf(_) => Duration::from_secs(1),
-        ProcessLinks::Real(_) => Duration::from_mins(1),
-    };
-    Interval::new(interval).unwrap_or_default()
 }

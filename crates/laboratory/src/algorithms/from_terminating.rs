@@ -99,7 +99,7 @@ fn detect(wiring: &Wiring<'_>, alter: fn(Deliver) -> Deliver) -> RequestPort {
 
 /// A run is over when all processes rest at once. With ideal layers that is at that moment, with real ones
 /// when there was no request for half a minute.
-fn pace(wiring: &Wiring<'_>) -> Interval {
+pub(super) fn pace(wiring: &Wiring<'_>) -> Interval {
     let interval = match wiring.links() {
         ProcessLinks::Ideal(_) | ProcessLinks::Deaf(_) => Duration::from_secs(1),
         ProcessLinks::Real(_) => Duration::from_mins(1),

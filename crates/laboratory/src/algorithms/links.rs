@@ -346,13 +346,17 @@ fn stubborn(wiring: &Wiring<'_>) -> (Addr<Message>, Addr<(ProcessId, u64)>) {
 }
 
 fn wire_sliding_window(wiring: &Wiring<'_>) -> RequestPort {
+    perfect_links(wiring, wiring.fair_loss())
+}
+
+/// Perfect links over this edge.
+pub(super) fn perfect_links(wiring: &Wiring<'_>, edge: impl Layer<Port>) -> RequestPort {
     let links = PerfectLinks::new(&wiring.host(), crash_stop());
     let up = wiring.application();
     let lane = links
         .at("messages")
         .open(up.with(|_: link::Deliver<Bytes>| Arrived));
-    let edge = wiring.fair_loss().attach(links.arrivals());
-    let started = links.start(edge);
+    let started = links.start(edge.attach(links.arrivals()));
     assert!(started.is_ok(), "one lane is opened once: {started:?}");
     RequestPort::Send {
         send: lane.with(|Message { to, bytes, .. }| link::SendRequest {

@@ -1,19 +1,19 @@
 //! The authenticated link.
-use super::{BOOK, clause, links::datagrams, liveness, safety};
+use super::{
+    BOOK, clause,
+    links::{datagrams, perfect_links},
+    liveness, safety,
+};
 use crate::{
     algorithm::{Algorithm, Bound, Detector, Models, Mutant, Simulation, Substrate, Timing},
     gaps::Gap,
     handles::Handle,
     scenario::Faults,
-    wiring::{Message, RequestPort, Wiring, crash_stop},
+    wiring::{RequestPort, Wiring},
 };
-use bytes::Bytes;
-use quorate_abstractions::{
-    fair_loss,
-    link::{self, Links, To},
-};
-use quorate_core::{Addr, Host, Observation, Observe, ProcessId};
-use quorate_links::perfect::{PerfectLinks, claimed_sender};
+use quorate_abstractions::fair_loss;
+use quorate_core::{Addr, Host, ProcessId};
+use quorate_links::perfect::claimed_sender;
 use quorate_sealed::{
     Agreed, Secret, Settings,
     edge::over,
@@ -141,28 +141,7 @@ fn sealed(
 
 /// Perfect links over the layer.
 fn wire_links(wiring: &Wiring<'_>, rules: Rules) -> RequestPort {
-    let links = PerfectLinks::new(&wiring.host(), crash_stop());
-    let up = wiring.application();
-    let lane = links
-        .at("messages")
-        .open(up.with(|_: link::Deliver<Bytes>| Arrived));
-    let started = links.start(sealed(wiring, rules, claimed_sender, links.arrivals()));
-    assert!(started.is_ok(), "one lane is opened once: {started:?}");
-    RequestPort::Send {
-        send: lane.with(|Message { to, bytes, .. }| link::SendRequest {
-            to: To::One(to),
-            message: bytes,
-        }),
-        cancel: None,
-        copies: 1,
-    }
-}
-
-/// An arrival, as the application of a link sees it.
-struct Arrived;
-
-impl Observe for Arrived {
-    fn observe(&self) -> Observation {
-        Observation::indication("Deliver")
-    }
+    perfect_links(wiring, |up: Addr<fair_loss::Indication>| {
+        sealed(wiring, rules, claimed_sender, up)
+    })
 }
