@@ -159,6 +159,22 @@ fn today() -> String {
     String::from_utf8(date.stdout).unwrap().trim().to_owned()
 }
 
+#[test]
+fn the_page_has_each_algorithm_each_size_and_each_fault() {
+    let page = std::fs::read_to_string(page()).unwrap();
+    let rows = page_rows(&page)
+        .unwrap_or_else(|stale| panic!("docs/matrix.md: {stale}: see CONTRIBUTING.md"));
+    // The date, and in each cell the seeds and the violations, or why there are none.
+    for row in rows {
+        let cells: Vec<_> = row.trim_matches('|').split('|').map(str::trim).collect();
+        for cell in &cells[3..] {
+            let (seeds, rest) = cell.split_once(" / ").unwrap_or((cell, "0"));
+            let enough = seeds.parse::<u64>().is_ok_and(|seeds| seeds >= 100);
+            assert!(seeds == "–" || enough && rest.starts_with('0'), "{row}");
+        }
+    }
+}
+
 /// How the page is made.
 const MADE_BY: &str =
     "`UPDATE_GOLDEN=1 cargo test --release -p quorate-laboratory --test matrix -- --ignored`";
