@@ -13,6 +13,10 @@ fn script() -> Command {
     let mut command = Command::new(path);
     // The test has a project, network and ports of its own, so that it does not disturb the developer's
     // cluster.
+    // A binary that is static is the one that the containers need.
+    if cfg!(target_feature = "crt-static") {
+        command.env("QUORATE_BINARY", env!("CARGO_BIN_EXE_quorate"));
+    }
     command
         .env("QUORATE_PROFILE", "dev")
         .env("QUORATE_PROJECT", "quorate-test")
