@@ -6,6 +6,7 @@
 //! | module | abstraction | properties |
 //! |---|---|---|
 //! | [`fair_loss`] | datagrams that may be lost, duplicated, reordered | FLL1–3 |
+//! | [`addressed`] | …whose edge tells where they come from | |
 //! | [`link`] | perfect point-to-point links, in lanes | PL1–3 |
 //! | [`pressure`] | how much more a module may send | PR1–2 |
 //! | [`heartbeat`] | a sign of life to everybody, outside the windows of the links | |
@@ -34,6 +35,7 @@
 //! | [`pair`] | two of the processes as a system of their own | |
 //! | [`lattice`], [`lattice_agreement`] | agreement on values that can be joined | LA1–4 |
 
+pub mod addressed;
 pub mod atomic_commit;
 pub mod best_effort;
 pub mod causal;

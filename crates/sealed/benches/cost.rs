@@ -3,10 +3,10 @@
 //! `cargo bench -p quorate-sealed`.
 #![allow(clippy::unwrap_used, reason = "a benchmark that fails may panic")]
 use bytes::Bytes;
+use quorate_abstractions::addressed::Source;
 use quorate_core::{Incarnation, ProcessId, Random, Time};
 use quorate_sealed::{
     Agreed, Limits, Secret, Settings,
-    edge::Path,
     peers::Peers,
     step::{Output, Step},
 };
@@ -66,7 +66,7 @@ impl End {
     }
 
     fn receive(&mut self, bytes: &Bytes) -> Vec<Output> {
-        self.act(|peers, step| peers.receive(Path::Listed, bytes, step))
+        self.act(|peers, step| peers.receive(Source::Unknown, bytes, step))
     }
 }
 

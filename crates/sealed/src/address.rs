@@ -1,6 +1,7 @@
 //! Where a peer is. A datagram that opens may come from elsewhere than before: because the peer has moved, or because
 //! somebody has taken the original and sends it on.
-use crate::{edge::Path, frame::OVERHEAD};
+use crate::frame::OVERHEAD;
+use quorate_abstractions::addressed::Path;
 use quorate_core::Time;
 
 /// How often a new address is challenged.

@@ -1,9 +1,10 @@
 //! A handshake that this process has begun, and the answer to one that a peer has begun.
 use crate::{
-    cookie::{Code, CodeKeys, second},
-    frame::{CODE, INITIATE_LENGTH, Index},
+    cookie::{Code, CodeKeys, PairKeys, same},
+    frame::{CODE, INITIATE_LENGTH, Index, Respond},
     keys::Identity,
     noise::Begun,
+    peer::Listed,
     session::Session,
 };
 use bytes::{BufMut, Bytes, BytesMut};
@@ -25,6 +26,7 @@ pub struct Attempt {
     body: Bytes,
     /// The keys of the peer's codes.
     codes: CodeKeys,
+    pair: PairKeys,
     /// The cookie of the last transmission.
     cookie: Option<Code>,
     pub tries: u32,
@@ -34,19 +36,19 @@ pub struct Attempt {
 
 impl Attempt {
     /// A handshake of which nothing was sent yet.
-    pub fn new(
-        begun: Begun,
-        index: Index,
-        identity: Identity,
-        body: Bytes,
-        codes: CodeKeys,
-    ) -> Self {
+    pub fn new(begun: Begun, index: Index, listed: Listed, body: Bytes) -> Self {
+        let Listed {
+            identity,
+            codes,
+            pair,
+        } = listed;
         Attempt {
             begun,
             index,
             identity,
             body,
             codes,
+            pair,
             cookie: None,
             tries: 0,
             retries: 0,
@@ -61,21 +63,29 @@ impl Attempt {
         out.put_slice(&self.codes.first(&self.body));
         let last = self
             .cookie
-            .map_or([0; CODE], |cookie| second(&cookie, &out));
+            .map_or([0; CODE], |cookie| self.pair.second(&cookie, &out));
         out.put_slice(&last);
         out.freeze()
     }
 
     /// Takes a cookie that answers this INITIATE, and says whether to send it again at once.
-    pub fn retry(&mut self, cookie: Code, code: Code) -> bool {
+    pub fn retry(&mut self, cookie: Code, codes: &[Code]) -> bool {
         let question = self.codes.first(&self.body);
-        let is_answer = self.codes.retry(&cookie, &question) == code;
+        let right = self.pair.retry(&cookie, &question);
+        let is_answer = codes.iter().any(|code| same(code, &right));
         if !is_answer || self.cookie == Some(cookie) || self.retries == RETRIES {
             return false;
         }
         self.cookie = Some(cookie);
         self.retries += 1;
         true
+    }
+}
+
+impl Attempt {
+    /// Whether this is an answer of the peer, as its code says. What it carries may still be wrong.
+    pub fn admits(&self, respond: &Respond) -> bool {
+        same(&self.pair.respond(&respond.body()), &respond.code)
     }
 }
 
@@ -88,7 +98,7 @@ pub struct Answered {
     pub question: Bytes,
     /// The RESPOND.
     pub datagram: Bytes,
-    pub path: crate::edge::Path,
+    pub path: quorate_abstractions::addressed::Path,
     /// Whether it was repeated unasked: once, so that all answers together are shorter than the question.
     pub repeated: bool,
     pub due: Time,

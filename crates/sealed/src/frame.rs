@@ -3,8 +3,8 @@
 //! | datagram | layout | bytes |
 //! |---|---|---|
 //! | INITIATE | `1`, sender, receiver, `0`, *the rest* | 156 |
-//! | RESPOND | `2`, sender, receiver, `0`, the receiver's index u32, Noise message 60 | 68 |
-//! | RETRY | `3`, sender, receiver, `0`, the receiver's index u32, cookie 16, code 16 | 40 |
+//! | RESPOND | `2`, sender, receiver, `0`, the receiver's index u32, Noise message 60, code 16 | 84 |
+//! | RETRY | `3`, sender, receiver, `0`, the receiver's index u32, cookie 16, two codes of 16 | 56 |
 //! | SEALED | `4`, the receiver's index u32, counter u64, ciphertext with its tag 16 | 29 and the content |
 //!
 //! *The rest* of INITIATE: context u32, incarnation u64, number u64, the sender's index u32, Noise message 96, first
@@ -42,9 +42,11 @@ pub const INITIATE_BODY: usize = INITIATE_CLEAR + FIRST;
 /// The length of a whole one, in bytes.
 pub const INITIATE_LENGTH: usize = INITIATE_BODY + 2 * CODE;
 /// The length of an answer, in bytes.
-pub const RESPOND_LENGTH: usize = 4 + 4 + SECOND;
+pub const RESPOND_LENGTH: usize = RESPOND_BODY + CODE;
+/// What its code covers.
+pub const RESPOND_BODY: usize = 4 + 4 + SECOND;
 /// The length of one with a cookie, in bytes.
-pub const RETRY_LENGTH: usize = 4 + 4 + 2 * CODE;
+pub const RETRY_LENGTH: usize = 4 + 4 + 3 * CODE;
 /// What stands before the ciphertext.
 pub const SEALED_HEAD: usize = 1 + 4 + 8;
 /// How much longer a sealed datagram is than its content.
@@ -78,6 +80,8 @@ pub struct Respond {
     /// The index of the one who began.
     pub echo: Index,
     pub noise: [u8; SECOND],
+    /// Over all that stands before it.
+    pub code: [u8; CODE],
 }
 
 /// Asks to begin again, with a cookie.
@@ -88,10 +92,11 @@ pub struct Retry {
     /// The index of the one who began.
     pub echo: Index,
     pub cookie: [u8; CODE],
-    pub code: [u8; CODE],
+    /// One for each identity that the sender has listed for the receiver's seat.
+    pub codes: [[u8; CODE]; 2],
 }
 
-/// A datagram, taken apart.
+/// A datagram, unpacked.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Frame {
     Initiate(Initiate),
@@ -106,7 +111,7 @@ pub enum Frame {
 }
 
 impl Frame {
-    /// Takes a datagram apart. Nothing is verified.
+    /// Unpacks a datagram. Nothing is verified.
     pub fn decode(datagram: &Bytes) -> Option<Frame> {
         let mut bytes = datagram.clone();
         match *datagram.first()? {
@@ -130,6 +135,7 @@ impl Frame {
                     to,
                     echo: bytes.get_u32_le(),
                     noise: take(&mut bytes),
+                    code: take(&mut bytes),
                 }))
             }
             RETRY if datagram.len() == RETRY_LENGTH => {
@@ -139,7 +145,7 @@ impl Frame {
                     to,
                     echo: bytes.get_u32_le(),
                     cookie: take(&mut bytes),
-                    code: take(&mut bytes),
+                    codes: [take(&mut bytes), take(&mut bytes)],
                 }))
             }
             SEALED if datagram.len() >= OVERHEAD => {
@@ -180,10 +186,18 @@ impl Respond {
     /// The datagram.
     pub fn encode(&self) -> Bytes {
         let mut out = BytesMut::with_capacity(RESPOND_LENGTH);
+        out.put_slice(&self.body());
+        out.put_slice(&self.code);
+        out.freeze()
+    }
+
+    /// What its code covers.
+    pub fn body(&self) -> BytesMut {
+        let mut out = BytesMut::with_capacity(RESPOND_BODY);
         put_head(&mut out, RESPOND, self.from, self.to);
         out.put_u32_le(self.echo);
         out.put_slice(&self.noise);
-        out.freeze()
+        out
     }
 }
 
@@ -194,7 +208,7 @@ impl Retry {
         put_head(&mut out, RETRY, self.from, self.to);
         out.put_u32_le(self.echo);
         out.put_slice(&self.cookie);
-        out.put_slice(&self.code);
+        self.codes.iter().for_each(|code| out.put_slice(code));
         out.freeze()
     }
 }

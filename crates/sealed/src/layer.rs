@@ -44,10 +44,14 @@
 //! - AL1: forgeries change nothing. The window moves only after the tag was checked (M-E2). An answered handshake
 //!   becomes the session only when the peer has used it, which nobody can who only repeats datagrams. A handshake is
 //!   repeated by the one who waits for its answer; if both have begun, that of the lower seat counts at first.
-//! - A repeated INITIATE of the same start has a number that is not new. One of another start needs a fresh cookie,
-//!   which a recorded one does not have.
+//! - A repeated INITIATE of the same start has a number that is not new. One of another start needs a fresh cookie: a
+//!   recorded one has none, and only the peer itself can put one on it, because the code is made with a key that follows
+//!   from both identities. RESPOND and RETRY have such codes, too: who has read the question cannot answer it.
+//! - If both have begun and each answers the other, the session that the lower seat has begun stays: it forgets what it has
+//!   answered, and the higher seat does not.
 //! - Strangers: what does not know this process's identity costs one hash. Beyond a budget a key agreement needs a
-//!   cookie; those with a cookie from a member's address draw on a budget of that seat. Nothing is stored of them.
+//!   cookie. Handshakes with one draw on a budget of the seat, since only its process can make them. Nothing is stored of
+//!   strangers.
 //! - Addresses: datagrams may come from elsewhere because somebody passes copies on. So an address counts only after
 //!   it has answered a challenge inside the session, and until then both get the datagrams.
 //!
@@ -57,42 +61,71 @@
 //! codes, cookies, counters and the change of keys follow Donenfeld, *WireGuard* (NDSS 2017), without its clock: the
 //! number of a handshake counts within a start. The credit of a new address is that of RFC 9000, 8.1.
 use crate::{
-    edge,
     frame::OVERHEAD,
+    keys::{Identity, Secret},
     peers::Peers,
+    session,
     settings::Settings,
-    step::{Output, Step},
+    step::{Output, Step, Strangeness},
 };
 use bytes::{Bytes, BytesMut};
-use quorate_abstractions::fair_loss::{self, datagrams};
+use quorate_abstractions::{
+    addressed::{self, Path},
+    fair_loss::{self, datagrams},
+};
 use quorate_core::{
-    Algorithm, Ctx, Incarnation, Observation, Observe, ProcessId, Time, TimerId, ports,
+    Addr, Algorithm, Ctx, Incarnation, Observation, Observe, ProcessId, Time, TimerId, ports,
 };
 
 ports! {
     offers fair_loss::Port => Transmit -> Arrive;
-    uses edge: edge::Port => Edge / Route;
-    notes News => Note;
+    uses edge: addressed::Port => Edge / Route;
+    accepts Change => Change;
+    serves News => Watch -> Tell;
     timer Timer;
 
     /// Starts the layer over an edge.
     pub fn spawn(host, settings: Settings) = Sealed::new(host.me(), host.incarnation(), settings);
 }
 
-/// What a trace records of sessions.
+/// Requests a change of who is who.
+#[derive(Clone, Debug)]
+pub enum Change {
+    /// This seat has these identities from now on. Sessions with another one end.
+    Identities(ProcessId, Vec<Identity>),
+    /// This process has this secret from now on.
+    Secret(Secret),
+}
+
+/// What those learn who watch sessions.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum News {
-    /// There is a session with this start of the peer.
-    Begun(ProcessId, Incarnation),
-    /// The peer is at another address.
-    Moved(ProcessId),
+    /// There is a session with this start of the peer, which has proven this identity.
+    Begun(ProcessId, Incarnation, Identity),
+    /// The peer has proven that it is there.
+    Moved(ProcessId, Path),
+    /// The session has ended, because the identity is no longer listed.
+    Ended(ProcessId),
+    /// Somebody there, in the place of the peer, is no party to a handshake, or refuses to be.
+    Stranger(ProcessId, Path, Strangeness),
+}
+
+impl Observe for Change {
+    fn observe(&self) -> Observation {
+        match self {
+            Change::Identities(p, _) => Observation::internal("Identities").peer(*p),
+            Change::Secret(_) => Observation::internal("Secret"),
+        }
+    }
 }
 
 impl Observe for News {
     fn observe(&self) -> Observation {
         match self {
-            News::Begun(p, _) => Observation::internal("Begun").peer(*p),
-            News::Moved(p) => Observation::internal("Moved").peer(*p),
+            News::Begun(p, ..) => Observation::internal("Begun").peer(*p),
+            News::Moved(p, _) => Observation::internal("Moved").peer(*p),
+            News::Ended(p) => Observation::internal("Ended").peer(*p),
+            News::Stranger(p, ..) => Observation::internal("Stranger").peer(*p),
         }
     }
 }
@@ -100,11 +133,15 @@ impl Observe for News {
 /// How much shorter the datagrams of the layer above must be than those of the edge.
 pub const SHORTER: usize = OVERHEAD;
 
+/// The longest datagram of the layer above.
+pub const LONGEST: usize = session::LONGEST;
+
 /// The layer at one process.
 pub struct Sealed {
     peers: Peers,
     outputs: Vec<Output>,
     counts: Vec<&'static str>,
+    watchers: Vec<Addr<News>>,
     /// The running timer, and when it fires.
     armed: Option<(Time, TimerId)>,
 }
@@ -121,6 +158,8 @@ impl Algorithm for Sealed {
         match event {
             Event::Transmit(transmit) => self.upon_transmit(transmit, ctx),
             Event::Edge(indication) => self.upon_edge(indication, ctx),
+            Event::Change(change) => self.upon_change(change, ctx),
+            Event::Watch(watcher) => self.watchers.push(watcher),
             Event::Timer => self.upon_timer(ctx),
         }
     }
@@ -133,6 +172,7 @@ impl Sealed {
             peers: Peers::new(me, incarnation, settings),
             outputs: Vec::new(),
             counts: Vec::new(),
+            watchers: Vec::new(),
             armed: None,
         }
     }
@@ -144,20 +184,31 @@ impl Sealed {
     }
 
     /// AL3: hands up only what opens.
-    fn upon_edge(&mut self, indication: edge::Indication, ctx: &mut Ctx<Self>) {
+    fn upon_edge(&mut self, indication: addressed::Indication, ctx: &mut Ctx<Self>) {
         match indication {
-            edge::Indication::Arrive {
-                path,
+            addressed::Indication::Arrive {
+                source,
                 bytes,
                 segment,
             } => self.step(ctx, |peers, step| {
                 for datagram in datagrams(bytes, segment) {
-                    peers.receive(path, &datagram, step);
+                    peers.receive(source, &datagram, step);
                 }
             }),
-            edge::Indication::Reopened(p) => {
+            addressed::Indication::Reopened(p) => {
                 self.step(ctx, |peers, step| peers.reopened(p, step));
                 ctx.trigger(Effect::Arrive(fair_loss::Indication::Reopened(p)));
+            }
+        }
+    }
+
+    fn upon_change(&mut self, change: Change, ctx: &mut Ctx<Self>) {
+        match change {
+            Change::Identities(p, identities) => {
+                self.step(ctx, |peers, step| peers.list(p, &identities, step));
+            }
+            Change::Secret(secret) => {
+                self.step(ctx, |peers, step| peers.replace_secret(secret, step));
             }
         }
     }
@@ -181,7 +232,8 @@ impl Sealed {
             ctx.count(reason);
         }
         let mut arrived = Arrived::default();
-        for output in self.outputs.drain(..) {
+        let mut outputs = std::mem::take(&mut self.outputs);
+        for output in outputs.drain(..) {
             match output {
                 Output::Transmit {
                     to,
@@ -189,7 +241,7 @@ impl Sealed {
                     bytes,
                     segment,
                 } => {
-                    ctx.trigger(Effect::Route(edge::Transmit {
+                    ctx.trigger(Effect::Route(addressed::Transmit {
                         to,
                         path,
                         bytes,
@@ -198,18 +250,27 @@ impl Sealed {
                 }
                 Output::Deliver { bytes, .. } => arrived.push(bytes, ctx),
                 Output::Begun {
-                    peer, incarnation, ..
-                } => {
-                    ctx.trigger(Effect::Note(News::Begun(peer, incarnation)));
+                    peer,
+                    incarnation,
+                    identity,
+                } => self.tell(News::Begun(peer, incarnation, identity), ctx),
+                Output::Moved { peer, path } => self.tell(News::Moved(peer, path), ctx),
+                Output::Ended(p) => self.tell(News::Ended(p), ctx),
+                Output::Stranger { peer, path, why } => {
+                    self.tell(News::Stranger(peer, path, why), ctx);
                 }
-                Output::Moved { peer, .. } => ctx.trigger(Effect::Note(News::Moved(peer))),
                 Output::Reopened(p) => {
                     ctx.trigger(Effect::Arrive(fair_loss::Indication::Reopened(p)));
                 }
             }
         }
         arrived.flush(ctx);
+        self.outputs = outputs;
         self.arm(ctx);
+    }
+
+    fn tell(&self, news: News, ctx: &mut Ctx<Self>) {
+        ctx.trigger(Effect::Tell(news, self.watchers.clone()));
     }
 
     /// Arms the timer for what is due first. Handshakes with the dead never end, so they are background activity.

@@ -6,7 +6,6 @@
 //! | [`settings`] | what the layer is given |
 //! | [`layer`] | the layer between an edge and the perfect link |
 //! | [`peers`] | the same as a state machine without an actor: all sessions of one process |
-//! | [`edge`] | the port of an edge that tells where datagrams come from |
 //! | [`frame`] | the layout of datagrams |
 //!
 //! Nothing here knows a socket or a clock, and every random byte comes from the context.
@@ -14,10 +13,10 @@
 //! # Wiring
 //!
 //! ```
-//! use quorate_abstractions::fair_loss;
+//! use quorate_abstractions::{addressed::over, fair_loss};
 //! use quorate_core::{Host, Layer};
 //! use quorate_links::perfect::{LinkSettings, PerfectLinks, claimed_sender};
-//! use quorate_sealed::{Settings, edge::over, layer};
+//! use quorate_sealed::{Settings, layer};
 //!
 //! # fn wire<H: Host>(host: &H, edge: impl Layer<fair_loss::Port>, sealed: Settings) {
 //! let usual = LinkSettings::default();
@@ -25,7 +24,7 @@
 //! let links = PerfectLinks::new(host, LinkSettings { datagram, ..usual });
 //! // The lanes are opened here; then their names are known, which `Settings::agreed` needs.
 //! let sealed = Settings { claims: claimed_sender, ..sealed };
-//! let below = layer::spawn(&host.at("sealed"), sealed, over(edge), links.arrivals());
+//! let (below, _change, _news) = layer::spawn(&host.at("sealed"), sealed, over(edge), links.arrivals());
 //! assert!(links.start(below).is_ok());
 //! # }
 //! ```
@@ -53,7 +52,6 @@ mod address;
 mod attempt;
 mod budget;
 mod cookie;
-pub mod edge;
 pub mod frame;
 pub mod keys;
 pub mod layer;

@@ -18,6 +18,12 @@ pub enum Mutant {
     OldHandshakes,
     /// The peer's address follows every datagram that opens.
     EveryAddress,
+    /// The codes that two processes have in common can be made by everybody, so that a recorded handshake gets a fresh
+    /// cookie.
+    CodesOfEverybody,
+    /// Both ends of handshakes that crossed give up what they have answered, so that each seals for a session that the other
+    /// one has forgotten.
+    BothGiveUp,
     /// Strangers and members share one budget, and nobody needs a cookie.
     OneBudget,
 }

@@ -3,17 +3,16 @@ use crate::{
     address::Addresses,
     attempt::{Answered, Attempt},
     budget::Budget,
-    cookie::CodeKeys,
-    edge::Path,
+    cookie::{CodeKeys, PairKeys},
     frame::{Index, OVERHEAD},
-    keys::Identity,
-    mutant::Rules,
+    keys::{Identity, Secret},
+    mutant::{Mutant, Rules},
     session::{Content, Session},
     settings::Limits,
     step::{Output, Step},
 };
 use bytes::{Bytes, BytesMut};
-use quorate_abstractions::fair_loss::datagrams;
+use quorate_abstractions::{addressed::Path, fair_loss::datagrams};
 use quorate_core::{Incarnation, ProcessId, Time};
 use std::collections::VecDeque;
 
@@ -22,13 +21,29 @@ use std::collections::VecDeque;
 pub struct Listed {
     pub identity: Identity,
     pub codes: CodeKeys,
+    pub pair: PairKeys,
 }
 
 impl Listed {
-    /// The identity, with the keys of its codes.
-    pub fn new(identity: Identity) -> Listed {
+    /// The identity, with the keys of the codes between its process and the one with this secret.
+    pub fn new(identity: Identity, secret: &Secret, rules: Rules) -> Listed {
         let codes = CodeKeys::new(identity.link_key());
-        Listed { identity, codes }
+        let pair = if rules.are_changed(Mutant::CodesOfEverybody) {
+            PairKeys::of_everybody()
+        } else {
+            PairKeys::new(secret, &identity)
+        };
+        Listed {
+            identity,
+            codes,
+            pair,
+        }
+    }
+
+    /// Several.
+    pub fn all(identities: &[Identity], secret: &Secret, rules: Rules) -> Vec<Listed> {
+        let one = |identity: &Identity| Listed::new(*identity, secret, rules);
+        identities.iter().map(one).collect()
     }
 }
 
@@ -58,6 +73,8 @@ pub struct Peer {
     pub vain: u32,
     /// The peer's start, and the number of its last handshake, that are confirmed.
     pub accepted: Option<(Incarnation, u64)>,
+    /// How many of its handshakes were answered.
+    pub answers: u64,
     /// Since when nothing came, although something was sent.
     pub unanswered: Option<Time>,
     pub budget: Budget,
@@ -69,10 +86,10 @@ pub struct Peer {
 
 impl Peer {
     /// A peer that was never heard.
-    pub fn new(p: ProcessId, listed: &[Identity], limits: &Limits) -> Peer {
+    pub fn new(p: ProcessId, listed: Vec<Listed>, limits: &Limits) -> Peer {
         Peer {
             p,
-            listed: listed.iter().copied().map(Listed::new).collect(),
+            listed,
             addresses: Addresses::default(),
             current: None,
             previous: None,
@@ -81,6 +98,7 @@ impl Peer {
             number: 0,
             vain: 0,
             accepted: None,
+            answers: 0,
             unanswered: None,
             budget: Budget::new(limits.each_member),
             held: VecDeque::new(),
@@ -208,10 +226,9 @@ impl Peer {
         }
     }
 
-    /// Ends what rests on an identity that is no longer listed.
-    pub fn list(&mut self, identities: &[Identity]) {
-        self.listed = identities.iter().copied().map(Listed::new).collect();
-        let is_listed = |identity: &Identity| identities.contains(identity);
+    /// Ends what rests on an identity that is no longer listed. Returns whether the session in use was ended.
+    pub fn list(&mut self, listed: Vec<Listed>) -> bool {
+        let is_listed = |identity: &Identity| listed.iter().any(|l| l.identity == *identity);
         if self
             .attempt
             .as_ref()
@@ -226,15 +243,18 @@ impl Peer {
         {
             self.drop_answered();
         }
-        if let Some(old) = self
+        let ended = self
             .current
-            .take_if(|session| !is_listed(&session.identity))
-        {
+            .take_if(|session| !is_listed(&session.identity));
+        let has_ended = ended.is_some();
+        if let Some(old) = ended {
             self.freed.push(old.mine);
         }
         if let Some((old, _)) = self.previous.take_if(|(old, _)| !is_listed(&old.identity)) {
             self.freed.push(old.mine);
         }
+        self.listed = listed;
+        has_ended
     }
 
     /// The session that this index names.

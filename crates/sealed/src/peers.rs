@@ -3,17 +3,17 @@ use crate::{
     attempt::{Answered, Attempt, PRECEDENCE, TRIES},
     budget::Budget,
     cookie::{CodeKeys, Jar, first_of},
-    edge::Path,
     frame::{self, Frame, Index, Initiate, Respond, Retry},
     keys::{Identity, Secret},
     mutant::Mutant,
     noise::{Begun, Ephemeral, Read},
-    peer::{Peer, Place},
+    peer::{Listed, Peer, Place},
     session::{Content, Refused, Session},
     settings::Settings,
-    step::{Output, Step},
+    step::{Output, Step, Strangeness},
 };
 use bytes::{BufMut, Bytes, BytesMut};
+use quorate_abstractions::addressed::{Path, Source};
 use quorate_core::{Incarnation, ProcessId, Random, Time};
 use rand::Rng;
 use std::{
@@ -23,7 +23,7 @@ use std::{
 use zeroize::Zeroizing;
 
 const PROLOGUE: &[u8] = b"quorate sealed link 1";
-const DRAWN: &str = "quorate 2026 drawn ephemeral v1";
+const DRAWN: &str = "quorate 2026 drawn ephemeral v2";
 
 /// How long an answer waits for its confirmation.
 const CONFIRMATION: Duration = Duration::from_secs(5);
@@ -61,10 +61,13 @@ impl Peers {
     /// The state at the start `incarnation` of the process `me`. No two starts may have the same.
     pub fn new(me: ProcessId, incarnation: Incarnation, settings: Settings) -> Peers {
         let codes = CodeKeys::new(settings.secret.identity().link_key());
-        let ephemerals = Ephemerals::new(&settings.secret, incarnation);
+        let ephemerals = Ephemerals::new(&settings, incarnation);
         let listed = settings.identities.iter().filter(|(p, _)| **p != me);
         let by_seat = listed
-            .map(|(p, of)| (*p, Peer::new(*p, of, &settings.limits)))
+            .map(|(p, of)| {
+                let listed = Listed::all(of, &settings.secret, settings.rules);
+                (*p, Peer::new(*p, listed, &settings.limits))
+            })
             .collect();
         Peers {
             me,
@@ -106,18 +109,20 @@ impl Peers {
     }
 
     /// Handles one datagram of the edge.
-    pub fn receive(&mut self, path: Path, datagram: &Bytes, step: &mut Step<'_>) {
+    pub fn receive(&mut self, source: Source, datagram: &Bytes, step: &mut Step<'_>) {
         match Frame::decode(datagram) {
             None => step.count("malformed"),
-            Some(Frame::Initiate(initiate)) => self.upon_initiate(path, &initiate, step),
+            Some(Frame::Initiate(initiate)) => {
+                self.upon_initiate(source.path(initiate.from), &initiate, step);
+            }
             Some(Frame::Respond(respond)) => self.upon_respond(&respond, step),
-            Some(Frame::Retry(retry)) => self.upon_retry(&retry, step),
+            Some(Frame::Retry(retry)) => self.upon_retry(source, &retry, step),
             Some(Frame::Sealed {
                 index,
                 counter,
                 ciphertext,
             }) => {
-                self.upon_sealed(path, (index, counter), &ciphertext, step);
+                self.upon_sealed(source, (index, counter), &ciphertext, step);
             }
         }
         self.tidy();
@@ -139,16 +144,46 @@ impl Peers {
         if p == self.me {
             return;
         }
-        let limits = self.settings.limits;
-        let peer = self
-            .by_seat
-            .entry(p)
-            .or_insert_with(|| Peer::new(p, &[], &limits));
-        peer.list(identities);
+        let Settings {
+            secret,
+            limits,
+            rules,
+            ..
+        } = &self.settings;
+        let listed = Listed::all(identities, secret, *rules);
+        let peer = self.by_seat.entry(p);
+        let peer = peer.or_insert_with(|| Peer::new(p, Vec::new(), limits));
+        if peer.list(listed) {
+            step.outputs.push(Output::Ended(p));
+        }
         if peer.current.is_none() {
             self.dial(p, step);
         }
         self.tidy();
+    }
+
+    /// This process has another secret from now on. Sessions go on: they end when the peers no longer list the identity
+    /// of the former one. A handshake in progress begins anew.
+    pub fn replace_secret(&mut self, secret: Secret, step: &mut Step<'_>) {
+        self.codes = CodeKeys::new(secret.identity().link_key());
+        self.settings.secret = secret;
+        self.ephemerals.replace(&self.settings.secret);
+        let mut begun = Vec::new();
+        let (secret, rules) = (&self.settings.secret, self.settings.rules);
+        for peer in self.by_seat.values_mut() {
+            for listed in &mut peer.listed {
+                *listed = Listed::new(listed.identity, secret, rules);
+            }
+            peer.drop_answered();
+            if peer.attempt.is_some() {
+                peer.drop_attempt();
+                begun.push(peer.p);
+            }
+        }
+        self.tidy();
+        for p in begun {
+            self.dial(p, step);
+        }
     }
 
     /// When [`Peers::fire`] is to be called next.
@@ -253,7 +288,7 @@ impl Peers {
             return step.count("bad-handshake");
         };
         body.put_slice(&message);
-        let attempt = Attempt::new(begun, index, listed.identity, body.freeze(), listed.codes);
+        let attempt = Attempt::new(begun, index, listed, body.freeze());
         if let Some(peer) = self.by_seat.get_mut(&p) {
             peer.attempt = Some(attempt);
         }
@@ -302,7 +337,7 @@ impl Peers {
     }
 
     /// The peer, or somebody in its place, asks for a cookie.
-    fn upon_retry(&mut self, retry: &Retry, step: &mut Step<'_>) {
+    fn upon_retry(&mut self, source: Source, retry: &Retry, step: &mut Step<'_>) {
         let peer = self
             .by_seat
             .get_mut(&retry.from)
@@ -311,9 +346,12 @@ impl Peers {
         let Some(attempt) = attempt.filter(|attempt| attempt.index == retry.echo) else {
             return step.count("late-answer");
         };
-        if attempt.retry(retry.cookie, retry.code) {
+        if attempt.retry(retry.cookie, &retry.codes) {
             self.transmit_attempt(retry.from, step);
         } else {
+            let (peer, why) = (retry.from, Strangeness::OtherIdentity);
+            let path = source.path(peer);
+            step.outputs.push(Output::Stranger { peer, path, why });
             step.count("bad-cookie");
         }
     }
@@ -341,8 +379,8 @@ impl Peers {
         {
             return step.count("late-answer");
         }
-        if !peer.budget.take(step.now) {
-            return step.count("over-budget");
+        if !peer.attempt.as_ref().is_some_and(|it| it.admits(respond)) {
+            return step.count("forged");
         }
         let read = peer
             .attempt
@@ -370,7 +408,11 @@ impl Peers {
         let incarnation = Incarnation(u64::from_le_bytes(start));
         let ends = (index, Index::from_le_bytes(theirs));
         let session = Session::new(keys, ends, incarnation, identity, true, step.now);
-        peer.drop_answered();
+        // If both have begun and both have answered, the session that the lower seat has begun stays: the higher one keeps
+        // what it has answered, and goes over to it when it is used.
+        if self.me < respond.from || rules.are_changed(Mutant::BothGiveUp) {
+            peer.drop_answered();
+        }
         peer.adopt(session, step.now + limits.linger, step);
         peer.flush(rules, step);
     }
@@ -386,6 +428,8 @@ impl Peers {
             return step.count("misaddressed");
         }
         if initiate.context != self.settings.agreed.tag() {
+            let why = Strangeness::OtherContext;
+            step.outputs.push(Output::Stranger { peer: p, path, why });
             return step.count("other-context");
         }
         let Some(peer) = self.by_seat.get_mut(&p) else {
@@ -424,18 +468,20 @@ impl Peers {
         step: &mut Step<'_>,
     ) -> bool {
         let rules = self.settings.rules;
-        let has_cookie = self.jar.admits(step.now, path, initiate);
         let Some(peer) = self.by_seat.get_mut(&initiate.from) else {
             return false;
         };
+        let pairs = peer.listed.iter().map(|listed| &listed.pair);
+        let has_cookie = self
+            .jar
+            .admits(step.now, path, initiate, peer.answers, pairs);
         if rules.are_changed(Mutant::OneBudget) {
             return self.strangers.take(step.now);
         }
-        let is_at_home = path == Path::Listed || path == peer.addresses.home();
-        let is_paid = match (has_cookie, is_at_home) {
-            (true, true) => peer.budget.take(step.now),
-            (true, false) => self.strangers.take(step.now),
-            (false, _) => !knows_another && self.strangers.take(step.now),
+        let is_paid = if has_cookie {
+            peer.budget.take(step.now)
+        } else {
+            !knows_another && self.strangers.take(step.now)
         };
         if is_paid {
             return true;
@@ -445,13 +491,19 @@ impl Peers {
             return false;
         }
         let named = (initiate.from, initiate.incarnation);
-        let cookie = self.jar.cookie(step.now, step.rng, path, named);
+        let cookie = self
+            .jar
+            .cookie(step.now, step.rng, path, named, peer.answers);
+        let mut codes = [[0; frame::CODE]; 2];
+        for (code, listed) in codes.iter_mut().zip(&peer.listed) {
+            *code = listed.pair.retry(&cookie, &first_of(initiate));
+        }
         let retry = Retry {
             from: self.me,
             to: initiate.from,
             echo: initiate.index,
             cookie,
-            code: self.codes.retry(&cookie, &first_of(initiate)),
+            codes,
         };
         step.transmit(initiate.from, path, retry.encode());
         step.count("cookie");
@@ -473,11 +525,10 @@ impl Peers {
             return step.count("bad-handshake");
         };
         let listed = self.by_seat.get(&p).map_or(&[][..], |peer| &peer.listed);
-        let identity = listed
-            .iter()
-            .map(|l| l.identity)
-            .find(|i| *i.link_key() == theirs);
-        let Some(identity) = identity else {
+        let is_theirs = |listed: &&Listed| *listed.identity.link_key() == theirs;
+        let Some(Listed { identity, pair, .. }) = listed.iter().find(is_theirs).cloned() else {
+            let why = Strangeness::UnlistedIdentity;
+            step.outputs.push(Output::Stranger { peer: p, path, why });
             return step.count("unlisted-identity");
         };
         let index = self.draw_index(p, step.rng);
@@ -493,12 +544,15 @@ impl Peers {
         };
         let ends = (index, initiate.index);
         let session = Session::new(keys, ends, initiate.incarnation, identity, false, step.now);
-        let respond = Respond {
+        let mut respond = Respond {
             from: self.me,
             to: p,
             echo: initiate.index,
             noise,
+            code: [0; frame::CODE],
         };
+        respond.code = pair.respond(&respond.body());
+        peer.answers += 1;
         peer.drop_answered();
         let answered = Answered {
             session,
@@ -552,7 +606,7 @@ impl Peers {
 
     fn upon_sealed(
         &mut self,
-        path: Path,
+        source: Source,
         (index, counter): (Index, u64),
         ciphertext: &Bytes,
         step: &mut Step<'_>,
@@ -588,6 +642,7 @@ impl Peers {
         }
         peer.unanswered = None;
         let p = peer.p;
+        let path = source.path(p);
         if place != Place::Previous && is_highest {
             let (challenge, length) = (step.rng.next_u64(), frame::SEALED_HEAD + ciphertext.len());
             if peer.addresses.heard_from(path, length, challenge, step.now) {
@@ -629,22 +684,29 @@ impl Peers {
 
 /// Draws the ephemeral secrets of a start.
 ///
-/// Each follows from the process's secret, its start, the number of the draw and the host's generator together. So two
-/// starts never have the same, even if their generators begin alike (M-E3), and who does not know the secret learns
-/// nothing from a weak generator.
+/// Each follows from the process's secret, its start, the number of the draw, the entropy of the start and the host's
+/// generator together. So two starts never have the same, even if their generators begin alike (M-E3); who does not know
+/// the secret learns nothing from a weak generator; and who gets the secret later still does not know the entropy.
 struct Ephemerals {
     key: Zeroizing<[u8; 32]>,
+    entropy: Zeroizing<[u8; 32]>,
     incarnation: Incarnation,
     drawn: u64,
 }
 
 impl Ephemerals {
-    fn new(secret: &Secret, incarnation: Incarnation) -> Self {
+    fn new(settings: &Settings, incarnation: Incarnation) -> Self {
         Ephemerals {
-            key: secret.ephemeral_key(),
+            key: settings.secret.ephemeral_key(),
+            entropy: settings.entropy.clone(),
             incarnation,
             drawn: 0,
         }
+    }
+
+    /// The count goes on, so that a secret that comes back never gives the same.
+    fn replace(&mut self, secret: &Secret) {
+        self.key = secret.ephemeral_key();
     }
 
     fn draw(&mut self, rng: &mut Random, from_generator_alone: bool) -> Ephemeral {
@@ -656,6 +718,7 @@ impl Ephemerals {
         self.drawn += 1;
         let mut hasher = blake3::Hasher::new_derive_key(DRAWN);
         hasher.update(&*self.key);
+        hasher.update(&*self.entropy);
         hasher.update(&self.incarnation.0.to_le_bytes());
         hasher.update(&self.drawn.to_le_bytes());
         hasher.update(&*random);

@@ -5,6 +5,7 @@ use crate::{
 };
 use quorate_core::ProcessId;
 use std::{collections::BTreeMap, time::Duration};
+use zeroize::Zeroizing;
 
 const CONTEXT: &str = "quorate 2026 link context v1";
 
@@ -32,7 +33,7 @@ impl Agreed {
     }
 }
 
-/// The limits of the layer, and its patience.
+/// The limits of the layer, and its timeouts.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Limits {
     /// After so many datagrams a session gets new keys.
@@ -85,12 +86,15 @@ pub struct Settings {
     /// A datagram that claims another sender than its session's is dropped.
     pub claims: Claims,
     pub limits: Limits,
+    /// Randomness of this start alone, from the operating system's generator. Secrecy after the loss of the secret rests
+    /// on it, and on the host's generator.
+    pub entropy: Zeroizing<[u8; 32]>,
     #[doc(hidden)]
     pub rules: Rules,
 }
 
 impl Settings {
-    /// The settings with the usual limits.
+    /// The settings with the usual limits, and no entropy besides the host's generator.
     pub fn new(
         secret: Secret,
         agreed: Agreed,
@@ -103,6 +107,7 @@ impl Settings {
             identities,
             claims,
             limits: Limits::default(),
+            entropy: Zeroizing::default(),
             rules: Rules::default(),
         }
     }

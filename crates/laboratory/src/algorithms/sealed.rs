@@ -11,13 +11,11 @@ use crate::{
     scenario::Faults,
     wiring::{RequestPort, Wiring},
 };
-use quorate_abstractions::fair_loss;
+use quorate_abstractions::{addressed::over, fair_loss};
 use quorate_core::{Addr, Host, ProcessId};
 use quorate_links::perfect::claimed_sender;
 use quorate_sealed::{
-    Agreed, Secret, Settings,
-    edge::over,
-    layer,
+    Agreed, Secret, Settings, layer,
     mutant::{Mutant as Rule, Rules},
     settings::Claims,
 };
@@ -136,7 +134,7 @@ fn sealed(
     if rules == Rules::of(Rule::WindowBeforeTag) {
         settings.limits.silence = Duration::from_hours(1000);
     }
-    layer::spawn(&host.at("sealed"), settings, over(wiring.fair_loss()), up)
+    layer::spawn(&host.at("sealed"), settings, over(wiring.fair_loss()), up).0
 }
 
 /// Perfect links over the layer.

@@ -12,7 +12,7 @@ use crate::{
     mutant::{Mutant, Rules},
     settings::{Agreed, Limits},
 };
-use edge::Path;
+use quorate_abstractions::addressed::{Path, Source};
 use quorate_core::Random;
 use quorate_sim::testing::p;
 use rand::SeedableRng;
@@ -71,6 +71,7 @@ struct Driven {
     delivered: Vec<(ProcessId, Bytes)>,
     begun: Vec<(ProcessId, Incarnation, Identity)>,
     moved: Vec<Path>,
+    ended: Vec<ProcessId>,
     counts: BTreeMap<&'static str, u64>,
 }
 
@@ -85,6 +86,7 @@ impl Driven {
             delivered: Vec::new(),
             begun: Vec::new(),
             moved: Vec::new(),
+            ended: Vec::new(),
             counts: BTreeMap::new(),
         }
     }
@@ -128,7 +130,8 @@ impl Driven {
                     self.begun.push((peer, incarnation, identity));
                 }
                 Output::Moved { path, .. } => self.moved.push(path),
-                Output::Reopened(_) => {}
+                Output::Ended(p) => self.ended.push(p),
+                Output::Reopened(_) | Output::Stranger { .. } => {}
             }
         }
         result
@@ -142,7 +145,7 @@ impl Driven {
 
     fn receive(&mut self, path: Path, bytes: &Bytes) -> Vec<Flying> {
         let before = self.flying.len();
-        self.act(|peers, step| peers.receive(path, bytes, step));
+        self.act(|peers, step| peers.receive(Source::from(path), bytes, step));
         self.flying.split_off(before)
     }
 
@@ -211,7 +214,7 @@ impl Net {
         while let Some(flying) = self.flying.pop_front() {
             if !is_lost(&flying) {
                 let to = self.at(flying.to.rank());
-                to.act(|peers, step| peers.receive(Path::Listed, &flying.bytes, step));
+                to.act(|peers, step| peers.receive(Source::Unknown, &flying.bytes, step));
             }
             self.collect();
         }

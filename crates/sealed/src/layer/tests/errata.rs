@@ -116,12 +116,12 @@ fn m_e4_the_session_says_who_has_sent_and_not_the_seat_that_a_frame_claims() {
         for flying in sent {
             for answer in net.at(2).receive(Path::Listed, &flying.bytes) {
                 net.at(4)
-                    .act(|peers, step| peers.receive(Path::Listed, &answer.bytes, step));
+                    .act(|peers, step| peers.receive(Source::Unknown, &answer.bytes, step));
             }
         }
     }
     assert_eq!(net.at(2).begun.len(), begun);
-    assert!(net.at(2).counted("unlisted-identity") > 0);
+    assert!(net.at(4).counted("bad-cookie") > 0, "no cookie is for it");
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! How sessions begin, although datagrams are lost, repeated and late.
 use super::*;
+use crate::frame::Frame;
 
 #[test]
 fn a_pair_takes_one_round_trip_once() {
@@ -106,7 +107,7 @@ fn handshakes_survive_any_order_and_repetition() {
                 let at = from + rng.next_u32() as usize % (net.seen.len() - from);
                 let flying = net.seen[at].clone();
                 let to = net.at(flying.to.rank());
-                to.act(|peers, step| peers.receive(Path::Listed, &flying.bytes, step));
+                to.act(|peers, step| peers.receive(Source::Unknown, &flying.bytes, step));
             }
             net.flying.clear();
             let (from, to) = (1 + turn as usize % 3, 1 + (turn as usize + 1) % 3);
@@ -262,6 +263,97 @@ fn a_recorded_handshake_that_meets_nobody_does_not_keep_the_peer_out() {
         net.pass(Duration::from_millis(10));
     }
     assert_eq!(net.at(2).texts(), [b"\x01hello"]);
+}
+
+/// Of a peer's earlier starts somebody has recorded handshakes, and he reads every cookie. Whether the present start still
+/// gets a session when a handshake of an earlier one, with a cookie put on it, arrives between its own two messages.
+fn gets_a_session_among_recorded_ones(rules: Rules) -> bool {
+    let mut net = Net::with(2, |settings| Settings { rules, ..settings }).met();
+    let recorded: Vec<_> = (100..110)
+        .map(|start| {
+            let of = Settings {
+                rules,
+                ..settings(1, 2)
+            };
+            let mut earlier = Driven::new(1, start, of);
+            earlier.act(Peers::begin);
+            let bytes = earlier.flying.pop().unwrap().bytes;
+            bytes.slice(..crate::frame::INITIATE_BODY)
+        })
+        .collect();
+    // The present start: p1 has lost its memory once more.
+    let of = Settings {
+        rules,
+        ..settings(1, 2)
+    };
+    *net.at(1) = Driven::new(1, 200, of);
+    let now = net.now;
+    net.at(1).now = now;
+    net.at(1).send(2, b"\x01x");
+    for old in &recorded {
+        // All that the adversary can make: the codes that need no secret.
+        let first = crate::cookie::CodeKeys::new(secret(2).identity().link_key()).first(old);
+        let everybody = crate::cookie::PairKeys::of_everybody();
+        let ask = |last: [u8; 16]| Bytes::from([&old[..], &first[..], &last[..]].concat());
+        net.collect();
+        // One hop of the genuine handshake, then the recorded one.
+        let Some(genuine) = net.flying.pop_front() else {
+            continue;
+        };
+        let answers = net
+            .at(genuine.to.rank())
+            .receive(Path::Listed, &genuine.bytes);
+        net.flying.extend(answers);
+        let retry = net.at(2).receive(Path::Listed, &ask([0; 16]));
+        let cookie = retry.iter().find_map(|f| match Frame::decode(&f.bytes) {
+            Some(Frame::Retry(retry)) => Some(retry.cookie),
+            _ => None,
+        });
+        if let Some(cookie) = cookie {
+            let covered = [&old[..], &first[..]].concat();
+            let with_cookie = ask(everybody.second(&cookie, &covered));
+            net.at(2).receive(Path::Listed, &with_cookie);
+            net.at(2).flying.clear();
+        }
+    }
+    net.settle();
+    net.at(1).send(2, b"\x01y");
+    net.settle();
+    net.at(2).texts().contains(&&b"\x01y"[..])
+}
+
+#[test]
+fn nobody_else_puts_a_fresh_cookie_on_a_recorded_handshake() {
+    assert!(gets_a_session_among_recorded_ones(Rules::default()));
+    let of_everybody = Rules::of(Mutant::CodesOfEverybody);
+    assert!(!gets_a_session_among_recorded_ones(of_everybody));
+}
+
+/// Whether both ends use one session after their handshakes have crossed late, when each answers the other.
+fn agree_after_crossing_late(rules: Rules) -> bool {
+    let mut net = Net::with(2, |settings| Settings { rules, ..settings });
+    for rank in [1, 2] {
+        net.at(rank).send(3 - rank, &[rank as u8]);
+    }
+    // Nothing arrives until neither seat insists on its own.
+    net.pass_losing(Duration::from_millis(900), |_| true);
+    for rank in [1, 2] {
+        net.at(rank)
+            .act(|peers, step| peers.reopened(p(3 - rank), step));
+    }
+    net.settle();
+    for rank in [1, 2] {
+        net.at(rank).send(3 - rank, &[rank as u8, 7]);
+    }
+    net.settle();
+    let has = |driven: &Driven| driven.delivered.iter().any(|(_, bytes)| bytes[1..] == [7]);
+    net.all.iter().all(has)
+}
+
+#[test]
+fn who_has_crossed_late_agrees_on_the_session_of_the_lower_seat() {
+    assert!(agree_after_crossing_late(Rules::default()));
+    assert!(!agree_after_crossing_late(Rules::of(Mutant::BothGiveUp)));
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! What a stranger's datagrams cost.
 use super::*;
 use crate::{
-    cookie::CodeKeys,
+    cookie::{CodeKeys, PairKeys},
     frame::{Frame, INITIATE_BODY, INITIATE_LENGTH},
 };
 use proptest::prelude::*;
@@ -113,6 +113,7 @@ fn a_cookie_is_bound_to_the_address_and_dies() {
             limits: strangers,
             ..settings
         });
+        again.at(2).rng = Random::seed_from_u64(99);
         again.at(1).send(2, b"\x01x");
         let first = again.at(1).flying.pop().unwrap();
         let retry = again.at(2).receive(at(1), &first.bytes).pop().unwrap();
@@ -160,21 +161,22 @@ fn a_forged_cookie_does_not_make_a_process_send_for_ever() {
     let Some(Frame::Initiate(initiate)) = Frame::decode(&first.bytes) else {
         panic!("{first:?}");
     };
-    let codes = CodeKeys::new(secret(2).identity().link_key());
+    // Only the peer can make the code; this one goes mad.
+    let pair = PairKeys::new(&secret(2), &secret(1).identity());
     let mut sent = 0;
     for n in 0..50 {
         let cookie = [n; 16];
-        let code = codes.retry(&cookie, &crate::cookie::first_of(&initiate));
+        let code = pair.retry(&cookie, &crate::cookie::first_of(&initiate));
         let retry = crate::frame::Retry {
             from: p(2),
             to: p(1),
             echo: initiate.index,
             cookie,
-            code,
+            codes: [code, [0; 16]],
         };
         sent += net.at(1).receive(Path::Listed, &retry.encode()).len();
         let guessed = crate::frame::Retry {
-            code: [n; 16],
+            codes: [[n; 16]; 2],
             ..retry
         };
         assert!(
@@ -247,7 +249,7 @@ fn altered_handshakes_make_no_session() {
 }
 
 fn kinds() -> impl Strategy<Value = Vec<u8>> {
-    let lengths = prop_oneof![Just(156_usize), Just(68), Just(40), 0..300_usize];
+    let lengths = prop_oneof![Just(156_usize), Just(84), Just(56), 0..300_usize];
     (0..6_u8, lengths, any::<u64>(), any::<bool>()).prop_map(|(kind, length, seed, is_sane)| {
         let mut bytes = vec![0; length];
         Random::seed_from_u64(seed).fill_bytes(&mut bytes);
@@ -259,6 +261,27 @@ fn kinds() -> impl Strategy<Value = Vec<u8>> {
         }
         bytes
     })
+}
+
+/// Many answers are forged while the peer's own is under way, by somebody who has read the question.
+#[test]
+fn forged_answers_cost_a_hash_and_keep_no_answer_out() {
+    let mut net = Net::new(2);
+    net.at(1).send(2, b"\x01x");
+    let initiate = net.at(1).flying.pop().unwrap();
+    let answers = net.at(2).receive(Path::Listed, &initiate.bytes);
+    let Some(Frame::Respond(respond)) = Frame::decode(&answers[0].bytes) else {
+        panic!("{answers:?}");
+    };
+    for n in 0..1000_u32 {
+        let mut forged = respond.clone();
+        forged.noise[..4].copy_from_slice(&n.to_le_bytes());
+        assert!(net.at(1).receive(Path::Listed, &forged.encode()).is_empty());
+    }
+    assert_eq!(net.at(1).counted("forged"), 1000);
+    assert_eq!(net.at(1).counted("bad-handshake"), 0);
+    net.at(1).receive(Path::Listed, &answers[0].bytes);
+    assert_eq!(net.at(1).begun.len(), 1);
 }
 
 proptest! {
@@ -280,10 +303,10 @@ proptest! {
     }
 
     #[test]
-    fn frames_are_taken_apart_as_they_were_put_together(echo in any::<u32>(), noise in any::<[u8; 32]>()) {
+    fn frames_are_unpacked_as_they_were_packed(echo in any::<u32>(), noise in any::<[u8; 32]>()) {
         let mut long = [0; crate::frame::SECOND];
         long[..32].copy_from_slice(&noise);
-        let respond = crate::frame::Respond { from: p(1), to: p(2), echo, noise: long };
+        let respond = crate::frame::Respond { from: p(1), to: p(2), echo, noise: long, code: [7; 16] };
         prop_assert_eq!(Frame::decode(&respond.encode()), Some(Frame::Respond(respond)));
     }
 }

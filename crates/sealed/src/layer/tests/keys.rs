@@ -119,6 +119,61 @@ fn a_seat_may_list_two_identities_while_keys_are_replaced() {
 }
 
 #[test]
+fn all_keys_are_replaced_in_turn_and_every_datagram_arrives() {
+    let (n, mut sent) = (3, 0_u8);
+    let mut net = Net::new(n);
+    let old = |rank| secret(rank).identity();
+    let new = |rank| secret(rank + 20).identity();
+    let mut talk = |net: &mut Net| {
+        sent += 1;
+        for from in 1..=n {
+            for to in (1..=n).filter(|to| *to != from) {
+                net.at(from).send(to, &[from as u8, sent]);
+            }
+        }
+        net.pass(Duration::from_millis(100));
+    };
+    let list = |net: &mut Net, at: usize, of: usize, identities: &[Identity]| {
+        net.at(at)
+            .act(|peers, step| peers.list(p(of), identities, step));
+        // What flies under a session that ends is lost.
+        net.pass(Duration::from_millis(10));
+    };
+    talk(&mut net);
+    for of in 1..=n {
+        for at in 1..=n {
+            list(&mut net, at, of, &[old(of), new(of)]);
+            talk(&mut net);
+        }
+    }
+    for at in 1..=n {
+        net.at(at)
+            .act(|peers, step| peers.replace_secret(secret(at + 20), step));
+        talk(&mut net);
+    }
+    for of in 1..=n {
+        for at in 1..=n {
+            list(&mut net, at, of, &[new(of)]);
+            talk(&mut net);
+        }
+    }
+    net.pass(Duration::from_secs(20));
+    for me in 1..=n {
+        let others = (1..=n).filter(|rank| *rank != me);
+        for other in others {
+            let from = |(p, _): &&(ProcessId, Bytes)| p.rank() == other;
+            let arrived = net.at(me).delivered.iter().filter(from).count();
+            assert_eq!(arrived, usize::from(sent), "from p{other} at p{me}");
+            let session = net.at(me).peers.session(p(other)).unwrap();
+            assert_eq!(session.identity, new(other));
+        }
+    }
+    // One end of each pair was the first to give up the old identity.
+    let ended: usize = net.all.iter().map(|driven| driven.ended.len()).sum();
+    assert_eq!(ended, n * (n - 1) / 2);
+}
+
+#[test]
 fn who_is_not_listed_gets_no_session() {
     let mut net = Net::new(2);
     let stranger = Settings {

@@ -1,6 +1,6 @@
 //! The whole layer in the simulated world, below links, against an adversary who tampers with datagrams.
 use super::*;
-use crate::edge::over;
+use quorate_abstractions::addressed::over;
 use quorate_abstractions::link::{Deliver, Links, SendRequest, To};
 use quorate_core::{Addr, Host, Layer};
 use quorate_links::perfect::{AdmissionRule, LinkSettings, PerfectLinks, claimed_sender};
@@ -49,7 +49,7 @@ fn links(world: &World, rules: Option<Rules>) -> Vec<Addr<SendRequest<Bytes>>> {
                     claims: claimed_sender,
                     ..usual
                 };
-                spawn(&host.at("sealed"), settings, over(edge), links.arrivals())
+                spawn(&host.at("sealed"), settings, over(edge), links.arrivals()).0
             }
         };
         links.start(below).unwrap();
@@ -110,7 +110,7 @@ fn al1_is_violated_if_the_window_moves_before_the_tag() {
 }
 
 #[test]
-fn the_same_seed_gives_the_same_run_and_tampering_changes_no_other() {
+fn the_same_seed_gives_the_same_run_and_tampering_shows_in_it() {
     let hash = |seed, each| run(seed, each, Some(Rules::default())).hash;
     assert_eq!(hash(1, 0.5), hash(1, 0.5));
     assert_ne!(hash(1, 0.5), hash(2, 0.5));
