@@ -105,6 +105,7 @@
 //! | [`host`], [`thread`], [`edge`], [`udp`], [`tcp`] | the parts of a node, for users that wire their own |
 //! | [`peers`] | the addresses of the peers: fixed ones, or names that are looked up |
 //! | [`recorder`] | a trace of a node's activity, for diagrams |
+//! | [`sealed`] | secrets and identities, and the layer that seals links with them |
 //! | [`core`] | algorithms, hosts, addresses, processes, the codec |
 //! | [`abstractions`] | the interfaces of the abstractions, and their promised properties |
 //! | [`links`], [`detectors`], [`broadcast`], [`consensus`], [`commit`], [`membership`], [`registers`], [`rounds`] | the algorithms |
@@ -135,6 +136,7 @@
 //! | `membership` | [group membership](Builder::membership) and [views](Builder::views) | `broadcast` |
 //! | `rounds` | [consensus](Builder::consensus_in_rounds) and [terminating broadcast](Builder::terminating_in_rounds) in synchronous rounds: [`rounds`] | `agreement` |
 //! | `shared-memory` | [`registers`], [snapshots](Builder::snapshot), [lattice agreement](Builder::lattice_agreement), [`quorums`], [flooding](Builder::flooding), [`histories`]; with `agreement`, [`consensus_over`](Builder::consensus_over) | `links` |
+//! | `sealed` | [keys](sealed), [`Builder::sealed`], [`Node::renew_keys`] | |
 //! | `metrics` | [`Builder::publish_metrics`](node::Builder) (not by default) | |
 //!
 //! What that costs a program that depends on nothing else, in packages and in seconds of one core, unoptimised:
@@ -148,7 +150,8 @@
 //! | `membership`, `udp` | 46 | 57 |
 //! | `shared-memory`, `udp` | 50 | 41 |
 //! | `links` | 22 | 14 |
-//! | `default` | 57 | 74 |
+//! | `links`, `sealed`, `udp` | 72 | SEALEDSEC |
+//! | `default` | 89 | DEFSEC |
 //!
 //! Three guides: [a state machine of one's own](mod@replicate), replicated; [locks](mod@locks), and what they do not
 //! promise; and [an algorithm of one's own](mod@own_algorithm), from its properties to the simulator and to sockets.
@@ -159,7 +162,9 @@
 //!
 //! A peer may be given by a [name](PeerAddress), whose address may change: see [`Node::builder`].
 //!
-//! Messages are not authenticated: bind a loopback address or a private network.
+//! Links are [sealed](Builder::sealed) with the keys of the members, so that nobody else can speak for a member or read what
+//! members send. Without keys only a loopback address can be bound, unless a program says
+//! [`insecure`](Builder::insecure). What is promised against whom is in the project's `docs/security.md`.
 pub use quorate_abstractions as abstractions;
 #[cfg(feature = "broadcast")]
 pub use quorate_broadcast as broadcast;
@@ -182,6 +187,8 @@ pub use quorate_quorums as quorums;
 pub use quorate_registers as registers;
 #[cfg(feature = "rounds")]
 pub use quorate_rounds as rounds;
+#[cfg(feature = "sealed")]
+pub use quorate_sealed as sealed;
 #[cfg(feature = "broadcast")]
 pub use quorate_services as services;
 #[cfg(any(feature = "broadcast", feature = "shared-memory"))]

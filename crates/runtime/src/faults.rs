@@ -6,7 +6,10 @@
 //! `tc netem` needs privileges that a container seldom has; these switches need none. They are off by
 //! default, and then cost one atomic load for each batch of datagrams.
 use bytes::Bytes;
-use quorate_abstractions::fair_loss::{Indication, Transmit, datagrams};
+use quorate_abstractions::{
+    addressed::{Indication, Source, Transmit},
+    fair_loss::datagrams,
+};
 use quorate_core::{Addr, Algorithm, Ctx, Host, Observation, Observe, ProcessId, Time};
 use rand::RngExt;
 use std::{
@@ -173,7 +176,7 @@ enum Event {
     /// The process sends.
     Outgoing(Transmit),
     /// Datagrams of this peer have arrived.
-    Incoming(ProcessId, Bytes, usize),
+    Incoming(ProcessId, Source, Bytes, usize),
     /// The delay of this effect is over.
     Release(PeerDirection, Effect),
 }
@@ -182,7 +185,7 @@ enum Event {
 #[derive(Clone)]
 enum Effect {
     Outgoing(Transmit),
-    Incoming(Bytes, usize),
+    Incoming(Source, Bytes, usize),
 }
 
 impl Observe for Event {
@@ -240,13 +243,25 @@ impl Algorithm for Injector {
 
     fn upon(&mut self, event: Event, ctx: &mut Ctx<Self>) {
         match event {
-            Event::Outgoing(Transmit { to, bytes, segment }) => {
-                let pass = |bytes| Effect::Outgoing(Transmit { to, bytes, segment });
+            Event::Outgoing(Transmit {
+                to,
+                path,
+                bytes,
+                segment,
+            }) => {
+                let pass = |bytes| {
+                    Effect::Outgoing(Transmit {
+                        to,
+                        path,
+                        bytes,
+                        segment,
+                    })
+                };
                 self.filter((to, Direction::Outgoing), bytes, segment, ctx, pass);
                 self.inside.leave();
             }
-            Event::Incoming(from, bytes, segment) => {
-                let pass = |bytes| Effect::Incoming(bytes, segment);
+            Event::Incoming(from, source, bytes, segment) => {
+                let pass = |bytes| Effect::Incoming(source, bytes, segment);
                 self.filter((from, Direction::Incoming), bytes, segment, ctx, pass);
                 self.inside.leave();
             }
@@ -392,8 +407,12 @@ impl Injected {
             },
             move |effect| match effect {
                 Effect::Outgoing(transmit) => to_edge.send(transmit),
-                Effect::Incoming(bytes, segment) => {
-                    to_link.send(Indication::Arrive { bytes, segment });
+                Effect::Incoming(source, bytes, segment) => {
+                    to_link.send(Indication::Arrive {
+                        source,
+                        bytes,
+                        segment,
+                    });
                 }
             },
         );
@@ -421,14 +440,25 @@ impl Injected {
 
     /// Passes arrivals on. `from` is called only while faults are switched on, or while datagrams are held
     /// back.
-    pub fn arrive(&self, bytes: Bytes, segment: usize, from: impl FnOnce() -> Option<ProcessId>) {
+    pub fn arrive(
+        &self,
+        source: Source,
+        bytes: Bytes,
+        segment: usize,
+        from: impl FnOnce() -> Option<ProcessId>,
+    ) {
         let is_slow = self.faults.are_active() || self.stream && !self.inside.is_empty();
         if is_slow && let Some(from) = from() {
             self.inside.enter();
-            self.injector.send(Event::Incoming(from, bytes, segment));
+            self.injector
+                .send(Event::Incoming(from, source, bytes, segment));
             return;
         }
-        self.direct.send(Indication::Arrive { bytes, segment });
+        self.direct.send(Indication::Arrive {
+            source,
+            bytes,
+            segment,
+        });
     }
 
     /// The switches.

@@ -25,6 +25,8 @@ mod group;
 mod handles;
 #[cfg(feature = "links")]
 mod kept;
+#[cfg(feature = "sealed")]
+mod keys;
 #[cfg(feature = "links")]
 mod late_address;
 #[cfg(feature = "shared-memory")]
@@ -96,6 +98,8 @@ pub use gauges::Gauges;
 pub use group::{GroupOrder, UnknownOrder, Unreadable};
 #[cfg(feature = "broadcast")]
 pub use handles::{Broadcaster, Deliveries, Delivery, Permit, TryBroadcastError};
+#[cfg(feature = "sealed")]
+pub use keys::BadKeys;
 #[cfg(feature = "shared-memory")]
 pub use lattice::LatticeProposer;
 #[cfg(feature = "broadcast")]
@@ -123,7 +127,7 @@ pub use rounds::{InRound, RoundBroadcaster, RoundProposer};
 #[cfg(feature = "shared-memory")]
 pub use segments::Segments;
 pub use socket::Socket;
-pub use status::{Admission, ChannelState, NodeStatus, Peer};
+pub use status::{Admission, ChannelState, NodeStatus, Peer, Protection};
 #[cfg(feature = "links")]
 pub use stubborn::{Repeater, Repetition};
 #[cfg(feature = "broadcast")]
@@ -313,6 +317,8 @@ pub struct Node {
     recorder: Option<Recorder>,
     stack: String,
     address: SocketAddr,
+    #[cfg(feature = "sealed")]
+    keys: Option<keys::Door>,
     cancellation: CancellationToken,
 }
 

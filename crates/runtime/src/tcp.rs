@@ -23,7 +23,10 @@ use crate::{
     thread::Protocol,
 };
 use bytes::{BufMut, BytesMut};
-use quorate_abstractions::fair_loss::{Indication, Transmit};
+use quorate_abstractions::{
+    addressed,
+    fair_loss::{Indication, Transmit},
+};
 use quorate_core::{Addr, Counters, Host, Name, ProcessId, Time, counters::Counter};
 use std::{
     collections::VecDeque,
@@ -238,7 +241,7 @@ impl TcpEdge {
         });
         let out = {
             let sender = sender.clone();
-            Addr::new(move |transmit| sender.transmit(transmit))
+            Addr::new(move |transmit: addressed::Transmit| sender.transmit(transmit.into()))
         };
         let me = host.me();
         let changes = peers.changes();
@@ -246,6 +249,7 @@ impl TcpEdge {
         let members = others.iter().filter(|p| p.index() < peers.processes());
         let outgoing = members.map(|p| Outgoing::new(me, p, peers.of(p), settings.back_off.0));
         let outgoing = outgoing.collect();
+        let up = up.with(Indication::from);
         let (transmit, injected) = Injected::attach(&host, faults.clone(), true, out, up);
         protocol.attach(TcpEdge {
             listener,
@@ -259,7 +263,7 @@ impl TcpEdge {
             check_at: Time::ZERO,
             faults: 0,
         });
-        Ok(transmit)
+        Ok(transmit.with(addressed::Transmit::from))
     }
 
     fn accept(&mut self, cx: &mut Context<'_>, now: Time) -> bool {

@@ -39,6 +39,8 @@ mod readers;
 mod refusals;
 mod replicated;
 mod rounds;
+#[cfg(feature = "sealed")]
+mod sealed;
 mod sharing;
 mod terminating;
 mod views;

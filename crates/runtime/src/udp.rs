@@ -8,8 +8,9 @@
 //! that is kept holds only the memory of the bytes that arrived with it.
 //!
 //! # Who speaks, and where it is
-//! The link decides which process has sent a datagram, by the contents of the datagram; the source address
-//! is ignored. So a peer may send from another address than the one to which datagrams for it are sent, for
+//! The layer above decides which process has sent a datagram, by the contents of the datagram. The source address
+//! proves nothing; it is passed on to a layer that can make use of it ([`attach_addressed`](UdpEdge::attach_addressed)),
+//! and such a layer can also direct datagrams to another address. Otherwise it is ignored. So a peer may send from another address than the one to which datagrams for it are sent, for
 //! example after a move, or behind address translation. The destination address of a peer comes from the
 //! table ([`Addresses`]) alone, which no datagram changes: so a forged source cannot redirect datagrams.
 //! When the table gets another address for a peer, the link is told that the way is [open
@@ -20,13 +21,16 @@
 use crate::{
     edge::Edge,
     faults::{Faults, Injected},
-    peers::{Addresses, Changes},
+    peers::{Addresses, Changes, canonical},
     strangers::Strangers,
     thread::Protocol,
 };
 use bytes::{Buf, Bytes};
 use quinn_udp::{RecvMeta, UdpSocketState};
-use quorate_abstractions::fair_loss::{Indication, Transmit};
+use quorate_abstractions::{
+    addressed::{Indication, Path, Source, Transmit},
+    fair_loss,
+};
 use quorate_core::{Addr, Counters, Host, Name, Time, counters::Counter};
 use quorate_links::perfect::greets_as;
 use std::{
@@ -68,7 +72,8 @@ impl Default for UdpSettings {
 pub struct UdpEdge {
     sender: Arc<Sender>,
     injected: Injected,
-    strangers: Strangers,
+    /// `None` if the layer above knows where datagrams come from, and who is a stranger.
+    strangers: Option<Strangers>,
     changes: Changes,
     area: Vec<u8>,
     received: Counter,
@@ -91,9 +96,37 @@ impl UdpEdge {
         peers: impl Into<Addresses>,
         settings: UdpSettings,
         faults: &Faults,
+        up: Addr<fair_loss::Indication>,
+    ) -> io::Result<Addr<fair_loss::Transmit>> {
+        let up = up.with(fair_loss::Indication::from);
+        let peers = peers.into();
+        Ok(Self::join(protocol, socket, peers, settings, faults, false, up)?.with(Transmit::from))
+    }
+
+    /// The same for a layer that is told where datagrams come from, and may direct them elsewhere.
+    ///
+    /// # Errors
+    /// When the operating system refuses the socket.
+    pub fn attach_addressed(
+        protocol: &mut Protocol,
+        socket: UdpSocket,
+        peers: impl Into<Addresses>,
+        settings: UdpSettings,
+        faults: &Faults,
         up: Addr<Indication>,
     ) -> io::Result<Addr<Transmit>> {
-        let peers = peers.into();
+        Self::join(protocol, socket, peers.into(), settings, faults, true, up)
+    }
+
+    fn join(
+        protocol: &mut Protocol,
+        socket: UdpSocket,
+        peers: Addresses,
+        settings: UdpSettings,
+        faults: &Faults,
+        is_addressed: bool,
+        up: Addr<Indication>,
+    ) -> io::Result<Addr<Transmit>> {
         let host = protocol.host().at("udp");
         let state = UdpSocketState::new((&socket).into())?;
         // The kernel may grant less than this, which is no error.
@@ -122,7 +155,7 @@ impl UdpEdge {
         protocol.attach(UdpEdge {
             sender,
             injected,
-            strangers: Strangers::new(&host),
+            strangers: (!is_addressed).then(|| Strangers::new(&host)),
             changes,
             area: vec![0; BUFFERS * BUFFER_LENGTH],
             received: count("received"),
@@ -183,22 +216,28 @@ impl UdpEdge {
         }
         self.received.add(bytes.len().div_ceil(segment) as u64);
         self.received_bytes.add(bytes.len() as u64);
-        self.look_for_strangers(bytes, meta.addr);
-        let from = || self.sender.peers.at(meta.addr);
+        let at = || self.sender.peers.at(meta.addr);
+        let source = match &self.strangers {
+            Some(strangers) => {
+                self.look_for_strangers(strangers, bytes, meta.addr);
+                Source::Unknown
+            }
+            None => Source::Address(canonical(meta.addr), at()),
+        };
         self.injected
-            .arrive(Bytes::copy_from_slice(bytes), segment, from);
+            .arrive(source, Bytes::copy_from_slice(bytes), segment, at);
     }
 }
 
 /// Processes that greet from an unexpected address.
 impl UdpEdge {
-    fn look_for_strangers(&self, datagram: &[u8], from: SocketAddr) {
+    fn look_for_strangers(&self, strangers: &Strangers, datagram: &[u8], from: SocketAddr) {
         let peers = &self.sender.peers;
         if let Some(claimed) = greets_as(datagram)
             && peers.at(from) != Some(claimed)
             && let Some(entry) = peers.of(claimed)
         {
-            self.strangers.heard(claimed, from, entry);
+            strangers.heard(claimed, from, entry);
         }
     }
 }
@@ -288,7 +327,11 @@ impl Sender {
     /// Sends the datagrams that the kernel takes, and removes them from `transmit`; `false` if some are
     /// left.
     fn send(&self, transmit: &mut Transmit) -> bool {
-        let Some(destination) = self.peers.of(transmit.to) else {
+        let destination = match transmit.path {
+            Path::Listed => self.peers.of(transmit.to),
+            Path::Address(address) => Some(address),
+        };
+        let Some(destination) = destination else {
             if transmit.to.index() < self.peers.processes() {
                 self.counts.no_address.add(1);
             } else {

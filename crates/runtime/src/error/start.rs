@@ -93,6 +93,18 @@ pub enum StartError {
         /// The error of the operating system.
         error: Arc<io::Error>,
     },
+    /// Without keys, only a loopback address may be bound: whoever reaches another one could speak for a member.
+    #[error(
+        "{address} is no loopback address, and the node has no keys: give it keys, or say `insecure`"
+    )]
+    Unprotected {
+        /// The address that is bound.
+        address: SocketAddr,
+    },
+    /// The keys are not those of this cluster.
+    #[cfg(feature = "sealed")]
+    #[error(transparent)]
+    Keys(#[from] crate::node::BadKeys),
     /// The node was started outside a Tokio runtime.
     #[error("a node starts within a Tokio runtime: there is none here")]
     NoRuntime,

@@ -1,4 +1,5 @@
 use super::*;
+use quorate_abstractions::addressed::Path;
 use quorate_sim::testing::p;
 use quorate_sim::{Timed, World};
 
@@ -23,6 +24,7 @@ fn left(stream: bool, fault: Fault, frames: &[(u64, usize)]) -> Vec<(u8, u64)> {
         bytes[0] = number as u8;
         let sent = Transmit {
             to: p(2),
+            path: Path::Listed,
             bytes: bytes.into(),
             segment: *length,
         };
@@ -110,6 +112,7 @@ fn what_is_sent_after_a_fault_over_a_stream_waits_for_what_was_held_back() {
     );
     let frame = |number: u8| Transmit {
         to: p(2),
+        path: Path::Listed,
         bytes: vec![number].into(),
         segment: 1,
     };

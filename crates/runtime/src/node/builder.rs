@@ -1,7 +1,7 @@
 //! How a node is described, and started.
 use super::socket::{Bound, Edges, Socket};
 use super::{
-    Handles, Inner, Node, NodeEvent, NodeStatus, Wiring,
+    Handles, Inner, Node, NodeEvent, NodeStatus, Protection, Wiring,
     lookup::{self, Family, Lookups, Resolver},
     modules::{LEAST_DATAGRAM, Module},
     order::Chosen,
@@ -17,6 +17,7 @@ use crate::{
 };
 use quorate_abstractions::{
     Subscribe,
+    fair_loss::Transmit,
     link::{self, Links},
     perfect::Crash,
 };
@@ -76,8 +77,11 @@ pub struct Builder {
     trace: usize,
     #[cfg(feature = "metrics")]
     pub(super) metrics: Option<Duration>,
-    faults: Faults,
+    pub(super) faults: Faults,
     cancellation: CancellationToken,
+    #[cfg(feature = "sealed")]
+    pub(super) keys: Option<super::keys::Keys>,
+    insecure: bool,
     /// Whether some module floods messages over fair-loss lanes.
     pub(super) floods: bool,
     pub(super) modules: BTreeMap<String, Module>,
@@ -111,6 +115,9 @@ impl Builder {
             metrics: None,
             faults: Faults::default(),
             cancellation: CancellationToken::new(),
+            #[cfg(feature = "sealed")]
+            keys: None,
+            insecure: false,
             floods: false,
             modules: BTreeMap::new(),
             handles: Handles::default(),
@@ -159,6 +166,15 @@ impl Builder {
         self
     }
 
+    /// Lets the node bind any address without keys. Then whoever reaches that address can speak for a member, read and
+    /// alter everything: only for networks that nobody else is in. The log says so, and the
+    /// [status](NodeStatus::protection). With keys it changes nothing.
+    #[must_use]
+    pub fn insecure(mut self) -> Self {
+        self.insecure = true;
+        self
+    }
+
     /// The cluster's name. Processes of different clusters do not talk to each other. Default: `quorate`.
     #[must_use]
     pub fn cluster(mut self, name: &str) -> Self {
@@ -189,7 +205,8 @@ impl Builder {
         self
     }
 
-    /// The longest datagram, in bytes. Default: 1200 over UDP, 65536 over TCP.
+    /// The longest datagram, in bytes. If the links are sealed, 30 of these bytes are theirs, and no datagram is longer
+    /// than 65507 bytes. Default: 1200 over UDP, 65536 over TCP.
     #[must_use]
     pub fn datagram(mut self, bytes: usize) -> Self {
         self.datagram = Some(bytes);
@@ -335,6 +352,7 @@ impl Builder {
         let socket = self.socket.take().ok_or(StartError::NoSocket)?.bind()?;
         let address = socket.address().map_err(start_error)?;
         self.check_addresses(processes, &socket, address)?;
+        let protection = self.protection(address)?;
         let identity = Identity {
             me: self.me,
             incarnation: self.incarnation,
@@ -348,9 +366,15 @@ impl Builder {
         protocol.on_panic(self.on_panic);
 
         let needed = self.link.admission.others(&processes);
-        let snapshot = NodeStatus::new(self.me, self.incarnation, &self.peers, needed);
+        let mut snapshot = NodeStatus::new(self.me, self.incarnation, &self.peers, needed);
+        snapshot.protection = protection;
         let (sight, seen) = Sight::new(snapshot, &self.link.cluster, self.synchrony.is_some());
         let sight = Arc::new(sight);
+        if protection == Protection::Insecure {
+            sight.span().in_scope(|| {
+                tracing::warn!("insecure: members are not authenticated at {address}");
+            });
+        }
         protocol.span(sight.span().clone());
         sight::log_counts(protocol.host().counters(), sight.span());
         let settings = self.link_settings(&socket);
@@ -364,10 +388,20 @@ impl Builder {
         let addresses = Addresses::new(self.peers.iter().map(PeerAddress::fixed));
         let family = Family::of(&socket, address);
         let lookups = self.lookups(&links, family, &addresses, &seen.status, &sight);
+        #[cfg(feature = "sealed")]
+        let (below, door) = match &self.keys {
+            None => (self.attach(socket, &mut protocol, addresses, &links), None),
+            Some(keys) => {
+                let attached =
+                    self.attach_sealed(keys, socket, &mut protocol, &addresses, &links, &sight);
+                let (below, door) = attached.map_err(start_error)?;
+                (Ok(below), Some(door))
+            }
+        };
+        #[cfg(not(feature = "sealed"))]
+        let below = self.attach(socket, &mut protocol, addresses, &links);
         drop(sight);
-        let (faults, up) = (&self.faults, links.arrivals());
-        let edge = socket.attach(&mut protocol, addresses, self.edges, faults, up);
-        links.start(edge.map_err(start_error)?)?;
+        links.start(below.map_err(start_error)?)?;
 
         if let Some(lookups) = lookups {
             let until_dropped = lookups.start(&self.peers);
@@ -402,8 +436,59 @@ impl Builder {
             recorder,
             stack,
             address,
+            #[cfg(feature = "sealed")]
+            keys: door,
             cancellation: self.cancellation,
         })
+    }
+
+    /// Joins the socket to the links, which are not sealed.
+    fn attach(
+        &self,
+        socket: Bound,
+        protocol: &mut Protocol,
+        addresses: Addresses,
+        links: &PerfectLinks<TokioHost>,
+    ) -> io::Result<Addr<Transmit>> {
+        socket.attach(
+            protocol,
+            addresses,
+            self.edges,
+            &self.faults,
+            links.arrivals(),
+        )
+    }
+
+    /// What protects the links of a node that is bound to this address.
+    fn protection(&self, bound: SocketAddr) -> Result<Protection, StartError> {
+        if self.is_sealed() {
+            return Ok(Protection::Sealed);
+        }
+        if bound.ip().to_canonical().is_loopback() {
+            return Ok(Protection::Loopback);
+        }
+        if self.insecure {
+            return Ok(Protection::Insecure);
+        }
+        Err(StartError::Unprotected { address: bound })
+    }
+
+    /// Whether the links are sealed.
+    fn is_sealed(&self) -> bool {
+        #[cfg(feature = "sealed")]
+        return self.keys.is_some();
+        #[cfg(not(feature = "sealed"))]
+        return false;
+    }
+
+    /// How many bytes of each datagram belong to the layer that seals, and how long the rest can be.
+    fn sealing(&self) -> (usize, usize) {
+        #[cfg(feature = "sealed")]
+        if self.is_sealed() {
+            use quorate_sealed::layer::{LONGEST, SHORTER};
+            return (SHORTER, LONGEST);
+        }
+        (0, usize::MAX)
     }
 
     /// Publishes the counters and gauges to the program's recorder, if the builder was told to.
@@ -471,6 +556,10 @@ impl Builder {
                 });
             }
         }
+        #[cfg(feature = "sealed")]
+        if let Some(keys) = &self.keys {
+            keys.check(self.me, &processes)?;
+        }
         self.check_settings()?;
         Ok(processes)
     }
@@ -511,7 +600,8 @@ impl Builder {
         if queue < message {
             return Err(StartError::ShortQueue { queue, message });
         }
-        let least = LEAST_DATAGRAM;
+        let (own, _) = self.sealing();
+        let least = LEAST_DATAGRAM + own;
         if let Some(datagram) = self.datagram.filter(|it| self.floods && *it < least) {
             return Err(StartError::ShortDatagram { datagram, least });
         }
@@ -540,6 +630,8 @@ impl Builder {
         } else if stream {
             settings.datagram = STREAM_DATAGRAM;
         }
+        let (own, longest) = self.sealing();
+        settings.datagram = settings.datagram.saturating_sub(own).min(longest);
         settings
     }
 

@@ -40,13 +40,25 @@ pub enum NodeEvent {
         /// Which start of it.
         incarnation: Incarnation,
     },
-    /// A peer's name leads to this address from now on.
+    /// A peer is at this address from now on: its name leads there, or it has proven so in a sealed session.
     Located {
         peer: ProcessId,
         address: SocketAddr,
     },
     /// A peer's name leads nowhere: it is looked up again, and an address that was known stays until then.
     NotLocated { peer: ProcessId, reason: String },
+    /// A peer has proven an identity, in the session that its sealed links use from now on.
+    Proven {
+        peer: ProcessId,
+        /// The identity's fingerprint.
+        identity: String,
+    },
+    /// The session with a peer has ended, because its identity is no longer listed.
+    NotListed {
+        peer: ProcessId,
+        /// The identity's fingerprint.
+        identity: String,
+    },
     /// A process that answers at a peer's address is incompatible.
     Refused { peer: ProcessId, reason: String },
     /// A peer was started again: the start that took part has crashed.

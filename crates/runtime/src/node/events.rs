@@ -82,6 +82,8 @@ impl NodeEvent {
             NodeEvent::Connected { .. }
             | NodeEvent::Located { .. }
             | NodeEvent::NotLocated { .. }
+            | NodeEvent::Proven { .. }
+            | NodeEvent::NotListed { .. }
             | NodeEvent::Refused { .. }
             | NodeEvent::Replaced { .. }
             | NodeEvent::StreamEnded { .. }
@@ -97,10 +99,14 @@ impl NodeEvent {
         let name = |peer: &ProcessId| now.peers.get(peer.index()).map(|it| it.name.to_string());
         match self {
             NodeEvent::Located { peer, address } => {
-                info!(%peer, name = name(peer), %address, "found by its name");
+                info!(%peer, name = name(peer), %address, "found");
             }
             NodeEvent::NotLocated { peer, reason } => {
                 warn!(%peer, name = name(peer), "its name leads nowhere yet: {reason}");
+            }
+            NodeEvent::Proven { peer, identity } => info!(%peer, %identity, "has proven who it is"),
+            NodeEvent::NotListed { peer, identity } => {
+                warn!(%peer, %identity, "its identity is no longer listed: the session has ended");
             }
             NodeEvent::Connected { peer, incarnation } => info!(%peer, %incarnation, "connected"),
             NodeEvent::Refused { peer, reason } => warn!(%peer, "refused: {reason}"),

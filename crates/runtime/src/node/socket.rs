@@ -9,6 +9,8 @@ use crate::tcp::{TcpEdge, TcpSettings};
 #[cfg(feature = "udp")]
 use crate::udp::{UdpEdge, UdpSettings};
 use crate::{error::StartError, faults::Faults, peers::Addresses, thread::Protocol};
+#[cfg(feature = "sealed")]
+use quorate_abstractions::addressed;
 use quorate_abstractions::fair_loss::{Indication, Transmit};
 use quorate_core::Addr;
 #[cfg(feature = "tcp")]
@@ -90,6 +92,31 @@ impl Bound {
             Bound::Udp(_) => false,
             #[cfg(feature = "tcp")]
             Bound::Tcp(_) => true,
+        }
+    }
+
+    /// Hands it to its edge, for a layer that is told where datagrams come from, if the edge can tell.
+    #[cfg(feature = "sealed")]
+    pub(super) fn attach_addressed(
+        self,
+        protocol: &mut Protocol,
+        peers: Addresses,
+        edges: Edges,
+        faults: &Faults,
+        up: Addr<addressed::Indication>,
+    ) -> io::Result<Addr<addressed::Transmit>> {
+        match self {
+            #[cfg(feature = "udp")]
+            Bound::Udp(socket) => {
+                UdpEdge::attach_addressed(protocol, socket, peers, edges.udp, faults, up)
+            }
+            // Its connections come from arbitrary ports: every peer is dialled where the list has it.
+            #[cfg(feature = "tcp")]
+            Bound::Tcp(socket) => {
+                let up = up.with(addressed::Indication::from);
+                let out = TcpEdge::attach(protocol, socket, peers, edges.tcp, faults, up)?;
+                Ok(out.with(Transmit::from))
+            }
         }
     }
 

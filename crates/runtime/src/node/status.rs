@@ -40,6 +40,18 @@ pub enum Admission {
     Unreadable,
 }
 
+/// What protects the links of a node from those who are no members.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum Protection {
+    /// They are [sealed](super::Builder::sealed).
+    Sealed,
+    /// Nothing, but only processes of this machine can reach them.
+    Loopback,
+    /// Nothing: see [`insecure`](super::Builder::insecure).
+    Insecure,
+}
+
 /// The state of the channel to a peer.
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
@@ -93,6 +105,9 @@ pub struct Peer {
     pub holder: Option<Incarnation>,
     /// The number of earlier holders of that seat, according to the group's order.
     pub held_before: u64,
+    /// The fingerprint of the identity that the peer has proven in the session in use; `None` if there is no session,
+    /// or if the links are not sealed.
+    pub identity: Option<String>,
 }
 
 /// What a node knows of its cluster at one time.
@@ -102,6 +117,7 @@ pub struct NodeStatus {
     pub me: ProcessId,
     /// The incarnation of this process.
     pub incarnation: Incarnation,
+    pub protection: Protection,
     pub admission: Admission,
     /// Whether this process ran before with another incarnation. Then it takes part only in modules that
     /// stand on the group's order, even after it is admitted.
@@ -170,11 +186,13 @@ impl NodeStatus {
                 timeout: None,
                 holder: (process == me).then_some(incarnation),
                 held_before: 0,
+                identity: None,
             })
         });
         NodeStatus {
             me,
             incarnation,
+            protection: Protection::Loopback,
             admission: Admission::Joining,
             started_again: false,
             took_part: false,
@@ -261,6 +279,25 @@ impl NodeStatus {
         let before = entry.lookup_failure.replace(reason.clone());
         let is_news = before.is_none();
         Vec::from_iter(is_news.then_some(NodeEvent::NotLocated { peer, reason }))
+    }
+}
+
+/// News from the layer that seals.
+#[cfg(feature = "sealed")]
+impl NodeStatus {
+    pub(crate) fn upon_session(&mut self, peer: ProcessId, identity: String) -> Vec<NodeEvent> {
+        let Some(entry) = self.other(peer) else {
+            return Vec::new();
+        };
+        let before = entry.identity.replace(identity.clone());
+        let is_news = before.as_ref() != Some(&identity);
+        Vec::from_iter(is_news.then_some(NodeEvent::Proven { peer, identity }))
+    }
+
+    pub(crate) fn upon_session_ended(&mut self, peer: ProcessId) -> Vec<NodeEvent> {
+        let before = self.other(peer).and_then(|entry| entry.identity.take());
+        let ended = before.map(|identity| NodeEvent::NotListed { peer, identity });
+        Vec::from_iter(ended)
     }
 }
 

@@ -2,6 +2,7 @@
 use super::{Broken, HEAD, MAGIC, PREAMBLE, Sender};
 use crate::faults::{Direction, Injected};
 use bytes::{Buf, BytesMut};
+use quorate_abstractions::addressed::Source;
 use quorate_core::{ProcessId, Time};
 use std::{
     pin::Pin,
@@ -86,7 +87,7 @@ impl Incoming {
             let frame = self.bytes.split_to(length).freeze();
             sender.counts.received.add(1);
             sender.counts.received_bytes.add(length as u64);
-            injected.arrive(frame, segment, || Some(from));
+            injected.arrive(Source::Unknown, frame, segment, || Some(from));
         }
         Ok(())
     }
