@@ -2,7 +2,7 @@
 //! after the other, and each has all acknowledged orders when it is back.
 //!
 //! `cargo run -p quorate --example bank`
-use quorate::prelude::*;
+use quorate::{prelude::*, sealed::Secret};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeMap,
@@ -63,9 +63,12 @@ impl Machine for Bank {
     }
 }
 
-/// The environment variables that tell a process which replica it is, and the addresses of all replicas.
+/// The environment variables that tell a process which replica it is, and the addresses and identities of all replicas.
 const RANK: &str = "QUORATE_EXAMPLE_REPLICA";
 const PEERS: &str = "QUORATE_EXAMPLE_PEERS";
+const IDENTITIES: &str = "QUORATE_EXAMPLE_IDENTITIES";
+/// The one with its secret. Only the same user can read it; a service has its secret in a file.
+const SECRET: &str = "QUORATE_EXAMPLE_SECRET";
 /// The prefix of each line that a replica prints for its parent.
 const SAYS: &str = "bank: ";
 
@@ -94,10 +97,17 @@ pub fn replica() -> Fallible<()> {
     let peers = env::var(PEERS)?;
     let peers = peers.split(' ').map(str::parse);
     let peers: Vec<SocketAddr> = peers.collect::<Result<_, _>>()?;
+    let mut identities = Vec::new();
+    for (rank, identity) in (1..).zip(env::var(IDENTITIES)?.split(' ')) {
+        let process = ProcessId::from_rank(rank).ok_or("a rank is 1 to 128")?;
+        identities.push((process, identity.parse()?));
+    }
+    let secret = Secret::parse(&env::var(SECRET)?)?;
     tokio::runtime::Runtime::new()?.block_on(async {
         let mut builder = Node::builder(me, peers.clone())
             .udp(peers[me.index()])
-            .cluster("bank");
+            .cluster("bank")
+            .sealed(secret, identities);
         let bank = builder.replicated("bank", Bank::default())?;
         let node = builder.start().await?;
         for line in io::stdin().lines() {
@@ -126,6 +136,13 @@ pub fn replica() -> Fallible<()> {
     })
 }
 
+/// What the parent knows of the replicas: their secrets; the addresses and the identities, separated by spaces.
+struct All {
+    secrets: Vec<Secret>,
+    peers: String,
+    identities: String,
+}
+
 /// The process of a replica. Dropping this kills it.
 struct Process {
     child: Child,
@@ -134,8 +151,12 @@ struct Process {
 }
 
 impl Process {
-    fn start(mut command: Command, rank: usize, peers: &str) -> Fallible<Self> {
-        let command = command.env(RANK, rank.to_string()).env(PEERS, peers);
+    fn start(mut command: Command, rank: usize, all: &All) -> Fallible<Self> {
+        let secret = all.secrets[rank - 1].to_text();
+        let command = command.env(RANK, rank.to_string()).env(SECRET, &*secret);
+        let command = command
+            .env(PEERS, &all.peers)
+            .env(IDENTITIES, &all.identities);
         let command = command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn()?;
         let stdin = child.stdin.take().ok_or("the input is piped")?;
@@ -179,9 +200,16 @@ pub fn day(command: &dyn Fn() -> Command) -> Fallible<Vec<String>> {
         .map(|socket| Ok(socket.local_addr()?.to_string()));
     let addresses = addresses.collect::<io::Result<Vec<_>>>()?.join(" ");
     drop(peers);
+    let secrets: Vec<_> = (1..=3).map(|_| Secret::new(rand::random())).collect();
+    let identities: Vec<_> = secrets.iter().map(|it| it.identity().to_string()).collect();
+    let all = All {
+        secrets,
+        peers: addresses,
+        identities: identities.join(" "),
+    };
     let mut bank = Vec::new();
     for rank in 1..=3 {
-        bank.push(Process::start(command(), rank, &addresses)?);
+        bank.push(Process::start(command(), rank, &all)?);
     }
     bank[0].tell("deposit ann 60")?;
     bank[1].tell("deposit bob 40")?;
@@ -191,7 +219,7 @@ pub fn day(command: &dyn Fn() -> Command) -> Fallible<Vec<String>> {
         if bank[0].tell("transfer ann bob 10")? != "true" {
             return Err("ann can pay".into());
         }
-        let again = Process::start(command(), victim + 1, &addresses)?;
+        let again = Process::start(command(), victim + 1, &all)?;
         bank.insert(victim, again);
         bank[victim].tell("transfer bob eve 5")?;
     }

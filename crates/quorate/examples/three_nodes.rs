@@ -1,26 +1,29 @@
 //! Three nodes in one program agree on one order of messages that all of them broadcast at the same time.
 //!
 //! `cargo run -p quorate --example three_nodes`
-use quorate::{Node, prelude::*};
+use quorate::{Node, prelude::*, sealed::Secret};
 use std::{error::Error, net::UdpSocket};
 
 const SAYINGS: [&str; 3] = ["one", "two", "three"];
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    // Each node needs the addresses of all, in the order of their ranks.
-    let mut sockets = Vec::new();
-    let mut peers = Vec::new();
-    for _ in 1..=3 {
+    // Each node needs the addresses of all, in the order of their ranks, and their identities. The secrets stay with them.
+    let (mut own, mut peers, mut identities) = (Vec::new(), Vec::new(), Vec::new());
+    for rank in 1..=3 {
+        let me = ProcessId::from_rank(rank).ok_or("a rank is 1 to 128")?;
         let socket = UdpSocket::bind("127.0.0.1:0")?;
+        let secret = Secret::new(rand::random());
         peers.push(socket.local_addr()?);
-        sockets.push(socket);
+        identities.push((me, secret.identity()));
+        own.push((me, socket, secret));
     }
 
     let mut members = Vec::new();
-    for (rank, socket) in (1..).zip(sockets) {
-        let me = ProcessId::from_rank(rank).ok_or("a rank is 1 to 128")?;
-        let mut node = Node::builder(me, peers.clone()).socket(socket);
+    for (me, socket, secret) in own {
+        let mut node = Node::builder(me, peers.clone())
+            .socket(socket)
+            .sealed(secret, identities.clone());
         let (sayings, delivered) = node.total_order::<String>("sayings")?;
         members.push((node.start().await?, sayings, delivered));
     }

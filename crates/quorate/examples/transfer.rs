@@ -3,7 +3,9 @@
 //! transfers, and agree with all decisions of the killed bank.
 //!
 //! `cargo run -p quorate --example transfer`
-use quorate::{choice::Commit, detectors::exclude_on_timeout::SynchronyBounds, prelude::*};
+use quorate::{
+    choice::Commit, detectors::exclude_on_timeout::SynchronyBounds, prelude::*, sealed::Secret,
+};
 use std::{
     env,
     fmt::Display,
@@ -86,7 +88,7 @@ fn say(what: impl Display) {
     println!("{SAYS}{what}");
 }
 
-/// Runs one bank: it prints its address, reads the addresses of all, votes on every transfer, and prints
+/// Runs one bank: it prints its address and its identity, reads those of all, votes on every transfer, and prints
 /// each decision and its balance after it.
 ///
 /// # Errors
@@ -94,14 +96,26 @@ fn say(what: impl Display) {
 pub fn bank(rank: usize) -> Fallible<()> {
     let me = ProcessId::from_rank(rank).ok_or("a rank is 1 to 128")?;
     let socket = UdpSocket::bind("127.0.0.1:0")?;
-    say(format_args!("at {}", socket.local_addr()?));
-    let mut peers = String::new();
-    io::stdin().read_line(&mut peers)?;
-    let peers = peers.split_whitespace().map(str::parse);
-    let peers: Vec<SocketAddr> = peers.collect::<Result<_, _>>()?;
+    // The secret stays in this process.
+    let secret = Secret::new(rand::random());
+    say(format_args!(
+        "at {} {}",
+        socket.local_addr()?,
+        secret.identity()
+    ));
+    let mut all = String::new();
+    io::stdin().read_line(&mut all)?;
+    let (mut peers, mut identities) = (Vec::new(), Vec::new());
+    let words: Vec<_> = all.split_whitespace().collect();
+    for (rank, words) in (1..).zip(words.chunks_exact(2)) {
+        let process = ProcessId::from_rank(rank).ok_or("a rank is 1 to 128")?;
+        peers.push(words[0].parse::<SocketAddr>()?);
+        identities.push((process, words[1].parse()?));
+    }
     tokio::runtime::Runtime::new()?.block_on(async {
         let bounds = SynchronyBounds::new(Duration::from_millis(100), SILENCE)?;
         let builder = Node::builder(me, peers).socket(socket).cluster("banks");
+        let builder = builder.sealed(secret, identities);
         let mut builder = builder.assume_synchronous(bounds);
         let transfers = builder.commit("transfers", Commit::NonBlocking)?;
         let node = builder.start().await?;

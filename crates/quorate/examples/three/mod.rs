@@ -1,5 +1,5 @@
 //! Code that the examples share: some processes on loopback, in one program.
-use quorate::{Builder, prelude::*};
+use quorate::{Builder, prelude::*, sealed::Secret};
 use std::net::UdpSocket;
 
 /// The result of an example.
@@ -18,18 +18,20 @@ pub fn builders(cluster: &str) -> ExampleResult<Vec<Builder>> {
 /// # Errors
 /// When no socket can be bound.
 pub fn builders_of(n: usize, cluster: &str) -> ExampleResult<Vec<Builder>> {
-    let mut sockets = Vec::new();
-    let mut peers = Vec::new();
-    for _ in 1..=n {
+    let (mut own, mut peers, mut identities) = (Vec::new(), Vec::new(), Vec::new());
+    for rank in 1..=n {
+        let me = ProcessId::from_rank(rank).ok_or("a rank is 1 to 128")?;
         let socket = UdpSocket::bind("127.0.0.1:0")?;
+        // Where the nodes are processes of their own, each has its secret in a file: see `quorate keys`.
+        let secret = Secret::new(rand::random());
         peers.push(socket.local_addr()?);
-        sockets.push(socket);
+        identities.push((me, secret.identity()));
+        own.push((me, socket, secret));
     }
     let mut builders = Vec::new();
-    for (rank, socket) in (1..).zip(sockets) {
-        let me = ProcessId::from_rank(rank).ok_or("a rank is 1 to 128")?;
-        let builder = Node::builder(me, peers.clone());
-        builders.push(builder.socket(socket).cluster(cluster));
+    for (me, socket, secret) in own {
+        let builder = Node::builder(me, peers.clone()).socket(socket);
+        builders.push(builder.cluster(cluster).sealed(secret, identities.clone()));
     }
     Ok(builders)
 }
