@@ -5,6 +5,7 @@ use quorate_runtime::{
     Builder, Node,
     node::{Admission, Socket},
 };
+use quorate_sealed::{Identity, Secret};
 use std::{
     net::{SocketAddr, TcpListener, UdpSocket},
     time::Duration,
@@ -32,6 +33,8 @@ pub struct Network {
     pub transport: Transport,
     /// The length of a datagram in bytes; `None`: the length that suits loopback.
     pub datagram: Option<usize>,
+    /// Whether the links are sealed.
+    pub sealed: bool,
 }
 
 impl Network {
@@ -50,6 +53,18 @@ impl Network {
             }
         })
     }
+}
+
+/// A secret that everybody knows: the cost does not depend on it.
+fn secret(index: usize) -> Secret {
+    Secret::new([index as u8 + 1; 32])
+}
+
+fn identities(n: usize) -> Vec<(ProcessId, Identity)> {
+    let seats = (0..n).filter_map(|index| Some((ProcessId::from_rank(index + 1)?, index)));
+    seats
+        .map(|(process, index)| (process, secret(index).identity()))
+        .collect()
 }
 
 /// The running nodes. They stop when this is dropped.
@@ -83,6 +98,9 @@ impl Cluster {
                 builder = builder.datagram(datagram);
             } else if network.transport == Transport::Udp {
                 builder = builder.datagram(LOOPBACK_DATAGRAM);
+            }
+            if network.sealed {
+                builder = builder.sealed(secret(index), identities(n));
             }
             declare(index, &mut builder)?;
             nodes.push(runtime.block_on(builder.start())?);

@@ -260,10 +260,16 @@ mod tests {
 
     #[test]
     fn messages_go_one_way_and_to_and_fro() {
-        for transport in [Transport::Udp, Transport::Tcp] {
+        for (transport, sealed) in [
+            (Transport::Udp, false),
+            (Transport::Tcp, false),
+            (Transport::Udp, true),
+            (Transport::Tcp, true),
+        ] {
             let network = Network {
                 transport,
-                datagram: None,
+                sealed,
+                ..Network::default()
             };
             let time = Duration::from_millis(100);
             assert!(one_way(network, time, 64).unwrap() > 0.0);

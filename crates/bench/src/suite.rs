@@ -18,11 +18,20 @@ const WARM: Duration = Duration::from_millis(300);
 const UDP: Network = Network {
     transport: Transport::Udp,
     datagram: None,
+    sealed: false,
 };
 const TCP: Network = Network {
     transport: Transport::Tcp,
-    datagram: None,
+    ..UDP
 };
+
+/// The same network, with keys.
+fn sealed(network: Network) -> Network {
+    Network {
+        sealed: true,
+        ..network
+    }
+}
 
 /// Collects the cases.
 struct Cases {
@@ -72,9 +81,13 @@ impl Cases {
         let name = format!("one way {size} B, raw TCP, batched writes");
         let base = self.add(name, unit, Base::Own, move || raw::one_way(time, size));
         for (network, name) in [(UDP, "UDP"), (TCP, "TCP")] {
-            let name = format!("one way {size} B, perfect link over {name}");
-            self.add(name, unit, Base::Case(base), move || {
+            let of = format!("one way {size} B, perfect link over {name}");
+            let plain = self.add(of, unit, Base::Case(base), move || {
                 link::one_way(network, time, size)
+            });
+            let of = format!("one way {size} B, sealed link over {name}");
+            self.add(of, unit, Base::Case(plain), move || {
+                link::one_way(sealed(network), time, size)
             });
         }
         base
@@ -86,9 +99,13 @@ impl Cases {
         let name = format!("to and fro {size} B, raw TCP");
         let base = self.add(name, unit, Base::Own, move || raw::round_trip(time, size));
         for (network, name) in [(UDP, "UDP"), (TCP, "TCP")] {
-            let name = format!("to and fro {size} B, perfect link over {name}");
-            self.add(name, unit, Base::Case(base), move || {
+            let of = format!("to and fro {size} B, perfect link over {name}");
+            let plain = self.add(of, unit, Base::Case(base), move || {
                 link::round_trip(network, time, size)
+            });
+            let of = format!("to and fro {size} B, sealed link over {name}");
+            self.add(of, unit, Base::Case(plain), move || {
+                link::round_trip(sealed(network), time, size)
             });
         }
         base
@@ -107,16 +124,32 @@ impl Cases {
             counts: false,
         };
         let name = format!("total order, n = {n}, 64 B, 1 in flight");
-        self.add(name, "µs, median", Base::Case(round_trip), move || {
+        let plain = self.add(name, "µs, median", Base::Case(round_trip), move || {
             Ok(total_order::run(run)?.p50_us)
+        });
+        let of_sealed = total_order::Run {
+            network: sealed(UDP),
+            ..run
+        };
+        let name = format!("total order, n = {n}, 64 B, 1 in flight, sealed");
+        self.add(name, "µs, median", Base::Case(plain), move || {
+            Ok(total_order::run(of_sealed)?.p50_us)
         });
         let run = total_order::Run {
             window: 1024,
             ..run
         };
         let name = format!("total order, n = {n}, 64 B, 1,024 in flight");
-        self.add(name, "messages/s", Base::Case(one_way), move || {
+        let plain = self.add(name, "messages/s", Base::Case(one_way), move || {
             Ok(total_order::run(run)?.slowest_per_s)
+        });
+        let of_sealed = total_order::Run {
+            network: sealed(UDP),
+            ..run
+        };
+        let name = format!("total order, n = {n}, 64 B, 1,024 in flight, sealed");
+        self.add(name, "messages/s", Base::Case(plain), move || {
+            Ok(total_order::run(of_sealed)?.slowest_per_s)
         });
     }
 }

@@ -402,7 +402,7 @@ mod tests {
                 measure: Duration::from_millis(100),
                 network: Network {
                     transport,
-                    datagram: None,
+                    ..Network::default()
                 },
                 algorithm: quorate_stacks::broadcasts::TOTAL_ORDER,
                 settings: by_leader::OrderSettings::default(),

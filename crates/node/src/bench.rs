@@ -43,6 +43,9 @@ struct Link {
     /// The length of a datagram [default: what suits loopback].
     #[arg(long, value_name = "BYTES")]
     datagram: Option<usize>,
+    /// With sealed links.
+    #[arg(long)]
+    sealed: bool,
 }
 
 #[derive(Args, Debug)]
@@ -89,6 +92,9 @@ struct TotalOrder {
     /// The length of a datagram [default: what suits loopback].
     #[arg(long, value_name = "BYTES")]
     datagram: Option<usize>,
+    /// With sealed links.
+    #[arg(long)]
+    sealed: bool,
     /// Bytes after which a batch is full [default: that of total order].
     #[arg(long, value_name = "BYTES")]
     batch_bytes: Option<usize>,
@@ -128,6 +134,7 @@ impl Link {
         let network = Network {
             transport: self.transport.into(),
             datagram: self.datagram,
+            sealed: self.sealed,
         };
         let time = Duration::from_millis(self.measure_ms);
         let figure = if self.round_trip {
@@ -159,6 +166,7 @@ impl TotalOrder {
             network: Network {
                 transport: self.transport.into(),
                 datagram: self.datagram,
+                sealed: self.sealed,
             },
             algorithm: self.algorithm.parse::<Broadcast>()?,
             settings,
