@@ -5,6 +5,8 @@ FROM scratch AS prebuilt
 COPY target/cluster/quorate /quorate
 COPY config/docker.toml /etc/quorate.toml
 COPY config/quorums /etc/quorums
+# Where the volumes with the keys are mounted: these get the owner from here.
+COPY --chown=65534:65534 config/keys /keys
 USER 65534:65534
 ENTRYPOINT ["/quorate"]
 CMD ["node", "--config", "/etc/quorate.toml"]
@@ -22,6 +24,8 @@ FROM scratch AS source
 COPY --from=build /quorate /quorate
 COPY config/docker.toml /etc/quorate.toml
 COPY config/quorums /etc/quorums
+# Where the volumes with the keys are mounted: these get the owner from here.
+COPY --chown=65534:65534 config/keys /keys
 USER 65534:65534
 ENTRYPOINT ["/quorate"]
 CMD ["node", "--config", "/etc/quorate.toml"]

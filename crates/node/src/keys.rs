@@ -1,4 +1,6 @@
 //! `quorate keys`: the secret of a process in a file, and the identity that others list.
+pub mod cluster;
+
 use anyhow::{Context, Result, bail, ensure};
 use clap::{Args, Subcommand};
 use nix::unistd::{Uid, geteuid};
@@ -27,6 +29,16 @@ enum Command {
     New {
         /// The file.
         file: PathBuf,
+    },
+    /// Writes the secrets of a whole cluster, `DIRECTORY/pN/secret`, and the identities of all,
+    /// `DIRECTORY/members/identities`, where there are none, and prints where the identities are. For trying things out, and
+    /// for containers: elsewhere each process makes its own secret, which never leaves its machine.
+    Cluster {
+        /// The directory.
+        directory: PathBuf,
+        /// How many processes the cluster has.
+        #[arg(long)]
+        members: usize,
     },
     /// Prints the identities of secrets, one line each, as others list them.
     Show {
@@ -60,6 +72,9 @@ impl Keys {
     pub fn run(&self) -> Result<ExitCode> {
         match &self.command {
             Command::New { file } => println!("{}", create(file)?),
+            Command::Cluster { directory, members } => {
+                println!("{}", cluster::make(directory, *members)?.display());
+            }
             Command::Show { files } => {
                 for file in files {
                     println!("{}", read(file)?.identity());

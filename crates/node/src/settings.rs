@@ -1,8 +1,10 @@
 //! The settings of a replica. Flags override the environment, which overrides the file, which overrides the
 //! defaults.
+mod keys;
 mod registers;
 mod stack;
 
+pub use keys::Keys;
 pub use registers::{Access, Consistency, Registers};
 pub use stack::Stack;
 
@@ -89,6 +91,25 @@ struct RawSettings {
     /// Where to listen to the other processes, if not at the address that `peers` has for this one.
     #[arg(long, env = "QUORATE_BIND", value_name = "ADDRESS:PORT")]
     bind: Option<SocketAddr>,
+    /// The file with the secret of this process, which `quorate keys new` writes. With it the links between the processes
+    /// are sealed.
+    #[arg(long, env = "QUORATE_SECRET", value_name = "FILE")]
+    secret: Option<PathBuf>,
+    /// The identity of every process, in the order of their ids, including this process. Two, with a space between them,
+    /// while one is replaced by the other.
+    #[arg(
+        long,
+        env = "QUORATE_IDENTITIES",
+        value_delimiter = ',',
+        value_name = "IDENTITY,…"
+    )]
+    identities: Option<Vec<String>>,
+    /// The same in a file, one line for each process.
+    #[arg(long, env = "QUORATE_IDENTITIES_FILE", value_name = "FILE")]
+    identities_file: Option<PathBuf>,
+    /// Whether ports that others can reach may be open without keys.
+    #[arg(long, env = "QUORATE_INSECURE", num_args = 0..=1, default_missing_value = "true")]
+    insecure: Option<bool>,
     /// What carries the protocol between the processes.
     #[arg(long, env = "QUORATE_TRANSPORT", value_enum)]
     transport: Option<Transport>,
@@ -156,11 +177,22 @@ struct RawSettings {
 impl RawSettings {
     /// These settings, and where one is not set, that of `below`.
     fn over(self, below: RawSettings) -> RawSettings {
+        // Whoever says the identities in one way replaces those that were said in the other.
+        let own = self.identities.is_some() || self.identities_file.is_some();
+        let (identities, identities_file) = if own {
+            (self.identities, self.identities_file)
+        } else {
+            (below.identities, below.identities_file)
+        };
         RawSettings {
             id: self.id.or(below.id),
             cluster: self.cluster.or(below.cluster),
             peers: self.peers.or(below.peers),
             bind: self.bind.or(below.bind),
+            secret: self.secret.or(below.secret),
+            identities,
+            identities_file,
+            insecure: self.insecure.or(below.insecure),
             transport: self.transport.or(below.transport),
             client: self.client.or(below.client),
             admin: self.admin.or(below.admin),
@@ -198,6 +230,10 @@ pub struct NodeSettings {
     pub peers: Vec<String>,
     /// Where to listen to the peers; `None`: at this process's own entry of `peers`.
     pub bind: Option<SocketAddr>,
+    /// The keys with which the links between the processes are sealed.
+    pub keys: Option<Keys>,
+    /// Whether ports that others can reach may be open without keys.
+    pub insecure: bool,
     /// What carries the protocol.
     pub transport: Transport,
     /// Where to listen to clients.
@@ -265,6 +301,8 @@ impl Source {
                 let settings = read(path)?;
                 RawSettings {
                     registers: settings.registers.beside(path),
+                    secret: settings.secret.map(|it| keys::beside(path, &it)),
+                    identities_file: settings.identities_file.map(|it| keys::beside(path, &it)),
                     ..settings
                 }
             }
@@ -323,6 +361,8 @@ fn complete(settings: RawSettings) -> Result<NodeSettings> {
         );
         Ok(value)
     };
+    let (identities, file) = (settings.identities, settings.identities_file);
+    let keys = keys::complete(settings.secret, identities, file, peers.len())?;
     let heartbeat = milliseconds("heartbeat_ms", settings.heartbeat_ms, 50)?;
     let deadline = milliseconds("deadline_ms", settings.deadline_ms, 2000)?;
     let settings = NodeSettings {
@@ -331,6 +371,8 @@ fn complete(settings: RawSettings) -> Result<NodeSettings> {
         cluster: settings.cluster.unwrap_or_else(|| "quorate".into()),
         peers,
         bind: settings.bind,
+        keys,
+        insecure: settings.insecure.unwrap_or(false),
         transport: settings.transport.unwrap_or_default(),
         client: settings
             .client
@@ -407,8 +449,12 @@ fn ensure_flooding_fits(settings: &NodeSettings) -> Result<()> {
     if !udp || !settings.registers.are_generalized() {
         return Ok(());
     }
+    let sealing = settings
+        .keys
+        .as_ref()
+        .map_or(0, |_| quorate_sealed::layer::SHORTER);
     let links = perfect::LinkSettings {
-        datagram: settings.datagram,
+        datagram: settings.datagram - sealing,
         ..perfect::LinkSettings::default()
     };
     let (room, needed) = (

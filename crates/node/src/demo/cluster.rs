@@ -1,5 +1,5 @@
 //! Replicas as child processes of this one, on free ports of the loopback interface.
-use crate::{http, settings::Transport};
+use crate::{http, keys, settings::Transport};
 use anyhow::{Context, Result, bail, ensure};
 use nix::{
     sys::signal::{Signal, kill},
@@ -35,6 +35,8 @@ pub struct Cluster {
     /// The arguments that all replicas get.
     arguments: Vec<String>,
     logs: PathBuf,
+    /// Where the keys of the replicas are.
+    keys: PathBuf,
 }
 
 impl Cluster {
@@ -58,6 +60,8 @@ impl Cluster {
         let name = format!("quorate-demo-{}", std::process::id());
         let logs = std::env::temp_dir().join(name);
         fs::create_dir_all(&logs).with_context(|| format!("cannot make {}", logs.display()))?;
+        let keys = logs.join("keys");
+        let identities = keys::cluster::make(&keys, n)?;
         let ports = free_ports(3 * n)?;
         let peers: Vec<String> = ports[..n].iter().map(ToString::to_string).collect();
         let peers = peers.join(",");
@@ -70,6 +74,8 @@ impl Cluster {
             &transport,
             "--suspicion-ms",
             &suspicion,
+            "--identities-file",
+            &identities.display().to_string(),
         ];
         let arguments = arguments.iter().chain(&chosen).chain(more);
         let replicas = (1..=n).map(|rank| Replica {
@@ -84,6 +90,7 @@ impl Cluster {
             executable,
             arguments: arguments.map(ToString::to_string).collect(),
             logs,
+            keys,
         })
     }
 
@@ -99,12 +106,16 @@ impl Cluster {
             .args(&self.arguments)
             .env_remove("QUORATE_CONFIG")
             .env_remove("QUORATE_BIND")
+            .env_remove("QUORATE_IDENTITIES")
             .stdin(Stdio::piped())
             .stdout(Stdio::null());
+        let secret = keys::cluster::secret(&self.keys, rank);
         let replica = self.replica(rank)?;
         replica.starts += 1;
         command
             .args(["--id", &rank.to_string()])
+            .arg("--secret")
+            .arg(secret)
             .args(["--client", &replica.client.to_string()])
             .args(["--admin", &replica.admin.to_string()]);
         let log = self.log(rank)?;

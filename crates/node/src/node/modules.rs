@@ -152,6 +152,12 @@ fn builder(settings: &NodeSettings) -> Result<Builder> {
     if let Some(bounds) = settings.stack.synchrony {
         builder = builder.assume_synchronous(bounds);
     }
+    if let Some(keys) = &settings.keys {
+        builder = builder.sealed(keys.read()?, keys.identities.clone());
+    }
+    if settings.insecure {
+        builder = builder.insecure();
+    }
     Ok(builder)
 }
 

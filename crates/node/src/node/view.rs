@@ -12,7 +12,7 @@ use futures::{Stream, StreamExt, stream};
 use quorate_core::{Membership, ProcessId, ProcessSet};
 use quorate_runtime::{
     Node, NodeEvent,
-    node::{Admission as Known, ChannelState, NodeStatus, Peer},
+    node::{Admission as Known, ChannelState, NodeStatus, Peer, Protection},
 };
 use serde_json::{Value, json};
 use std::{fmt::Write, sync::Arc, time::Duration};
@@ -331,6 +331,7 @@ impl View {
             "process": now.me.rank(),
             "processes": self.membership.n(),
             "majority": self.membership.majority(),
+            "protection": protection(now.protection),
             "role": role.word(),
             "excluded": excluded,
             "ready": ready.is_ok(),
@@ -362,6 +363,7 @@ fn peer_to_json(now: &NodeStatus, peer: &Peer) -> Value {
         "address": peer.address.map(|it| it.to_string()),
         "lookup_failure": peer.lookup_failure,
         "connected": is_connected(peer),
+        "identity": peer.identity,
         "incarnation": peer.incarnation.map(|it| it.to_string()),
         "suspected": now.suspected.contains(peer.process),
         "timeout_ms": {
@@ -372,6 +374,15 @@ fn peer_to_json(now: &NodeStatus, peer: &Peer) -> Value {
         "refused": refused,
         "replaced_by": replaced,
     })
+}
+
+/// What protects the links, in one word.
+fn protection(of: Protection) -> &'static str {
+    match of {
+        Protection::Sealed => "sealed",
+        Protection::Loopback => "loopback",
+        _ => "insecure",
+    }
 }
 
 /// The role of a process, in one word.
