@@ -39,8 +39,11 @@
 //!
 //! # The crates
 //!
-//! - *Handshake:* snow 0.10, rather than code of our own: it is kept, has no C, its keys take explicit counters, and
-//!   its generator can be replaced.
+//! - *Handshake:* snow 0.10, rather than code of our own: it is kept, its keys take explicit counters, and its generator
+//!   and its ciphers can be replaced.
+//! - *Cipher:* AES-256-GCM by ring 0.17, whose keys are expanded once a session. ChaCha20-Poly1305 and AES-GCM of snow's
+//!   own resolver set up their keys for each datagram. For 1 KiB it takes a fifth of the time where the processor has
+//!   instructions for AES; where it has none, it is slower, and still takes the same time for all content.
 //! - *Keys:* x25519-dalek 2 and ed25519-dalek 2, not 3: they stand on the curve25519-dalek of snow, so that there is no
 //!   second copy.
 //! - *Codes and derivation:* blake3, its portable code, rather than HKDF with SHA-2: one primitive for keyed hashes and
@@ -51,6 +54,7 @@
 mod address;
 mod attempt;
 mod budget;
+mod cipher;
 mod cookie;
 pub mod frame;
 pub mod keys;

@@ -1,5 +1,6 @@
-//! The handshake `Noise_IK_25519_ChaChaPoly_BLAKE2s`, with every random byte given.
+//! The handshake `Noise_IK_25519_AESGCM_BLAKE2s`, with every random byte given.
 use crate::{
+    cipher::AesGcm,
     frame::{CARRIED, FIRST, SECOND},
     keys::Secret,
 };
@@ -11,7 +12,7 @@ use snow::{
 };
 use zeroize::Zeroizing;
 
-const PATTERN: &str = "Noise_IK_25519_ChaChaPoly_BLAKE2s";
+const PATTERN: &str = "Noise_IK_25519_AESGCM_BLAKE2s";
 
 /// The secret half of a key that one handshake uses.
 pub type Ephemeral = Zeroizing<[u8; 32]>;
@@ -47,7 +48,7 @@ impl CryptoResolver for Resolver {
     }
 
     fn resolve_cipher(&self, choice: &CipherChoice) -> Option<Box<dyn Cipher>> {
-        DefaultResolver.resolve_cipher(choice)
+        (*choice == CipherChoice::AESGCM).then(|| Box::new(AesGcm::default()) as Box<dyn Cipher>)
     }
 }
 

@@ -55,6 +55,8 @@ pub struct Session {
     pub made: Time,
     counter: u64,
     window: Window,
+    /// What is being sealed.
+    clear: Vec<u8>,
 }
 
 impl Session {
@@ -77,6 +79,7 @@ impl Session {
             made,
             counter: 0,
             window: Window::default(),
+            clear: Vec::new(),
         }
     }
 
@@ -88,10 +91,10 @@ impl Session {
     /// Appends the sealed datagram to `out`. The counter is the session's own: the same content twice is two
     /// different datagrams (M-E1). `false` if it is too long, or the counters are used up.
     pub fn seal(&mut self, content: &Content, rules: Rules, out: &mut BytesMut) -> bool {
-        let mut clear = BytesMut::new();
+        let Session { clear, .. } = self;
+        clear.clear();
         match content {
             Content::Data(bytes) => {
-                clear.reserve(1 + bytes.len());
                 clear.put_u8(DATA);
                 clear.put_slice(bytes);
             }
@@ -107,7 +110,7 @@ impl Session {
         }
         let mut counter = self.counter;
         if rules.are_changed(Mutant::CounterFromAbove) {
-            counter = digest(&clear);
+            counter = digest(clear);
         }
         if clear.len() > 1 + LONGEST || counter == u64::MAX {
             return false;
@@ -116,7 +119,7 @@ impl Session {
         put_sealed(out, self.theirs, counter);
         let head = out.len();
         out.resize(head + clear.len() + TAG, 0);
-        if !self.keys.seal(counter, &clear, &mut out[head..]) {
+        if !self.keys.seal(counter, clear, &mut out[head..]) {
             out.truncate(start);
             return false;
         }
