@@ -1,5 +1,8 @@
 //! Nodes on loopback, in this operating-system process, each with a protocol thread and sockets.
-use crate::Error;
+use crate::{
+    Error,
+    strangers::{Flood, Strangers},
+};
 use quorate_core::ProcessId;
 use quorate_runtime::{
     Builder, Node,
@@ -12,6 +15,8 @@ use std::{
 };
 use tokio::{runtime, time::timeout};
 
+/// The name of the cluster.
+const NAME: &str = "bench";
 /// How long the nodes may take to find each other.
 const TIMEOUT: Duration = Duration::from_secs(10);
 /// The length of a datagram that loopback carries whole, with its MTU of 64 KiB.
@@ -92,7 +97,7 @@ impl Cluster {
             let me =
                 ProcessId::from_rank(index + 1).ok_or(Error::Unusable("too many processes"))?;
             let mut builder = Node::builder(me, peers.clone())
-                .cluster("bench")
+                .cluster(NAME)
                 .socket(socket);
             if let Some(datagram) = network.datagram {
                 builder = builder.datagram(datagram);
@@ -125,6 +130,12 @@ impl Cluster {
         self.runtime
             .block_on(async { timeout(TIMEOUT, meeting).await })
             .map_err(|_| Error::Stalled(TIMEOUT))
+    }
+
+    /// Strangers begin handshakes with the nodes, until what this returns is dropped.
+    pub fn flood(&self, whither: Strangers) -> Result<Flood, Error> {
+        let addresses: Vec<_> = self.nodes.iter().map(Node::local_addr).collect();
+        Flood::start(whither, NAME, &addresses, &identities(self.nodes.len()))
     }
 
     /// The counters of every node, to find out where time went.

@@ -7,6 +7,7 @@
 //! | [`hop`] | a message from one algorithm to another of the same process, beside a channel of Tokio |
 //! | [`link`] | a message over the perfect link, one way and to and fro |
 //! | [`raw`] | the same over a TCP stream of Tokio with nothing on top: what the link is measured by |
+//! | [`strangers`] | who begins handshakes with the nodes meanwhile |
 //! | [`total_order`] | a closed loop of messages through total order |
 //! | [`rounds`] | cases run one after the other, in rounds, and their ratios |
 //! | [`suite`] | all of them, as one table |
@@ -21,6 +22,7 @@ pub mod link;
 pub mod machine;
 pub mod raw;
 pub mod rounds;
+pub mod strangers;
 pub mod suite;
 pub mod total_order;
 

@@ -4,6 +4,7 @@ use crate::{
     cluster::{Network, Transport},
     hop, link, machine, raw,
     rounds::{self, Base, Case},
+    strangers::Strangers,
     total_order,
 };
 use quorate_broadcast::by_leader;
@@ -121,6 +122,7 @@ impl Cases {
             network: UDP,
             algorithm: TOTAL_ORDER,
             settings: by_leader::OrderSettings::default(),
+            strangers: None,
             counts: false,
         };
         let name = format!("total order, n = {n}, 64 B, 1 in flight");
@@ -148,9 +150,24 @@ impl Cases {
             ..run
         };
         let name = format!("total order, n = {n}, 64 B, 1,024 in flight, sealed");
-        self.add(name, "messages/s", Base::Case(plain), move || {
+        self.add(name.clone(), "messages/s", Base::Case(plain), move || {
             Ok(total_order::run(of_sealed)?.slowest_per_s)
         });
+        let mut base = Base::Own;
+        for (whither, where_to) in [
+            (Strangers::AtAClosedPort, "a closed port"),
+            (Strangers::AtTheNodes, "the nodes"),
+        ] {
+            let flooded = total_order::Run {
+                strangers: Some(whither),
+                ..of_sealed
+            };
+            let name = format!("{name}, strangers' handshakes to {where_to}");
+            let case = self.add(name, "messages/s", base, move || {
+                Ok(total_order::run(flooded)?.slowest_per_s)
+            });
+            base = Base::Case(case);
+        }
     }
 }
 

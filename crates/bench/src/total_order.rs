@@ -9,6 +9,7 @@ use crate::{
     cluster::{Cluster, Network},
     locked, machine,
     raw::{histogram, microseconds},
+    strangers::{Flood, Strangers},
 };
 use bytes::Bytes;
 use hdrhistogram::Histogram;
@@ -61,6 +62,8 @@ pub struct Run {
     pub algorithm: Broadcast,
     /// The settings of the total order by leader.
     pub settings: by_leader::OrderSettings,
+    /// Who disturbs the nodes meanwhile.
+    pub strangers: Option<Strangers>,
     /// Whether what the nodes counted is printed to standard error.
     pub counts: bool,
 }
@@ -145,13 +148,21 @@ pub fn run(run: Run) -> Result<Measurement, Error> {
             }
         })?)
     })?;
+    let flood = match run.strangers {
+        Some(whither) => Some(cluster.flood(whither)?),
+        None => None,
+    };
     if let Some(client) = locked(&begin).take() {
         client.send(Begin);
     }
     let found = gather(&found, &shared);
+    let sent = flood.map(Flood::stop);
     if run.counts {
         for line in cluster.counts() {
             eprintln!("{line}");
+        }
+        if let Some(sent) = sent {
+            eprintln!("strangers sent {sent}");
         }
     }
     outcome(&found?)
@@ -406,6 +417,7 @@ mod tests {
                 },
                 algorithm: quorate_stacks::broadcasts::TOTAL_ORDER,
                 settings: by_leader::OrderSettings::default(),
+                strangers: None,
                 counts: false,
             })
             .unwrap();

@@ -3,7 +3,9 @@ use anyhow::Result;
 use clap::{Args, Subcommand, ValueEnum};
 use quorate_bench::{
     cluster::{Network, Transport},
-    link, suite, total_order,
+    link,
+    strangers::Strangers,
+    suite, total_order,
 };
 use quorate_broadcast::by_leader;
 use quorate_stacks::broadcasts::{Broadcast, TOTAL_ORDER};
@@ -66,6 +68,23 @@ enum EdgeKind {
     Tcp,
 }
 
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Whither {
+    /// To a port at which nobody listens: what sending alone costs.
+    ClosedPort,
+    /// To the nodes.
+    Nodes,
+}
+
+impl From<Whither> for Strangers {
+    fn from(whither: Whither) -> Self {
+        match whither {
+            Whither::ClosedPort => Strangers::AtAClosedPort,
+            Whither::Nodes => Strangers::AtTheNodes,
+        }
+    }
+}
+
 #[derive(Args, Debug)]
 struct TotalOrder {
     /// How many processes run, all in this operating-system process.
@@ -95,6 +114,9 @@ struct TotalOrder {
     /// With sealed links.
     #[arg(long)]
     sealed: bool,
+    /// Strangers begin handshakes meanwhile, as many as one processor can send [needs --sealed].
+    #[arg(long, value_enum, requires = "sealed")]
+    strangers: Option<Whither>,
     /// Bytes after which a batch is full [default: that of total order].
     #[arg(long, value_name = "BYTES")]
     batch_bytes: Option<usize>,
@@ -170,6 +192,7 @@ impl TotalOrder {
             },
             algorithm: self.algorithm.parse::<Broadcast>()?,
             settings,
+            strangers: self.strangers.map(Into::into),
             counts: self.counts,
         })?;
         println!("{}", serde_json::to_string(&outcome)?);

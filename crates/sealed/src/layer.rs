@@ -50,8 +50,8 @@
 //! - If both have begun and each answers the other, the session that the lower seat has begun stays: it forgets what it has
 //!   answered, and the higher seat does not.
 //! - Strangers: what does not know this process's identity costs one hash. Beyond a budget a key agreement needs a
-//!   cookie. Handshakes with one draw on a budget of the seat, since only its process can make them. Nothing is stored of
-//!   strangers.
+//!   cookie. Handshakes with one draw on a budget of the seat, since only its process can make them. Cookies have budgets,
+//!   too: one for each listed address, and one for all others. Nothing is stored of strangers.
 //! - Addresses: datagrams may come from elsewhere because somebody passes copies on. So an address counts only after
 //!   it has answered a challenge inside the session, and until then both get the datagrams.
 //!

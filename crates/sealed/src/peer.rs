@@ -78,6 +78,8 @@ pub struct Peer {
     /// Since when nothing came, although something was sent.
     pub unanswered: Option<Time>,
     pub budget: Budget,
+    /// For cookies that go to the listed address.
+    pub cookies: Budget,
     held: VecDeque<(Bytes, usize)>,
     has_lost: bool,
     /// The indexes of sessions that have ended.
@@ -101,6 +103,7 @@ impl Peer {
             answers: 0,
             unanswered: None,
             budget: Budget::new(limits.each_member),
+            cookies: Budget::new(limits.each_member),
             held: VecDeque::new(),
             has_lost: false,
             freed: Vec::new(),

@@ -55,6 +55,8 @@ pub struct Peers {
     indexes: BTreeMap<Index, ProcessId>,
     jar: Jar,
     strangers: Budget,
+    /// For the cookies of those who are at no listed address.
+    cookies: Budget,
 }
 
 impl Peers {
@@ -78,6 +80,7 @@ impl Peers {
             indexes: BTreeMap::new(),
             jar: Jar::default(),
             strangers: Budget::new(settings.limits.strangers),
+            cookies: Budget::new(settings.limits.cookies),
             settings,
         }
     }
@@ -487,6 +490,14 @@ impl Peers {
             return true;
         }
         if has_cookie {
+            step.count("over-budget");
+            return false;
+        }
+        let cookies = match path {
+            Path::Listed => &mut peer.cookies,
+            Path::Address(_) => &mut self.cookies,
+        };
+        if !cookies.take(step.now) {
             step.count("over-budget");
             return false;
         }

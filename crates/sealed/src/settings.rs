@@ -50,8 +50,11 @@ pub struct Limits {
     /// How many key agreements a second all those may cause who have not proven an address. Beyond that a cookie is
     /// asked for.
     pub strangers: u32,
-    /// How many key agreements a second each member may cause from its address.
+    /// How many key agreements a second each member may cause with a cookie, and how many cookies a second go to its listed
+    /// address.
     pub each_member: u32,
+    /// How many cookies a second go elsewhere.
+    pub cookies: u32,
     /// How many transmissions wait for a session, for each peer. If there are more, the oldest is lost.
     pub held: usize,
 }
@@ -67,6 +70,7 @@ impl Default for Limits {
             longest_pause: Duration::from_secs(5),
             strangers: 200,
             each_member: 20,
+            cookies: 1000,
             held: 16,
         }
     }

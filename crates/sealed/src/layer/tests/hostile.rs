@@ -92,6 +92,26 @@ fn a_running_session_outlives_any_stranger() {
     assert_eq!(net.at(2).texts(), [b"\x01x"]);
 }
 
+/// In one second strangers from many addresses ask for more cookies than there are.
+#[test]
+fn cookies_are_bounded_and_those_for_the_listed_address_are_others() {
+    let limits = Limits {
+        strangers: 0,
+        ..Limits::default()
+    };
+    let mut net = Net::with(2, |settings| Settings { limits, ..settings });
+    let mut rng = Random::seed_from_u64(1);
+    let mut answers = 0;
+    for number in 0..10 * limits.cookies {
+        let datagram = forged(&mut rng, u64::from(number), 1);
+        answers += net.at(2).receive(at(number as u16), &datagram).len();
+    }
+    assert_eq!(answers, limits.cookies as usize);
+    net.at(1).send(2, b"\x01x");
+    net.settle();
+    assert_eq!(net.at(2).texts(), [b"\x01x"]);
+}
+
 #[test]
 fn a_cookie_is_bound_to_the_address_and_dies() {
     let strangers = Limits {
