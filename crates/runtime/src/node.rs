@@ -99,7 +99,7 @@ pub use group::{GroupOrder, UnknownOrder, Unreadable};
 #[cfg(feature = "broadcast")]
 pub use handles::{Broadcaster, Deliveries, Delivery, Permit, TryBroadcastError};
 #[cfg(feature = "sealed")]
-pub use keys::BadKeys;
+pub use keys::{BadKeys, KeyRing, PreparedKeys};
 #[cfg(feature = "shared-memory")]
 pub use lattice::LatticeProposer;
 #[cfg(feature = "broadcast")]
@@ -318,7 +318,7 @@ pub struct Node {
     stack: String,
     address: SocketAddr,
     #[cfg(feature = "sealed")]
-    keys: Option<keys::Door>,
+    keys: Option<keys::KeyRing>,
     cancellation: CancellationToken,
 }
 

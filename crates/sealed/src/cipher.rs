@@ -1,14 +1,39 @@
 //! AES-256 in Galois/Counter mode, by ring: what seals datagrams.
 //!
 //! The keys are expanded once a session, and not for each datagram.
+use crate::frame::TAG;
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, Tag, UnboundKey};
 use snow::{Error, types::Cipher};
 
-const TAG: usize = 16;
+/// A key of one direction.
+pub struct Key(LessSafeKey);
+
+impl Key {
+    /// The key with these bytes.
+    pub fn new(key: &[u8; 32]) -> Option<Key> {
+        let key = UnboundKey::new(&AES_256_GCM, key).ok()?;
+        Some(Key(LessSafeKey::new(key)))
+    }
+
+    /// Encrypts the content where it stands, and gives its tag.
+    pub fn seal(&self, counter: u64, head: &[u8], content: &mut [u8]) -> Option<[u8; TAG]> {
+        let key = &self.0;
+        let tag = key.seal_in_place_separate_tag(nonce(counter), Aad::from(head), content);
+        tag.ok()?.as_ref().try_into().ok()
+    }
+
+    /// Decrypts the content where it stands. `false` if the tag is not that of this content, which then is useless.
+    pub fn open(&self, counter: u64, head: &[u8], content: &mut [u8], tag: [u8; TAG]) -> bool {
+        let (key, head) = (&self.0, Aad::from(head));
+        let opened =
+            key.open_in_place_separate_tag(nonce(counter), head, Tag::from(tag), content, 0..);
+        opened.is_ok()
+    }
+}
 
 /// The cipher `AESGCM` of the Noise protocol.
 #[derive(Default)]
-pub struct AesGcm(Option<LessSafeKey>);
+pub struct AesGcm(Option<Key>);
 
 /// The nonce of a message: the Noise protocol has the counter in big-endian order for this cipher.
 fn nonce(counter: u64) -> Nonce {
@@ -23,9 +48,7 @@ impl Cipher for AesGcm {
     }
 
     fn set(&mut self, key: &[u8; 32]) {
-        self.0 = UnboundKey::new(&AES_256_GCM, key)
-            .ok()
-            .map(LessSafeKey::new);
+        self.0 = Key::new(key);
     }
 
     /// Returns 0 if there is no key, which the callers take for a failure.
@@ -36,9 +59,10 @@ impl Cipher for AesGcm {
             return 0;
         };
         content.copy_from_slice(plaintext);
-        let tag = key.seal_in_place_separate_tag(nonce(counter), Aad::from(authtext), content);
-        if let (Ok(tag), Some(place)) = (tag, rest.get_mut(..TAG)) {
-            place.copy_from_slice(tag.as_ref());
+        if let (Some(tag), Some(place)) =
+            (key.seal(counter, authtext, content), rest.get_mut(..TAG))
+        {
+            place.copy_from_slice(&tag);
             plaintext.len() + TAG
         } else {
             content.fill(0);
@@ -57,16 +81,10 @@ impl Cipher for AesGcm {
         let (content, tag) = ciphertext.split_last_chunk::<TAG>().ok_or(Error::Decrypt)?;
         let out = out.get_mut(..content.len()).ok_or(Error::Decrypt)?;
         out.copy_from_slice(content);
-        let opened = key.open_in_place_separate_tag(
-            nonce(counter),
-            Aad::from(authtext),
-            Tag::from(*tag),
-            out,
-            0..,
-        );
-        match opened {
-            Ok(opened) => Ok(opened.len()),
-            Err(_) => Err(Error::Decrypt),
+        if key.open(counter, authtext, out, *tag) {
+            Ok(out.len())
+        } else {
+            Err(Error::Decrypt)
         }
     }
 }

@@ -1,11 +1,11 @@
 //! The handshake `Noise_IK_25519_AESGCM_BLAKE2s`, with every random byte given.
 use crate::{
-    cipher::AesGcm,
-    frame::{CARRIED, FIRST, SECOND},
+    cipher::{AesGcm, Key},
+    frame::{CARRIED, FIRST, SECOND, TAG},
     keys::Secret,
 };
 use snow::{
-    Builder, HandshakeState, StatelessTransportState,
+    Builder, HandshakeState,
     params::{CipherChoice, DHChoice, HashChoice, NoiseParams},
     resolvers::{CryptoResolver, DefaultResolver},
     types::{Cipher, Dh, Hash, Random},
@@ -67,7 +67,10 @@ pub struct Begun(Box<HandshakeState>);
 pub struct Read(HandshakeState);
 
 /// The keys of a session, one in each direction.
-pub struct Keys(StatelessTransportState);
+pub struct Keys {
+    own: Key,
+    theirs: Key,
+}
 
 impl Begun {
     /// Begins a handshake with the process that has this link key.
@@ -99,7 +102,7 @@ impl Begun {
 
     /// The keys, once the answer was read.
     pub fn keys(self) -> Option<Keys> {
-        self.0.into_stateless_transport_mode().ok().map(Keys)
+        Keys::of(*self.0)
     }
 }
 
@@ -128,23 +131,39 @@ impl Read {
     pub fn answer(mut self, payload: [u8; CARRIED]) -> Option<([u8; SECOND], Keys)> {
         let mut message = [0; SECOND];
         let length = self.0.write_message(&payload, &mut message).ok()?;
-        let keys = self.0.into_stateless_transport_mode().ok().map(Keys)?;
+        let keys = Keys::of(self.0)?;
         (length == SECOND).then_some((message, keys))
     }
 }
 
 impl Keys {
-    /// Seals the content into `out`, which is longer by the tag.
-    pub fn seal(&self, counter: u64, content: &[u8], out: &mut [u8]) -> bool {
-        self.0
-            .write_message(counter, content, out)
-            .is_ok_and(|length| length == out.len())
+    /// The keys of a handshake that has ended, at the one who has begun it or at the other.
+    fn of(mut state: HandshakeState) -> Option<Keys> {
+        let began = state.is_initiator();
+        if !state.is_handshake_finished() {
+            return None;
+        }
+        // What the Noise protocol calls Split, without its transport: datagrams are encrypted where they stand.
+        let (first, second) = state.dangerously_get_raw_split();
+        let (first, second) = (Zeroizing::new(first), Zeroizing::new(second));
+        let (own, theirs) = if began {
+            (first, second)
+        } else {
+            (second, first)
+        };
+        Some(Keys {
+            own: Key::new(&own)?,
+            theirs: Key::new(&theirs)?,
+        })
     }
 
-    /// Opens the ciphertext into `out`, which is shorter by the tag.
-    pub fn open(&self, counter: u64, ciphertext: &[u8], out: &mut [u8]) -> bool {
-        self.0
-            .read_message(counter, ciphertext, out)
-            .is_ok_and(|length| length == out.len())
+    /// Encrypts the content where it stands, and gives its tag.
+    pub fn seal(&self, counter: u64, content: &mut [u8]) -> Option<[u8; TAG]> {
+        self.own.seal(counter, &[], content)
+    }
+
+    /// Decrypts the content where it stands. `false` if the peer has not sealed it under this counter.
+    pub fn open(&self, counter: u64, content: &mut [u8], tag: [u8; TAG]) -> bool {
+        self.theirs.open(counter, &[], content, tag)
     }
 }

@@ -1,6 +1,6 @@
 //! The keys that two processes have agreed on in one handshake, with the counters under them.
 use crate::{
-    frame::{Index, OVERHEAD, TAG, put_sealed},
+    frame::{Index, OVERHEAD, put_sealed},
     keys::Identity,
     mutant::{Mutant, Rules},
     noise::Keys,
@@ -55,8 +55,6 @@ pub struct Session {
     pub made: Time,
     counter: u64,
     window: Window,
-    /// What is being sealed.
-    clear: Vec<u8>,
 }
 
 impl Session {
@@ -79,7 +77,6 @@ impl Session {
             made,
             counter: 0,
             window: Window::default(),
-            clear: Vec::new(),
         }
     }
 
@@ -91,38 +88,43 @@ impl Session {
     /// Appends the sealed datagram to `out`. The counter is the session's own: the same content twice is two
     /// different datagrams (M-E1). `false` if it is too long, or the counters are used up.
     pub fn seal(&mut self, content: &Content, rules: Rules, out: &mut BytesMut) -> bool {
-        let Session { clear, .. } = self;
-        clear.clear();
-        match content {
-            Content::Data(bytes) => {
-                clear.put_u8(DATA);
-                clear.put_slice(bytes);
-            }
-            Content::Confirm => clear.put_u8(CONFIRM),
-            Content::Challenge(number) => {
-                clear.put_u8(CHALLENGE);
-                clear.put_u64_le(*number);
-            }
-            Content::Answer(number) => {
-                clear.put_u8(ANSWER);
-                clear.put_u64_le(*number);
-            }
-        }
+        let length = match content {
+            Content::Data(bytes) => bytes.len(),
+            Content::Confirm => 0,
+            Content::Challenge(_) | Content::Answer(_) => 8,
+        };
         let mut counter = self.counter;
-        if rules.are_changed(Mutant::CounterFromAbove) {
-            counter = digest(clear);
+        if let (Content::Data(bytes), true) = (content, rules.are_changed(Mutant::CounterFromAbove))
+        {
+            counter = digest(bytes);
         }
-        if clear.len() > 1 + LONGEST || counter == u64::MAX {
+        if length > LONGEST || counter == u64::MAX {
             return false;
         }
+        out.reserve(OVERHEAD + length);
         let start = out.len();
         put_sealed(out, self.theirs, counter);
         let head = out.len();
-        out.resize(head + clear.len() + TAG, 0);
-        if !self.keys.seal(counter, clear, &mut out[head..]) {
+        match content {
+            Content::Data(bytes) => {
+                out.put_u8(DATA);
+                out.put_slice(bytes);
+            }
+            Content::Confirm => out.put_u8(CONFIRM),
+            Content::Challenge(number) => {
+                out.put_u8(CHALLENGE);
+                out.put_u64_le(*number);
+            }
+            Content::Answer(number) => {
+                out.put_u8(ANSWER);
+                out.put_u64_le(*number);
+            }
+        }
+        let Some(tag) = self.keys.seal(counter, &mut out[head..]) else {
             out.truncate(start);
             return false;
-        }
+        };
+        out.put_slice(&tag);
         self.counter += 1;
         true
     }
@@ -141,8 +143,9 @@ impl Session {
             }
             self.window.accept(counter);
         }
-        let mut clear = BytesMut::zeroed(ciphertext.len().saturating_sub(TAG));
-        if !self.keys.open(counter, ciphertext, &mut clear) {
+        let (content, tag) = ciphertext.split_last_chunk().ok_or(Refused::Malformed)?;
+        let mut clear = BytesMut::from(content);
+        if !self.keys.open(counter, &mut clear, *tag) {
             return Err(Refused::Forged);
         }
         let is_checked =

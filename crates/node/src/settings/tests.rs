@@ -196,3 +196,73 @@ fn what_generalized_access_floods_must_fit_into_datagrams() {
     let stream = "datagram = 1000\ntransport = 'tcp'";
     assert_eq!(error_of(stream, "generalized"), None);
 }
+
+#[test]
+fn keys_are_said_together_and_once_for_each_process() {
+    let folder = tempfile::tempdir().unwrap();
+    let list = crate::keys::cluster::make(&folder.path().join("keys"), 3).unwrap();
+    let path = folder.path().join("node.toml");
+    let load = |text: &str| {
+        std::fs::write(&path, format!("{THREE}{text}")).unwrap();
+        let config = Some(path.clone());
+        let settings = RawSettings::default();
+        Source { config, settings }.load()
+    };
+    // Relative paths begin at the folder of the configuration file.
+    let good = "secret = 'keys/p2/secret'\nidentities_file = 'keys/members/identities'\n";
+    let keys = load(good).unwrap().keys.unwrap();
+    let identities = std::fs::read_to_string(&list).unwrap();
+    let lines: Vec<_> = identities.lines().collect();
+    let expected: Vec<(usize, String)> = (1..).zip(lines.iter().map(ToString::to_string)).collect();
+    let found = keys.identities.iter();
+    let found: Vec<_> = found.map(|(p, it)| (p.rank(), it.to_string())).collect();
+    assert_eq!(found, expected);
+    assert_eq!(keys.read().unwrap().identity(), keys.identities[1].1);
+    assert_eq!(load("").unwrap().keys, None);
+
+    // The same beside `peers`, with a second identity and a comment.
+    let array = format!(
+        "secret = 'keys/p2/secret'\nidentities = ['{} {}', '{}', '{}']\n",
+        lines[0], lines[1], lines[1], lines[2]
+    );
+    let seats = load(&array).unwrap().keys.unwrap().identities;
+    let seats: Vec<_> = seats.iter().map(|(p, _)| p.rank()).collect();
+    assert_eq!(seats, [1, 1, 2, 3]);
+    let commented = format!("# p1\n\n{} # old\n{}\n{}\n", lines[0], lines[1], lines[2]);
+    std::fs::write(&list, commented).unwrap();
+    assert!(load(good).unwrap().keys.is_some());
+
+    let refused = [
+        ("secret = 'keys/p2/secret'\n", "no identities"),
+        (
+            "identities_file = 'keys/members/identities'\n",
+            "no `secret`",
+        ),
+        (&format!("{good}identities = []\n"), "both set"),
+        (
+            "secret = 'keys/p2/secret'\nidentities = ['x']\n",
+            "1 lines of identities",
+        ),
+        (
+            "secret = 'keys/p2/secret'\nidentities = ['x', 'y', 'z']\n",
+            "process 1",
+        ),
+        (
+            &array.replacen(lines[2], "", 1),
+            "process 3 has no identity",
+        ),
+        (
+            "secret = 'keys/p2/secret'\nidentities_file = 'nowhere'\n",
+            "nowhere",
+        ),
+    ];
+    for (text, words) in refused {
+        let error = load(text).unwrap_err();
+        let line = format!("{error:#}");
+        assert!(line.contains(words) && !line.contains('\n'), "{line}");
+    }
+    // Who has been given the secret of somebody else.
+    let keys = load("secret = 'nowhere'\nidentities_file = 'keys/members/identities'\n");
+    let error = keys.unwrap().keys.unwrap().read().unwrap_err();
+    assert!(format!("{error:#}").contains("`secret`"), "{error:#}");
+}

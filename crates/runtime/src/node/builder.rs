@@ -389,13 +389,13 @@ impl Builder {
         let family = Family::of(&socket, address);
         let lookups = self.lookups(&links, family, &addresses, &seen.status, &sight);
         #[cfg(feature = "sealed")]
-        let (below, door) = match &self.keys {
+        let (below, ring) = match &self.keys {
             None => (self.attach(socket, &mut protocol, addresses, &links), None),
             Some(keys) => {
                 let attached =
                     self.attach_sealed(keys, socket, &mut protocol, &addresses, &links, &sight);
-                let (below, door) = attached.map_err(start_error)?;
-                (Ok(below), Some(door))
+                let (below, ring) = attached.map_err(start_error)?;
+                (Ok(below), Some(ring))
             }
         };
         #[cfg(not(feature = "sealed"))]
@@ -437,7 +437,7 @@ impl Builder {
             stack,
             address,
             #[cfg(feature = "sealed")]
-            keys: door,
+            keys: ring,
             cancellation: self.cancellation,
         })
     }

@@ -110,9 +110,52 @@ impl Keys {
     }
 }
 
-/// Where a running node is told of other keys.
-pub(super) struct Door {
+/// Where a running node is given other keys. Clones belong to the same node; when it has stopped, they change nothing.
+#[derive(Clone)]
+pub struct KeyRing {
+    me: ProcessId,
+    processes: Membership,
     change: Addr<Change>,
+}
+
+crate::debug::opaque!(KeyRing);
+
+/// Keys that a node can use, and does not use yet.
+#[must_use = "the node uses them once they are taken up"]
+pub struct PreparedKeys {
+    keys: Keys,
+    change: Addr<Change>,
+}
+
+crate::debug::opaque!(PreparedKeys);
+
+impl KeyRing {
+    /// Checks keys, without a change.
+    ///
+    /// # Errors
+    /// When the keys are not usable.
+    pub fn prepare(
+        &self,
+        secret: Secret,
+        identities: impl IntoIterator<Item = (ProcessId, Identity)>,
+    ) -> Result<PreparedKeys, BadKeys> {
+        let keys = Keys::new(secret, identities);
+        keys.check(self.me, &self.processes)?;
+        let change = self.change.clone();
+        Ok(PreparedKeys { keys, change })
+    }
+}
+
+impl PreparedKeys {
+    /// Lets the node use these keys, soon after the call. See [`Node::renew_keys`].
+    pub fn take_up(self) {
+        let Keys { secret, identities } = self.keys;
+        // First the secret: who is dialled anew is to see the new one.
+        self.change.send(Change::Secret(secret));
+        for (process, identities) in identities {
+            self.change.send(Change::Identities(process, identities));
+        }
+    }
 }
 
 /// Keys.
@@ -166,7 +209,7 @@ impl Builder {
         addresses: &Addresses,
         links: &PerfectLinks<TokioHost>,
         sight: &Arc<Sight>,
-    ) -> io::Result<(Addr<fair_loss::Transmit>, Door)> {
+    ) -> io::Result<(Addr<fair_loss::Transmit>, KeyRing)> {
         let host = protocol.host().at("sealed");
         // The stack and the lanes are compared by the links, inside the session: so each process can say in which of them
         // its peer differs.
@@ -190,7 +233,15 @@ impl Builder {
             return Err(error);
         }
         tell_sessions(&watch, addresses.clone(), sight);
-        Ok((out, Door { change }))
+        let (me, processes) = (host.me(), *host.processes());
+        Ok((
+            out,
+            KeyRing {
+                me,
+                processes,
+                change,
+            },
+        ))
     }
 }
 
@@ -208,15 +259,14 @@ impl Node {
         secret: Secret,
         identities: impl IntoIterator<Item = (ProcessId, Identity)>,
     ) -> Result<(), BadKeys> {
-        let door = self.keys.as_ref().ok_or(BadKeys::NotSealed)?;
-        let keys = Keys::new(secret, identities);
-        keys.check(self.me(), self.host().processes())?;
-        // First the secret: who is dialled anew is to see the new one.
-        door.change.send(Change::Secret(keys.secret));
-        for (process, identities) in keys.identities {
-            door.change.send(Change::Identities(process, identities));
-        }
+        let ring = self.key_ring().ok_or(BadKeys::NotSealed)?;
+        ring.prepare(secret, identities)?.take_up();
         Ok(())
+    }
+
+    /// Where the node is given other keys, also by those who do not own it; `None` if its links are not sealed.
+    pub fn key_ring(&self) -> Option<&KeyRing> {
+        self.keys.as_ref()
     }
 }
 
