@@ -105,7 +105,11 @@ impl Cluster {
 }
 
 /// A client that counts, until it is told to end. Gives how often it was answered, and what it was answered else.
-fn count(server: SocketAddr, key: String, is_over: Arc<AtomicBool>) -> thread::JoinHandle<(u64, Vec<String>)> {
+fn count(
+    server: SocketAddr,
+    key: String,
+    is_over: Arc<AtomicBool>,
+) -> thread::JoinHandle<(u64, Vec<String>)> {
     thread::spawn(move || {
         let (mut counted, mut others) = (0, Vec::new());
         while !is_over.load(Relaxed) {
@@ -182,7 +186,13 @@ fn who_has_other_keys_is_left_out_and_the_log_says_so() {
     let folder = tempfile::tempdir().unwrap();
     let keys = |name: &str| {
         let directory = folder.path().join(name);
-        let made = run(&["keys", "cluster", &directory.display().to_string(), "--members", "3"]);
+        let made = run(&[
+            "keys",
+            "cluster",
+            &directory.display().to_string(),
+            "--members",
+            "3",
+        ]);
         assert!(made.status.success(), "{made:?}");
         directory
     };
@@ -190,7 +200,10 @@ fn who_has_other_keys_is_left_out_and_the_log_says_so() {
     let addresses = free_addresses(9);
     let peers: Vec<_> = addresses[..3].iter().map(ToString::to_string).collect();
     let start = |rank: usize, keys: &Path| {
-        let (secret, list) = (keys.join(format!("p{rank}/secret")), keys.join("members/identities"));
+        let (secret, list) = (
+            keys.join(format!("p{rank}/secret")),
+            keys.join("members/identities"),
+        );
         let arguments = [
             "--id",
             &rank.to_string(),

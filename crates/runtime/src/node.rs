@@ -318,7 +318,7 @@ pub struct Node {
     stack: String,
     address: SocketAddr,
     #[cfg(feature = "sealed")]
-    keys: Option<keys::KeyRing>,
+    keys: Option<KeyRing>,
     cancellation: CancellationToken,
 }
 

@@ -16,6 +16,9 @@ use quorate_abstractions::{addressed::Path, fair_loss::datagrams};
 use quorate_core::{Incarnation, ProcessId, Time};
 use std::collections::VecDeque;
 
+/// How many bytes of datagrams are sealed into one buffer, if more than one is.
+const AT_ONCE: usize = 60 << 10;
+
 /// An identity of the peer's seat.
 #[derive(Clone)]
 pub struct Listed {
@@ -126,7 +129,16 @@ impl Peer {
     }
 
     /// Seals datagrams of the layer above, and transmits them.
-    pub fn send(&mut self, bytes: Bytes, segment: usize, rules: Rules, step: &mut Step<'_>) {
+    pub fn send(&mut self, mut bytes: Bytes, segment: usize, rules: Rules, step: &mut Step<'_>) {
+        // Not more at once than an edge sends at once: large buffers are slow to get.
+        let most = (AT_ONCE / segment.max(1)).max(1) * segment.max(1);
+        while bytes.len() > most {
+            self.send_at_once(bytes.split_to(most), segment, rules, step);
+        }
+        self.send_at_once(bytes, segment, rules, step);
+    }
+
+    fn send_at_once(&mut self, bytes: Bytes, segment: usize, rules: Rules, step: &mut Step<'_>) {
         let Some(session) = &mut self.current else {
             return;
         };
