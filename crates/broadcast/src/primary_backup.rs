@@ -18,7 +18,8 @@
 //! reported, and then the others wait for it (and two servers cannot do better: the crate of impossibility
 //! results shows it). No origin is more than 2²⁰ broadcasts ahead of what is delivered from it; messages beyond
 //! that are refused. A gap does not stop it: when a stream begins anew, a process sends again its undelivered
-//! requests and what it holds, and the primary its entries that are not delivered everywhere.
+//! requests to the primary, and what it holds to the one whose log it has, even before P has reported those before it;
+//! and the primary its entries that are not delivered everywhere.
 //!
 //! # Messages
 //! - `Request(data)`, from the origin → the primary, and again → the next one if the primary crashes: order this.
@@ -328,18 +329,21 @@ impl PrimaryBackup {
         }
     }
 
-    /// When a stream begins anew, sends its receiver again what a gap may have taken.
+    /// When a stream begins anew, sends its receiver again what a gap may have taken: to the primary, requests; to the
+    /// one whose log this process has, and of which P may not have told yet that it is the primary, what it holds.
     fn upon_status(&mut self, status: &link::Status, ctx: &mut Ctx<Self>) {
         let link::Status::Begun { peer } = *status else {
             return;
         };
         if self.is_primary() {
             self.send_log(To::One(peer), ctx);
-        } else if peer == self.primary() {
+            return;
+        }
+        if peer == self.primary() {
             self.request_again(ctx);
-            if peer == self.term {
-                send(To::One(peer), Message::Held { upto: self.holds }, ctx);
-            }
+        }
+        if peer == self.term {
+            send(To::One(peer), Message::Held { upto: self.holds }, ctx);
         }
     }
 }

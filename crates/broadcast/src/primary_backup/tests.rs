@@ -359,6 +359,32 @@ fn a_backup_replaces_its_log_once_it_has_all_that_the_new_primary_inherited() {
     assert_eq!(brief(&effects), [("deliver", 1), ("deliver", 1)]);
 }
 
+/// p1 has crashed, and p2 has taken over with an entry of p1 that p3 lacked. The confirmation of p3 falls into a gap,
+/// before p1 is reported to p3.
+#[test]
+fn tob1_a_backup_confirms_again_to_a_primary_that_it_was_not_told_of() {
+    let begun = |rank| Event::Status(link::Status::Begun { peer: p(rank) });
+    let mut p3 = alone(3, 3);
+    upon(
+        &mut p3,
+        Event::Broadcast(Broadcast {
+            payload: Bytes::new(),
+        }),
+    );
+    let effects = upon(&mut p3, hear(2, entry(of(1, 1), 1, data(1, 1))));
+    assert_eq!(brief(&effects), [("held", 1)]);
+    let effects = upon(&mut p3, begun(2));
+    assert_eq!(brief(&effects), [("held", 1)]);
+    // To p1, which P has not reported, it still requests.
+    assert_eq!(brief(&upon(&mut p3, begun(1))), [("request", 1)]);
+    let effects = upon(&mut p3, Event::Crash(perfect::Crash(p(1))));
+    assert_eq!(brief(&effects), [("request", 1)]);
+    assert_eq!(
+        brief(&upon(&mut p3, begun(2))),
+        [("request", 1), ("held", 1)]
+    );
+}
+
 #[test]
 fn what_cannot_be_is_counted_and_dropped() {
     let mut p2 = alone(2, 3);
