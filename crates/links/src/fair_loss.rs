@@ -29,11 +29,11 @@ use quorate_abstractions::fair_loss::{self, Transmit, datagrams};
 use quorate_core::{Algorithm, Ctx, Host, Observation, Observe, ProcessId, message::digest, ports};
 
 /// What is requested, and what is indicated.
-pub type Port = (Send, Deliver);
+pub type Port = (SendRequest, Deliver);
 
 /// Requests that a message be sent once.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Send {
+pub struct SendRequest {
     /// The receiver.
     pub to: ProcessId,
     /// The message.
@@ -49,7 +49,7 @@ pub struct Deliver {
     pub bytes: Bytes,
 }
 
-impl Observe for Send {
+impl Observe for SendRequest {
     fn observe(&self) -> Observation {
         let content = digest(&self.bytes);
         Observation::request("Send").peer(self.to).digest(content)
@@ -101,7 +101,7 @@ impl FairLoss {
         FairLoss { me: host.me() }
     }
 
-    fn upon_send(&self, Send { to, bytes }: &Send, ctx: &mut Ctx<Self>) {
+    fn upon_send(&self, SendRequest { to, bytes }: &SendRequest, ctx: &mut Ctx<Self>) {
         let mut datagram = BytesMut::with_capacity(1 + bytes.len());
         datagram.put_u8(self.me.rank() as u8);
         datagram.put_slice(bytes);

@@ -280,7 +280,7 @@ pub(super) fn datagrams(
     let up = wiring.application::<Deliver>();
     let send = fair_loss::spawn(&wiring.host().at(module), edge, up);
     RequestPort::Send {
-        send: send.with(|Message { to, bytes, .. }| fair_loss::Send { to, bytes }),
+        send: send.with(|Message { to, bytes, .. }| fair_loss::SendRequest { to, bytes }),
         cancel: None,
         copies,
     }

@@ -10,7 +10,7 @@ use quorate_sim::{
 const COPIES: u64 = 40;
 
 /// Links at every process of a world, of which FLL1–3 are checked.
-fn wire(world: &World) -> Vec<Addr<Send>> {
+fn wire(world: &World) -> Vec<Addr<SendRequest>> {
     let channel = Channel::Module("links".to_owned());
     world.check(properties::fair_loss_links(&channel, COPIES, 3));
     let wire = |q| {
@@ -32,7 +32,12 @@ fn fll1_to_3_hold_whatever_the_edge_loses_and_repeats() {
             for (from, to, bytes) in [(1, 2, "a"), (1, 3, "b"), (2, 3, "a")] {
                 let bytes = Bytes::from_static(bytes.as_bytes());
                 let time = Time::ZERO + UNIT * copy;
-                world.request(p(from), time, &ports[from - 1], Send { to: p(to), bytes });
+                world.request(
+                    p(from),
+                    time,
+                    &ports[from - 1],
+                    SendRequest { to: p(to), bytes },
+                );
             }
         }
         world.run().assert_all_hold();
@@ -45,7 +50,7 @@ fn a_message_costs_one_datagram_and_one_step() {
     let mut world = world.settle(UNIT * 5);
     let ports = wire(&world);
     let bytes = Bytes::from_static(b"once");
-    world.request(p(1), Time::ZERO, &ports[0], Send { to: p(2), bytes });
+    world.request(p(1), Time::ZERO, &ports[0], SendRequest { to: p(2), bytes });
     world.run().assert_all_hold();
     let delivered = world.tally(p(2), "links", "Deliver").unwrap();
     assert_eq!((delivered.count, delivered.last), (1, Time::ZERO + UNIT));
