@@ -8,7 +8,7 @@
 //!
 //! # Assumes
 //! Any model; an edge of the host ([`fair_loss`]) with the same promises for datagrams. A message and one byte fit
-//! into one datagram. Whoever can send datagrams to this process can name any sender.
+//! into one datagram. Whoever can send datagrams to this process can name any sender of Π.
 //!
 //! # Messages
 //! Each message of the user, with the rank of its sender in front.
@@ -26,7 +26,9 @@
 //! specification, since it does not know from whom it is.
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use quorate_abstractions::fair_loss::{self, Transmit, datagrams};
-use quorate_core::{Algorithm, Ctx, Host, Observation, Observe, ProcessId, message::digest, ports};
+use quorate_core::{
+    Algorithm, Ctx, Host, Membership, Observation, Observe, ProcessId, message::digest, ports,
+};
 
 /// What is requested, and what is indicated.
 pub type Port = (SendRequest, Deliver);
@@ -68,6 +70,7 @@ impl Observe for Deliver {
 /// Fair-loss links.
 pub struct FairLoss {
     me: ProcessId,
+    processes: Membership,
 }
 
 ports! {
@@ -87,7 +90,7 @@ impl Algorithm for FairLoss {
             Event::Send(message) => self.upon_send(&message, ctx),
             Event::Edge(fair_loss::Indication::Arrive { bytes, segment }) => {
                 for datagram in datagrams(bytes, segment) {
-                    upon_datagram(datagram, ctx);
+                    self.upon_datagram(datagram, ctx);
                 }
             }
             Event::Edge(fair_loss::Indication::Reopened(_)) => {}
@@ -98,7 +101,10 @@ impl Algorithm for FairLoss {
 impl FairLoss {
     /// The links of the process at `host`.
     pub fn new(host: &impl Host) -> Self {
-        FairLoss { me: host.me() }
+        FairLoss {
+            me: host.me(),
+            processes: *host.processes(),
+        }
     }
 
     fn upon_send(&self, SendRequest { to, bytes }: &SendRequest, ctx: &mut Ctx<Self>) {
@@ -111,14 +117,17 @@ impl FairLoss {
             bytes: datagram.freeze(),
         }));
     }
-}
 
-fn upon_datagram(mut bytes: Bytes, ctx: &mut Ctx<FairLoss>) {
-    let from = bytes.try_get_u8().ok();
-    let from = from.and_then(|rank| ProcessId::from_rank(usize::from(rank)));
-    match from {
-        Some(from) => ctx.trigger(Effect::Deliver(Deliver { from, bytes })),
-        None => ctx.count("malformed"),
+    fn upon_datagram(&self, mut bytes: Bytes, ctx: &mut Ctx<Self>) {
+        let from = bytes.try_get_u8().ok();
+        let from = from.and_then(|rank| ProcessId::from_rank(usize::from(rank)));
+        match from {
+            Some(from) if self.processes.contains(from) => {
+                ctx.trigger(Effect::Deliver(Deliver { from, bytes }));
+            }
+            Some(_) => ctx.count("unknown process"),
+            None => ctx.count("malformed"),
+        }
     }
 }
 

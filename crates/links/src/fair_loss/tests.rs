@@ -57,7 +57,7 @@ fn a_message_costs_one_datagram_and_one_step() {
 }
 
 #[test]
-fn a_datagram_without_a_sender_is_counted_and_dropped() {
+fn a_datagram_without_a_sender_in_the_system_is_counted_and_dropped() {
     let world = World::new(2, 1, Timed::lock_step()).unwrap();
     let counters = Counters::default();
     let mut ctx = Context::new("links".into(), 1, counters.clone());
@@ -73,5 +73,11 @@ fn a_datagram_without_a_sender_is_counted_and_dropped() {
     assert_eq!(arrive(&[0, 7], 2), 0, "there is no process of rank 0");
     assert_eq!(arrive(&[200, 7], 2), 0, "nor one of rank 200");
     assert_eq!(counters.total("malformed"), 2);
+    assert_eq!(
+        arrive(&[7, 7, 3, 8], 2),
+        0,
+        "of two processes none is p7 or p3"
+    );
+    assert_eq!(counters.total("unknown process"), 2);
     assert_eq!(arrive(&[2, 7, 2, 8, 2], 2), 3, "the last one is empty");
 }
