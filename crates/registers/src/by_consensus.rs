@@ -2,11 +2,15 @@
 //!
 //! # Promises
 //! - NNAR2 atomicity (safety).
-//! - NNAR1 termination (liveness): every operation of a correct process returns, whatever the others do (wait-freedom).
+//! - NNAR1 termination (liveness): every operation of a correct process returns, whatever the others do (wait-freedom),
+//!   as long as what is assumed holds.
 //!
 //! # Assumes
 //! Reliable broadcast and uniform consensus, and what they assume; with consensus by a rotating coordinator, ◇P and a
 //! majority of correct processes. Any consensus will do in which all correct processes decide once all of them propose.
+//! No correct process is more than 2¹⁶ instances, or 2¹⁶ operations of one process, behind another: what lies beyond is
+//! refused, for good. A gap may end it, too: an operation whose announcement was lost may come with a decision that
+//! orders it, and otherwise never returns.
 //!
 //! # Messages
 //! None of its own over links. `Operation(number, register, read or write)` by reliable broadcast. What is proposed and
