@@ -19,7 +19,8 @@
 //! # Messages
 //! - `Data(view, number, id, payload)`: a broadcast.
 //! - `Flush(view, leaves, messages)`: I deliver nothing more in this view before the decision, and have
-//!   delivered these, which others may lack; and whether I leave.
+//!   delivered these, which others may lack; and whether I leave. In the uniform form: I receive nothing more, have
+//!   received these, and deliver before the decision only what every member has received.
 //! - `Stable(view, counts)`: I have delivered this many messages; sent every 32 deliveries, or 512/n KiB. In the
 //!   uniform form: I have received this many; sent at each message of another.
 //!
@@ -34,9 +35,9 @@
 //! In the uniform form a broadcast costs n(n−1) messages and two steps.
 //!
 //! # Why it holds
-//! A process that flushes delivers nothing before the decision, and a decision contains the flushes of all
-//! its members: their union, with what all members have anyway, is what each of them has delivered in the end
-//! (VS9). A proposer waits for the flush of every member that P has not reported, and a process that hears of
+//! A process that flushes delivers nothing before the decision (in the uniform form, nothing that some member may
+//! lack), and a decision contains the flushes of all its members: their union, with what all members have anyway, is
+//! what each of them has delivered in the end (VS9). A proposer waits for the flush of every member that P has not reported, and a process that hears of
 //! a flush flushes; so all correct members propose, and the decision comes (VS4). Crashes that were noticed
 //! meanwhile begin the next change at once. A member can be at most one view ahead: the decision after the
 //! next needs this process's flush.
@@ -271,7 +272,7 @@ impl ByConsensus {
         }
     }
 
-    /// The user broadcasts nothing more: flushes what was delivered in the view, and delivers no more.
+    /// The user broadcasts nothing more: flushes what was received in the view, and receives no more.
     fn upon_block_ok(&mut self, ctx: &mut Ctx<Self>) {
         if self.phase != Phase::Asked {
             return ctx.count("unasked BlockOk");
@@ -312,7 +313,7 @@ impl ByConsensus {
         }
     }
 
-    /// While blocked, nothing is delivered: the message is in its sender's flush.
+    /// While blocked, nothing is received: the message is in its sender's flush.
     fn upon_data(&mut self, from: ProcessId, data: Data, ctx: &mut Ctx<Self>) {
         if matches!(self.phase, Phase::Blocked | Phase::Proposed) {
             return;

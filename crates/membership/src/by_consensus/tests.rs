@@ -641,3 +641,58 @@ fn what_nobody_correct_sends_is_dropped() {
         assert!(effects.is_empty(), "{effects:?}");
     }
 }
+
+/// After its flush a process learns that every member has its broadcast, and delivers it; what comes only now, it does
+/// not.
+#[test]
+fn in_the_uniform_form_what_every_member_has_received_is_delivered_after_the_flush_too() {
+    let world = World::new(3, 1, Timed::lock_step()).unwrap();
+    let counters = quorate_core::Counters::default();
+    let mut ctx = quorate_core::Context::new("views".into(), 1, counters);
+    let mut p1 = ByConsensus::uniform(&world.host(p(1)));
+    let mut deliveries = |events: Vec<Event>| {
+        let mut effects = Vec::new();
+        for event in events {
+            p1.upon(event, &mut ctx);
+            ctx.take_effects(&mut effects);
+        }
+        let delivers = |it: &&Effect| matches!(it, Effect::Indicate(Indication::Deliver(_)));
+        effects.iter().filter(delivers).count()
+    };
+    let hear = |rank, message| {
+        let from = p(rank);
+        Event::BestEffort(best_effort::Deliver { from, message })
+    };
+    let reports = |rank| {
+        let counts = vec![(p(1), 1)];
+        hear(rank, Message::Stable { view: 0, counts })
+    };
+    let late = Data {
+        number: 1,
+        id: quorate_core::MessageId {
+            origin: quorate_core::message::Origin {
+                process: p(2),
+                incarnation: quorate_core::Incarnation(1),
+            },
+            sequence: 1,
+        },
+        payload: bytes::Bytes::new(),
+    };
+    let flushes = vec![
+        Event::Request(broadcast(b"m")),
+        reports(2),
+        Event::Crash(perfect::Crash(p(3))),
+        Event::Request(Request::BlockOk),
+    ];
+    assert_eq!(deliveries(flushes), 0, "p3 may lack it");
+    let data = Message::Data {
+        view: 0,
+        data: late,
+    };
+    assert_eq!(
+        deliveries(vec![hear(2, data)]),
+        0,
+        "it is in the flush of p2"
+    );
+    assert_eq!(deliveries(vec![reports(3)]), 1, "everybody has it");
+}
