@@ -19,8 +19,9 @@
 //! - **VS10 nothing is swallowed** (with joins; safety): a process that is told that it is outside is also
 //!   told which of its broadcasts the others will not hear; only those are said to be lost for certain.
 //! - **VS11 leaving** (liveness): a correct process that asks to leave is told that it has left, and in the end
-//!   it is in the view of no correct process. With joins: or it is told that it is excluded; and it leaves only
-//!   if a majority of Π remains.
+//!   it is in the view of no correct process. With joins: or it is told that it is excluded; it leaves only
+//!   if a majority of Π remains; and if it asks while it joins, or before its first view, it leaves once it is a
+//!   member. A process that is outside, and has not asked to join, has nothing to leave.
 //! - **VS12 no return** (safety): a process is told that it has left only if it has asked, when it has delivered
 //!   what it had been asked to broadcast before, and only of a view without it; it installs no view after that,
 //!   unless it asks to join.
@@ -63,7 +64,7 @@ pub enum Request {
     Decline { view: u64 },
     /// This process, which is outside, asks to become a member again, without its state.
     Join,
-    /// This process asks to leave, once it has broadcast what it was asked to broadcast before.
+    /// This process asks to leave, once it has broadcast what it was asked to broadcast before, and is a member.
     Leave,
 }
 

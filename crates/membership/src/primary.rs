@@ -5,7 +5,8 @@
 //! - VS6 validity: what a correct process that stays a member broadcasts, all correct ones that stay deliver; a
 //!   process outside a view has crashed, or is told so, and may join again (liveness).
 //! - VS11 leaving (liveness): a correct process that asks to leave is told that it has left, or that it is
-//!   excluded, as soon as a majority of Π remains without it. VS12 no return (safety).
+//!   excluded, as soon as a majority of Π remains without it. If it asks while it joins, or before it knows that it
+//!   is a member, it leaves once it is one. VS12 no return (safety).
 //! - VS10 nothing is swallowed (safety): a process that is told that it is outside gets back as lost what it
 //!   has broadcast and no member of the next view has delivered; or, if it was out of reach when that view
 //!   was decided, all that it does not know to have arrived.
@@ -63,7 +64,8 @@
 //! majority without it. The proposal contains its flush, and not itself, unless a majority needs it: then it is
 //! a member of the next view, too, and waits until that view has a majority without it. If the decision has all
 //! that it has delivered, it delivers the rest, and has left; if it was suspected and its flush did not count, it
-//! is excluded (VS11, VS12).
+//! is excluded (VS11, VS12). A process that asks to leave while it is about to be a member keeps the wish until it
+//! installs a view: the others may have decided on it already.
 //!
 //! A start of a process that lost its memory is outside from the beginning, though its process may be listed:
 //! a decision names the starts that are let in, and a copy is a member only of a view that names its own
@@ -231,8 +233,10 @@ impl Primary {
         }
     }
 
+    /// A process that is outside, and does not ask to join, has nothing to leave. Otherwise the wish waits until this
+    /// process is a member.
     fn upon_wish_to_leave(&mut self, ctx: &mut Ctx<Self>) {
-        if !self.is_member() {
+        if self.role == Role::Outside {
             return ctx.count("nothing to leave");
         }
         if !self.outgoing.leave() {

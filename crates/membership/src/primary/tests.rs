@@ -309,6 +309,72 @@ fn who_leaves_waits_until_a_majority_remains() {
     assert_eq!(left(&sites), 3, "another leaves for the one that joins");
 }
 
+/// p3 is excluded by mistake at about step 6, and asks to join.
+#[test]
+fn vs11_who_asks_to_leave_while_it_joins_leaves_the_view_that_it_joins() {
+    let mut while_joining = 0;
+    for at in 0..60 {
+        let slow = Latencies::each(&[(3, 1, 3), (3, 2, 3)]);
+        let (mut world, sites) = world(3, 1, slow, &mistake(3), never);
+        world.request(p(3), half(at), &sites[2].port, Request::Leave);
+        let report = world.run();
+        report.assert_all_hold();
+        let told = indications(&sites[2]);
+        let excluded = told
+            .iter()
+            .position(|it| matches!(it, Indication::Excluded { .. }));
+        let left = told
+            .iter()
+            .position(|it| matches!(it, Indication::Left { .. }));
+        // Either it was excluded with its wish, or it leaves.
+        assert!(excluded.is_some() || left.is_some(), "{at}: {told:?}");
+        assert_eq!(
+            last_view(&sites[0].log).1.contains(p(3)),
+            left.is_none(),
+            "{at}"
+        );
+        let joins = |world: &World| world.tally(p(3), "views", "State").map(|it| it.first);
+        let asked = Time::ZERO + UNIT / 2 * at;
+        if left.is_some() && joins(&world).is_some_and(|joined| asked < joined) {
+            while_joining += 1;
+        }
+    }
+    assert!(while_joining > 3, "{while_joining}");
+}
+
+#[test]
+fn vs11_a_wish_to_leave_before_the_first_view_is_kept() {
+    let world = World::new(3, 1, Timed::lock_step()).unwrap();
+    let mut p1 = Primary::rejoining(&world.host(p(1)));
+    assert!(upon(&mut p1, [Event::Request(Request::Leave)]).is_empty());
+    let told = upon(&mut p1, [Event::Status(link::Status::Admitted)]);
+    assert!(matches!(
+        told[..],
+        [
+            Effect::Indicate(Indication::View { .. }),
+            Effect::Indicate(Indication::Block)
+        ]
+    ));
+    let told = upon(&mut p1, [Event::Request(Request::BlockOk)]);
+    let leaves = |effect: &Effect| matches!(effect, Effect::Link(link::SendRequest { message: Message::Flush { flush, .. }, .. }) if flush.leaves);
+    assert!(told.iter().any(leaves), "{told:?}");
+}
+
+#[test]
+fn who_is_outside_and_does_not_join_has_nothing_to_leave() {
+    let (adversary, oracle) = (Timed::lock_step(), Oracle::accurate(UNIT));
+    let (mut world, sites) = world(3, 1, adversary, &oracle, never);
+    let port = &sites[2].port;
+    for at in [Time::ZERO, step(20)] {
+        world.request(p(3), at, port, Request::Leave);
+    }
+    world.request(p(3), step(30), port, Request::Join);
+    let report = world.run();
+    report.assert_all_hold();
+    assert_eq!(world.counters(p(3)).total("nothing to leave"), 1);
+    assert_together(&report, &sites, "the second wish is void");
+}
+
 #[test]
 fn vs11_and_vs12_hold_through_storms_and_crashes() {
     let mut left = 0;
@@ -333,6 +399,9 @@ fn vs11_and_vs12_hold_through_storms_and_crashes() {
                 world.request(q, half(at), &site.port, Request::Leave);
                 if draw(900 + index as u64, 2) == 0 {
                     world.request(q, half(at + 60), &site.port, Request::Join);
+                    // Most of these are still joining.
+                    let again = half(at + 60 + draw(1000 + index as u64, 8) as u32);
+                    world.request(q, again, &site.port, Request::Leave);
                 }
             }
         }

@@ -99,7 +99,9 @@ impl<T> Group<T> {
     }
 
     /// Asks to leave. What was broadcast before is delivered; then the others install a view without this
-    /// process, which is told so by [`Event::Left`], or by [`Event::Excluded`] if it is excluded before.
+    /// process, which is told so by [`Event::Left`], or by [`Event::Excluded`] if it is excluded before. Before this
+    /// process is a member, for instance while it [joins](Group::join), the wish is kept until it is one. If it is
+    /// outside, and has not asked to join, the call has no effect.
     ///
     /// With [primary views](Builder::views) the process may [join](Group::join) again, and leaves only as soon as
     /// a majority of all processes are members without it. Where nobody joins, further broadcasts are refused

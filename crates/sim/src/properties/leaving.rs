@@ -13,8 +13,9 @@ use std::collections::BTreeMap;
 
 /// The two properties, under these tags.
 ///
-/// With joins, a process that asks while it is outside has not asked; whoever is excluded need not be told
-/// anything more; and a process leaves only if its view has a majority without it.
+/// With joins, a process that asks while it is outside, and has not asked to join, has not asked; one that asks while
+/// it joins, or before its first view, is to leave once it has a view; whoever is excluded need not be told anything
+/// more; and a process leaves only if its view has a majority without it.
 pub(super) fn leaving(
     tags: [&'static str; 2],
     processes: &Membership,
@@ -71,7 +72,7 @@ struct Leaving {
     /// The processes that were told that they have left, and have installed no view since: the view without
     /// them.
     left: BTreeMap<ProcessId, u64>,
-    /// Those of them that have asked to join.
+    /// The processes that are excluded or have left, and have asked to join since.
     rejoining: ProcessSet,
     broadcasts: BTreeMap<ProcessId, Broadcasts>,
     /// The last view of each process.
@@ -86,6 +87,7 @@ impl Leaving {
         match observation.label {
             "Excluded" => {
                 self.excluded.insert(p);
+                self.rejoining.remove(p);
                 self.asked.remove(&p);
                 None
             }
@@ -102,17 +104,29 @@ impl Leaving {
         }
     }
 
+    fn is_outside(&self, p: ProcessId) -> bool {
+        self.excluded.contains(p) || self.left.contains_key(&p)
+    }
+
     fn ask(&mut self, p: ProcessId) {
-        let is_outside = self.excluded.contains(p) || self.left.contains_key(&p);
-        let is_member = self.joins == Joins::Never || self.present.contains_key(&p);
-        if is_member && !is_outside {
+        if !self.is_outside(p) || self.rejoining.contains(p) {
             let requested = self.broadcasts.get(&p).map_or(0, |it| it.requested);
             self.asked.entry(p).or_insert(requested);
         }
     }
 
+    /// A process that is outside asks to be a member again: an earlier wish to leave is over.
+    fn join(&mut self, p: ProcessId) {
+        let is_first = self.is_outside(p) && !self.rejoining.contains(p);
+        if self.joins == Joins::Allowed && is_first {
+            self.asked.remove(&p);
+            self.rejoining.insert(p);
+        }
+    }
+
     fn leave(&mut self, p: ProcessId, id: u64) -> Option<String> {
         self.left.insert(p, id);
+        self.rejoining.remove(p);
         let Some(requested) = self.asked.get(&p) else {
             return Some(format!("{p} is told that it has left, and did not ask"));
         };
@@ -132,12 +146,10 @@ impl Leaving {
         self.present.insert(p, (id, members));
         self.known.insert(id, members);
         self.trim();
-        if has_left && !self.rejoining.contains(p) {
+        let has_asked = self.rejoining.contains(p);
+        self.rejoining.remove(p);
+        if has_left && !has_asked {
             return Some(format!("{p} installs {id} after it has left"));
-        }
-        if has_left {
-            self.asked.remove(&p);
-            self.rejoining.remove(p);
         }
         self.left.keys().find_map(|p| self.misinformed(*p))
     }
@@ -153,16 +165,16 @@ impl Leaving {
 
     /// Forgets the views that every live process has passed that has not left.
     fn trim(&mut self) {
-        let is_in = |p: &ProcessId| !self.left.contains_key(p) && !self.excluded.contains(*p);
+        let is_in = |p: &ProcessId| !self.is_outside(*p);
         let last = |p| self.present.get(&p).map(|(id, _)| *id);
         let passed = self.alive.iter().filter(is_in).map(last).min().flatten();
         self.known.retain(|id, _| Some(*id) >= passed);
     }
 
-    /// A correct process that has asked, and is not told, though enough others would remain.
+    /// A correct process that has asked, has a view, and is not told, though enough others would remain.
     fn untold(&self, correct: ProcessSet) -> Option<String> {
         let asked = self.asked.keys().filter(|p| correct.contains(**p));
-        let mut waiting = asked.filter(|p| !self.left.contains_key(p));
+        let mut waiting = asked.filter(|p| !self.is_outside(**p));
         let may_leave = |p: &&ProcessId| {
             let members = self.present.get(p).map_or(0, |(_, members)| members.len());
             self.joins == Joins::Never || members > self.majority
@@ -173,7 +185,7 @@ impl Leaving {
 
     /// A correct process that has left, and another in whose view it is.
     fn ghost(&self, correct: ProcessSet) -> Option<String> {
-        let is_in = |p: &ProcessId| !self.left.contains_key(p) && !self.excluded.contains(*p);
+        let is_in = |p: &ProcessId| !self.is_outside(*p);
         let gone: ProcessSet = self.left.keys().copied().collect();
         correct.iter().filter(is_in).find_map(|q| {
             let (_, members) = self.present.get(&q)?;
@@ -188,6 +200,8 @@ impl Leaving {
         self.asked.remove(&p);
         self.broadcasts.remove(&p);
         self.left.remove(&p);
+        self.excluded.remove(p);
+        self.rejoining.remove(p);
         self.present.remove(&p);
     }
 }
@@ -207,9 +221,7 @@ impl Property for Leaving {
         } else if self.watch.request(record, "Broadcast").is_some() {
             self.broadcasts.entry(p).or_default().requested += 1;
         } else if self.watch.request(record, "Join").is_some() {
-            if self.joins == Joins::Allowed && self.left.contains_key(&p) {
-                self.rejoining.insert(p);
-            }
+            self.join(p);
         } else {
             for label in ["View", "Left", "Excluded", "Deliver"] {
                 if let Some((p, observation)) = self.watch.indication(record, label) {

@@ -222,6 +222,51 @@ fn vs12_who_has_left_comes_back_only_if_it_asks_to_join() {
     assert!(!said("VS11", &asked).contains("asked"));
 }
 
+/// p3 is excluded.
+fn exclusion() -> Vec<(usize, Kind)> {
+    let excluded = effect(3, Observation::indication("Excluded").instance(1));
+    vec![view(1, 1, &[1, 2]), view(2, 1, &[1, 2]), excluded]
+}
+
+#[test]
+fn vs11_who_asks_to_leave_while_it_joins_leaves_the_view_that_it_joins() {
+    let join = || event(3, Observation::request("Join"));
+    let joined = || everyone(|q| view(q, 2, &[1, 2, 3])).collect::<Vec<_>>();
+    for gone in [exclusion(), [departure(), vec![left(3, 1)]].concat()] {
+        let joins = [gone.clone(), vec![join(), leave(3)]].concat();
+        // A second request to join changes nothing.
+        for asked in [joins.clone(), [joins, vec![join()]].concat()] {
+            assert!(
+                !said("VS11", &asked).contains("never"),
+                "it is still outside"
+            );
+            let stays = [asked, joined()].concat();
+            assert!(said("VS11", &stays).contains("p3 asked to leave, and is never told"));
+            let others = [view(1, 3, &[1, 2]), view(2, 3, &[1, 2]), left(3, 3)];
+            let told = [&stays[..], &others].concat();
+            assert!(!said("VS11", &told).contains("asked"));
+            assert!(!said("VS12", &told).contains("ask"));
+        }
+        // Who is outside has nothing to leave.
+        let outside = [gone, vec![leave(3), join()], joined()].concat();
+        assert!(!said("VS11", &outside).contains("asked"));
+    }
+}
+
+#[test]
+fn vs11_who_asks_to_leave_before_its_first_view_leaves_it() {
+    let says = |trace: &[(usize, Kind)]| {
+        let verdicts = judge_with(view_synchrony_with_joins(&three(), "m"), trace, true, "m");
+        let verdict = verdicts.into_iter().find(|(tag, _)| tag == "VS11");
+        verdict.unwrap().1.to_string()
+    };
+    assert!(!says(&[leave(3)]).contains("never"), "it has no view");
+    let stays = [vec![leave(3)], first_views()].concat();
+    assert!(says(&stays).contains("p3 asked to leave, and is never told"));
+    let told = [stays, departure(), vec![left(3, 1)]].concat();
+    assert!(!says(&told).contains("asked"));
+}
+
 #[test]
 fn vs11_with_joins_who_would_leave_no_majority_behind_waits() {
     let two = [crash(3), view(1, 1, &[1, 2]), view(2, 1, &[1, 2])];
