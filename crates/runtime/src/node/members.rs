@@ -35,16 +35,17 @@ pub enum MembersEvent {
 /// The views of a group, in order; the first has all processes. A [`Stream`] that ends when the node stops.
 pub struct Members {
     intake: Intake<Indication>,
-    address: Addr<Request>,
+    address: LateAddress<Request>,
 }
 
 crate::debug::opaque!(Members);
 
 impl Members {
     /// Asks to leave: the next view is without this process, which is told so by [`MembersEvent::Left`]. It does
-    /// not come back, but its node must go on, because the others may wait for it, until it stops for good.
+    /// not come back, but its node must go on, because the others may wait for it, until it stops for good. Before the
+    /// node starts, the wish is kept until then.
     pub fn leave(&self) {
-        self.address.send(Request::Leave);
+        self.address.send_or_keep(Request::Leave);
     }
 }
 
@@ -94,9 +95,6 @@ impl Builder {
             }
         })?;
         self.handles.outlets.push(Arc::new(outlet));
-        Ok(Members {
-            intake,
-            address: address.addr(),
-        })
+        Ok(Members { intake, address })
     }
 }

@@ -34,7 +34,7 @@ use tracing::{Span, info, warn};
 /// Broadcasts messages of type `T` in a group with views. Clones share the module's window.
 pub struct Group<T> {
     broadcaster: Broadcaster<T>,
-    address: Addr<Request>,
+    address: LateAddress<Request>,
     /// Where nobody joins: the messages, of which there are no more once this process leaves.
     until_it_leaves: Option<Arc<Flow>>,
 }
@@ -95,13 +95,13 @@ impl<T> Group<T> {
     /// Asks to become a member again, after [`Event::Excluded`] or [`Event::Left`]. The next event is then
     /// [`Event::State`]. If this process is a member, the call has no effect.
     pub fn join(&self) {
-        self.address.send(Request::Join);
+        self.address.clone().addr().send(Request::Join);
     }
 
     /// Asks to leave. What was broadcast before is delivered; then the others install a view without this
-    /// process, which is told so by [`Event::Left`], or by [`Event::Excluded`] if it is excluded before. Before this
-    /// process is a member, for instance while it [joins](Group::join), the wish is kept until it is one. If it is
-    /// outside, and has not asked to join, the call has no effect.
+    /// process, which is told so by [`Event::Left`], or by [`Event::Excluded`] if it is excluded before. Before the
+    /// node starts, and before this process is a member, for instance while it [joins](Group::join), the wish is kept
+    /// until it is one. If it is outside, and has not asked to join, the call has no effect.
     ///
     /// With [primary views](Builder::views) the process may [join](Group::join) again, and leaves only as soon as
     /// a majority of all processes are members without it. Where nobody joins, further broadcasts are refused
@@ -110,7 +110,7 @@ impl<T> Group<T> {
         if let Some(flow) = &self.until_it_leaves {
             flow.close(&Error::Leaves);
         }
-        self.address.send(Request::Leave);
+        self.address.send_or_keep(Request::Leave);
     }
 }
 
@@ -442,7 +442,7 @@ impl Builder {
         };
         let group = Group {
             broadcaster: Broadcaster::new(flow.clone(), codec),
-            address: address.addr(),
+            address,
             until_it_leaves: (views != Views::Primary).then(|| flow.clone()),
         };
         let outlet = Arc::new(outlet);

@@ -235,6 +235,60 @@ async fn who_leaves_a_group_over_p_is_told_and_broadcasts_nothing_more() {
     }
 }
 
+/// The third process asks before its node has started.
+#[tokio::test]
+async fn a_wish_to_leave_before_the_start_is_kept() {
+    let delay = Duration::from_secs(2);
+    let bounds =
+        exclude_on_timeout::SynchronyBounds::new(Duration::from_millis(100), delay).unwrap();
+    let (mut nodes, mut all) = (Vec::new(), Vec::new());
+    for (rank, builder) in (1..).zip(builders(Kind::Udp, 3)) {
+        let mut builder = builder.assume_synchronous(bounds);
+        let members = builder.membership("members").unwrap();
+        let groups: Vec<_> = Views::all()
+            .filter(|views| views.needs_perfect())
+            .map(|views| builder.views_with::<u64>(views.name(), views).unwrap())
+            .collect();
+        assert!(groups.len() > 1);
+        if rank == 3 {
+            members.leave();
+            for (group, _) in &groups {
+                group.leave();
+                let refused = within(group.broadcast(1)).await;
+                assert!(matches!(refused, Err(Error::Leaves)), "{refused:?}");
+            }
+        }
+        all.push((members, groups));
+        nodes.push(builder.start().await.unwrap());
+    }
+    for (rank, (members, groups)) in (1..).zip(&mut all) {
+        loop {
+            match within(members.next()).await.unwrap().unwrap() {
+                MembersEvent::View(view) if view.id == 0 => {}
+                MembersEvent::View(view) => {
+                    break assert!(rank < 3 && view.members.iter().eq([p(1), p(2)]));
+                }
+                MembersEvent::Left(view) => break assert_eq!((rank, view.id), (3, 1)),
+            }
+        }
+        for (_, events) in groups {
+            loop {
+                match within(events.next()).await.unwrap().unwrap() {
+                    Event::View { view, .. } if view.id == 0 => {}
+                    Event::View { view, .. } => {
+                        break assert!(rank < 3 && view.members.iter().eq([p(1), p(2)]));
+                    }
+                    Event::Left { view } => break assert_eq!((rank, view), (3, 1)),
+                    event => panic!("{event:?}"),
+                }
+            }
+        }
+    }
+    for node in nodes {
+        within(node.shutdown()).await.unwrap();
+    }
+}
+
 #[tokio::test]
 async fn group_membership_agrees_on_who_leaves() {
     let delay = Duration::from_secs(2);

@@ -73,9 +73,20 @@ async fn read(
 }
 
 async fn start_group(kind: Kind, rank: usize, peers: &[SocketAddr]) -> Process {
+    start_group_with(kind, rank, peers, |_| {}).await
+}
+
+/// Does this with the group before the node starts.
+async fn start_group_with(
+    kind: Kind,
+    rank: usize,
+    peers: &[SocketAddr],
+    before: impl FnOnce(&Group<u64>),
+) -> Process {
     let mut builder = bind(kind, rank, peers);
     let (group, events) = builder.views("group").unwrap();
     let bank = builder.replicated("bank", Bank::default()).unwrap();
+    before(&group);
     let node = within(builder.start()).await.unwrap();
     let (told, known) = watch::channel(Known::default());
     let lost = Arc::<Mutex<Vec<_>>>::default();
@@ -125,6 +136,37 @@ async fn who_leaves_is_told_and_joins_again_with_the_state() {
         together(&mut processes, &BTreeSet::from([1, 2])).await;
         for process in &processes {
             assert!(process.lost.lock().unwrap().is_empty());
+            within(process.node.shutdown()).await.unwrap();
+        }
+    }
+}
+
+/// The third process asks before its node starts, and then as soon as it has, when it is not admitted yet.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wish_to_leave_before_the_first_view_is_kept() {
+    for before_the_start in [true, false] {
+        let peers = free(Kind::Udp);
+        let leave = |group: &Group<u64>| {
+            if before_the_start {
+                group.leave();
+            }
+        };
+        // The others are not there yet: nobody admits it.
+        let third = start_group_with(Kind::Udp, 3, &peers, leave).await;
+        if !before_the_start {
+            third.group.leave();
+        }
+        let mut processes = vec![
+            start_group(Kind::Udp, 1, &peers).await,
+            start_group(Kind::Udp, 2, &peers).await,
+            third,
+        ];
+        processes[2].knows(|known| known.is_outside).await;
+        processes[0].knows(|known| known.members.len() == 2).await;
+        within(processes[0].group.deliver(1)).await.unwrap();
+        processes[2].group.join();
+        together(&mut processes, &BTreeSet::from([1])).await;
+        for process in &processes {
             within(process.node.shutdown()).await.unwrap();
         }
     }
