@@ -172,25 +172,32 @@ fn in_rounds(run: u64) -> (usize, usize, Failures, u64) {
     (n, f, failures, seed)
 }
 
+/// One of the runs, counted from 0, in which mutants in rounds are hunted, of a mutant or of the algorithm itself.
+///
+/// # Errors
+/// When there cannot be so many processes.
+pub fn run_in_rounds(subject: rounds::Subject, run: u64) -> Result<rounds::Judged, Refused> {
+    let (n, f, failures, seed) = in_rounds(run);
+    let scenario = rounds::Scenario {
+        subject,
+        processes: Membership::of_size(n)?,
+        f,
+        rounds: None,
+        failures,
+    };
+    Ok(scenario.run(seed))
+}
+
 fn hunt_in_rounds(
     entry: &'static rounds::Entry,
     mutant: &'static rounds::Mutant,
 ) -> Result<Seen, Missed> {
     let mut hunt = Hunt::new(mutant.name, mutant.breaks, rounds::shows(mutant.name));
     while hunt.runs < MOST && !hunt.is_over {
-        let (n, f, failures, seed) = in_rounds(hunt.runs);
-        let scenario = rounds::Scenario {
-            subject: rounds::Subject {
-                entry,
-                mutant: Some(mutant),
-            },
-            processes: Membership::of_size(n).map_err(Refused::from)?,
-            f,
-            rounds: None,
-            failures,
-        };
+        let mutant = Some(mutant);
+        let judged = run_in_rounds(rounds::Subject { entry, mutant }, hunt.runs)?;
         hunt.runs += 1;
-        for broken in scenario.run(seed).broken {
+        for broken in judged.broken {
             let mut properties = entry.properties.iter();
             if let Some(property) = properties.find(|it| it.tag == broken.property) {
                 hunt.see(property, &broken.how)?;

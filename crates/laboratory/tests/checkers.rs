@@ -4,8 +4,9 @@
 
 use quorate_laboratory::{
     algorithms,
-    checkers::Table,
+    checkers::{Table, run_in_rounds},
     document::checkers::page,
+    rounds,
     scenario::{Layers, Scenario, Subject},
 };
 use std::{fs, path::Path};
@@ -54,4 +55,28 @@ fn assert_holds_where_published_rules_break(table: &Table) {
         let report = scenario.run_to_the_end(runs - 1).unwrap().report;
         assert!(report.all_hold(), "{erratum}, {}: {report}", algorithm.name);
     }
+    let mut in_rounds = Vec::new();
+    for (entry, mutant) in rounds::mutants() {
+        let Some(erratum) = algorithms::erratum(mutant.name) else {
+            continue;
+        };
+        in_rounds.push(erratum);
+        let run = table.shown(mutant.name).unwrap() - 1;
+        let broken = |mutant| {
+            let judged = run_in_rounds(rounds::Subject { entry, mutant }, run);
+            judged.unwrap().broken
+        };
+        let violated = broken(Some(mutant));
+        assert!(
+            violated.iter().any(|it| it.property == mutant.breaks),
+            "{erratum}: {violated:?}"
+        );
+        let violated = broken(None);
+        assert!(
+            violated.is_empty(),
+            "{erratum}, {}: {violated:?}",
+            entry.name
+        );
+    }
+    assert!(in_rounds.contains(&"C2-E2"), "{in_rounds:?}");
 }
