@@ -13,7 +13,9 @@ use quorate_abstractions::{
     perfect,
 };
 use quorate_broadcast::by_leader::Acceptances;
-use quorate_core::{Addr, Host, Layer, Observation, Observe, ProcessId, Time, wire::Wire};
+use quorate_core::{
+    Addr, Algorithm, Host, Layer, Observation, Observe, ProcessId, Time, wire::Wire,
+};
 use quorate_detectors::{exclude_on_timeout, increasing_timeout, lowest_rank};
 use quorate_links::perfect::{AdmissionRule, LinkSettings, PerfectLinks};
 use quorate_sim::{Alter, IdealLinks, Oracle, SimHost, World};
@@ -329,6 +331,20 @@ impl<'w> Wiring<'w> {
         make: impl Fn(ProcessId) -> A + Send + Sync + 'static,
     ) -> Self {
         let host = self.host.clone().altered(make);
+        Wiring {
+            host,
+            ..self.clone()
+        }
+    }
+
+    /// The same, where another algorithm stands in the place of each one of this type: a mutant that needs what
+    /// is private.
+    #[must_use]
+    pub fn replaced<A: Algorithm, B: Algorithm<Event = A::Event, Effect = A::Effect>>(
+        &self,
+        make: impl Fn(ProcessId, A) -> B + Send + Sync + 'static,
+    ) -> Self {
+        let host = self.host.clone().replaced(make);
         Wiring {
             host,
             ..self.clone()

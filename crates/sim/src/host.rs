@@ -1,6 +1,6 @@
 //! The simulated process, given to a wiring function in place of a real one.
 use crate::{
-    altered::{Alter, Alteration},
+    altered::{Alter, Alteration, Replacement},
     state::Shared,
 };
 use quorate_core::{
@@ -20,6 +20,7 @@ pub struct SimHost {
     pub(crate) path: Name,
     pub(crate) seed: u64,
     pub(crate) alteration: Option<Alteration>,
+    pub(crate) replacements: Vec<Replacement>,
 }
 
 impl SimHost {
@@ -32,6 +33,38 @@ impl SimHost {
     ) -> Self {
         let alteration = Some(Alteration::new(make));
         SimHost { alteration, ..self }
+    }
+
+    /// The same process, where another algorithm stands in the place of each one of this type, and is made of
+    /// it: for mutants that need what is private. Of several for one type, the first counts.
+    #[must_use]
+    pub fn replaced<A: Algorithm, B: Algorithm<Event = A::Event, Effect = A::Effect>>(
+        mut self,
+        make: impl Fn(ProcessId, A) -> B + Send + Sync + 'static,
+    ) -> Self {
+        self.replacements.push(Replacement::new(make));
+        self
+    }
+
+    /// Starts the algorithm, altered if the alteration fits it.
+    fn start_altered<A: Algorithm>(
+        &self,
+        mailbox: Mailbox<A::Event>,
+        algorithm: A,
+        route: impl FnMut(A::Effect) + Send + 'static,
+    ) {
+        let index = mailbox.index();
+        let seed = fold(self.seed, index as u64);
+        let (name, counters) = (self.path.clone(), self.counters.clone());
+        let join_as = |name, counters| match &self.alteration {
+            None => join(name, seed, counters, mailbox, algorithm, route),
+            Some(alteration) => match alteration.apply(self.me, algorithm) {
+                Ok(altered) => join(name, seed, counters, mailbox, altered, route),
+                Err(algorithm) => join(name, seed, counters, mailbox, algorithm, route),
+            },
+        };
+        let actor = join_as(name.clone(), counters);
+        self.shared.lock().install(index, name, actor);
     }
 }
 
@@ -75,17 +108,13 @@ impl Host for SimHost {
         algorithm: A,
         route: impl FnMut(A::Effect) + Send + 'static,
     ) {
-        let index = mailbox.index();
-        let seed = fold(self.seed, index as u64);
-        let (name, counters) = (self.path.clone(), self.counters.clone());
-        let join_as = |name, counters| match &self.alteration {
-            None => join(name, seed, counters, mailbox, algorithm, route),
-            Some(alteration) => match alteration.apply(self.me, algorithm) {
-                Ok(altered) => join(name, seed, counters, mailbox, altered, route),
-                Err(algorithm) => join(name, seed, counters, mailbox, algorithm, route),
-            },
-        };
-        let actor = join_as(name.clone(), counters);
-        self.shared.lock().install(index, name, actor);
+        let mut own = algorithm;
+        for replacement in &self.replacements {
+            match replacement.apply(self.me, own) {
+                Ok(other) => return self.start_altered(mailbox, other, route),
+                Err(algorithm) => own = algorithm,
+            }
+        }
+        self.start_altered(mailbox, own, route);
     }
 }

@@ -142,6 +142,7 @@ impl World {
             path: Name::root(),
             seed: fold(self.seed, p.rank() as u64),
             alteration: None,
+            replacements: Vec::new(),
         }
     }
 
