@@ -41,6 +41,9 @@
 //! section 3.9, “Garbage-Collection of Causal Past”. Deviations: those of `causal_past`; an
 //! acknowledgement is cumulative, for all origins at once; a message carries its own number, as
 //! acknowledgements are numbered with messages below; a reported crash counts like an acknowledgement.
+#[cfg(any(test, feature = "mutants"))]
+pub mod mutant;
+
 use crate::{
     causal::{Clock, History, put_messages, take_messages},
     data::Data,

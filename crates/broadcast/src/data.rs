@@ -64,6 +64,7 @@ pub(crate) fn forget_given_up<T>(
 }
 
 /// Numbers the broadcasts of one process, and knows which identifiers can exist.
+#[derive(Clone)]
 pub(crate) struct Numbering {
     processes: Membership,
     me: Origin,

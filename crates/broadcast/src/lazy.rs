@@ -41,6 +41,9 @@
 //! are kept by relayer, not by origin, so that one crash has them relayed once; the window and the reports,
 //! which bound the memory, are ours, and are the reason why the algorithm uses links and not best-effort
 //! broadcast; the origin delivers when its own copy arrives.
+#[cfg(any(test, feature = "mutants"))]
+pub mod mutant;
+
 use crate::data::{Data, Numbering, detached};
 use bytes::Bytes;
 use quorate_abstractions::{

@@ -1,15 +1,19 @@
 //! What the tests of the causal broadcasts share: layers below, applications that answer, and a process
 //! driven by hand.
-mod mutant;
+pub(crate) use crate::causal_collected::mutant::{Flaw, Held};
 
-pub(crate) use mutant::{Flaw, Held, Mutant};
-
-use crate::{best_effort, eager, lazy, majority_ack, testing::*};
+use crate::{
+    best_effort,
+    causal_collected::{self, CausalCollected, mutant::Published},
+    eager, lazy, majority_ack,
+    testing::*,
+};
 use bytes::Bytes;
 use quorate_abstractions::{
+    Subscribe,
     causal::{Broadcast, Deliver},
     link::Links,
-    reliable, uniform,
+    perfect, reliable, uniform,
 };
 use quorate_core::{
     Addr, Algorithm, Context, Counters, Host, MessageId, Name, ProcessId, Time, message::fold,
@@ -233,6 +237,18 @@ where
     let (addr, route) = (mailbox.addr(), join(&mailbox));
     host.start(mailbox, algorithm, route);
     addr
+}
+
+/// Starts the published algorithm without waiting, with this flaw.
+pub(crate) fn published(
+    host: &SimHost,
+    (flaw, held): (Flaw, Held),
+    below: StartReliable,
+    detector: &Subscribe<perfect::Crash>,
+    up: Addr<Deliver>,
+) -> Addr<Broadcast> {
+    let algorithm = Published::by(flaw, held, &CausalCollected::new(host));
+    causal_collected::spawn_as(host, algorithm, below, detector, up)
 }
 
 /// A small world: the number of processes, the ranks that broadcast (once each time that they are named; p2

@@ -38,7 +38,7 @@ fn mutant(flaw: Flaw, held: &Held) -> StartMutant {
         } else {
             Held::default()
         };
-        Mutant::spawn(host, (flaw, held), below, &detector, up)
+        published(host, (flaw, held), below, &detector, up)
     })
 }
 

@@ -13,7 +13,7 @@ fn mutant(
 ) -> impl Fn(&World, &SimHost, StartReliable, Addr<Deliver>) -> Addr<Broadcast> {
     move |world, host, below, up| {
         let detector = world.perfect(host.me(), UNIT);
-        Mutant::spawn(host, (flaw, Held::default()), below, &detector, up)
+        published(host, (flaw, Held::default()), below, &detector, up)
     }
 }
 

@@ -15,7 +15,7 @@ use crate::{
     scenario::Faults,
     wiring::{RequestPort, Wiring},
 };
-use quorate_core::ProcessId;
+use quorate_core::{Algorithm, ProcessId};
 use quorate_sim::Alter;
 
 /// A mutant by a published rule, its algorithm, and its erratum.
@@ -155,5 +155,21 @@ where
     });
     find(of).map_or(RequestPort::Nothing, |algorithm| {
         (algorithm.simulation.wire)(&altered)
+    })
+}
+
+/// Wires the algorithm of this name, where another algorithm stands in the place of each one of this type.
+fn replaced<A, B>(
+    of: &str,
+    wiring: &Wiring<'_>,
+    make: impl Fn(ProcessId, A) -> B + Send + Sync + 'static,
+) -> RequestPort
+where
+    A: Algorithm,
+    B: Algorithm<Event = A::Event, Effect = A::Effect>,
+{
+    let replaced = wiring.replaced(make);
+    find(of).map_or(RequestPort::Nothing, |algorithm| {
+        (algorithm.simulation.wire)(&replaced)
     })
 }

@@ -447,7 +447,7 @@ fn by_leader(wiring: &Wiring<'_>, leader: &Subscribe<Trust>) -> RequestPort {
     RequestPort::Broadcast(port.with(|payload| total_order::Broadcast { payload }))
 }
 
-fn settings(wiring: &Wiring<'_>) -> by_consensus::OrderSettings {
+pub(super) fn settings(wiring: &Wiring<'_>) -> by_consensus::OrderSettings {
     by_consensus::OrderSettings {
         instances: wiring.instances,
         acceptances: wiring.acceptances,

@@ -69,21 +69,11 @@ impl Mutant {
         }
     }
 
-    /// Keeps the message as if nobody were suspected.
-    fn keep_as_from(&mut self, relayer: ProcessId, data: Data, ctx: &mut Ctx<Self>) {
-        let suspected = std::mem::take(&mut self.inner.suspected);
-        self.inner.upon_data(relayer, data, ctx);
-        self.inner.suspected = suspected;
-    }
-
     fn upon_data(&mut self, from: ProcessId, data: Data, ctx: &mut Ctx<Self>) {
-        let is_suspected = self.inner.suspected.contains(from);
         match self.rule {
             Rule::KnownByContent if !self.contents.insert(data.payload.clone()) => {}
-            Rule::KeptByOrigin if !is_suspected => {
-                self.keep_as_from(data.id.origin.process, data, ctx);
-            }
-            Rule::KeptAfterTheSuspicion => self.keep_as_from(from, data, ctx),
+            Rule::KeptByOrigin => self.inner.upon_data_by_origin(from, data, ctx),
+            Rule::KeptAfterTheSuspicion => self.inner.keep_as_from(from, data, ctx),
             Rule::Forgetful => {
                 let kept = self.inner.from.entry(from).or_default();
                 if kept.len() == self.inner.limits.window {
@@ -92,7 +82,6 @@ impl Mutant {
                 self.inner.upon_data(from, data, ctx);
             }
             Rule::KnownByContent
-            | Rule::KeptByOrigin
             | Rule::OriginDeliversNothing
             | Rule::FirstSuspicionOnly
             | Rule::SuspectedForDead => self.inner.upon_data(from, data, ctx),

@@ -1,6 +1,7 @@
 //! Broadcasts.
-use super::{NO_FAULTS, Published, as_it_is, published, ruled};
+use super::{NO_FAULTS, Published, among, as_it_is, published, replaced, ruled};
 use crate::{
+    algorithms::total_order::settings,
     scenario::Faults,
     wiring::{RequestPort, Wiring},
 };
@@ -8,12 +9,23 @@ use bytes::Bytes;
 use quorate_abstractions::{
     best_effort, causal, consensus,
     eventually_perfect::Indication,
-    link::{self, SendRequest},
-    uniform,
+    link::{self, Links, SendRequest},
+    perfect, regular_consensus, reliable, total_order, uniform,
 };
-use quorate_broadcast::{all_ack, by_consensus, causal_collected, causal_waiting, lazy};
-use quorate_core::{Host, MessageId, ProcessId, ProcessSet, message::Origin};
-use std::collections::BTreeSet;
+use quorate_broadcast::{
+    all_ack, by_consensus,
+    causal_collected::{
+        self, CausalCollected,
+        mutant::{Flaw, Held},
+    },
+    causal_waiting,
+    lazy::{self, Lazy, mutant::KeptByOrigin},
+    terminating,
+};
+use quorate_consensus::hierarchical;
+use quorate_core::{Addr, Host, MessageId, ProcessId, ProcessSet, message::Origin};
+use quorate_stacks::stack;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Messages are known by content: of two with the same, the second is dropped.
 fn lazy_by_content(wiring: &Wiring<'_>) -> RequestPort {
@@ -257,6 +269,121 @@ fn ordered_where_proposed(wiring: &Wiring<'_>) -> RequestPort {
     ruled("by-consensus", wiring, |_| BTreeSet::new(), (hear, say))
 }
 
+/// Messages are kept by origin, and the suspicion of the relayer is tested.
+fn lazy_by_origin(wiring: &Wiring<'_>) -> RequestPort {
+    replaced("lazy", wiring, |_, lazy: Lazy| KeptByOrigin(lazy))
+}
+
+/// Causal broadcast without waiting as published, with this flaw.
+fn collected(wiring: &Wiring<'_>, flaw: Flaw) -> RequestPort {
+    let published = move |_, it: CausalCollected| {
+        causal_collected::mutant::Published::by(flaw, Held::default(), &it)
+    };
+    replaced("causal-collected", wiring, published)
+}
+
+/// The payloads of an origin are its messages: the empty one stands for the report that the source is faulty.
+fn terminating_by_payload(wiring: &Wiring<'_>) -> RequestPort {
+    use terminating::{Effect, Event};
+    /// How consensus has the empty message, and the report.
+    const EMPTY: &[u8] = &[1];
+    const FAULTY: Bytes = Bytes::from_static(&[0]);
+    let hear = |(): &mut (), mut event, heard: &mut Vec<Event>| {
+        if let Event::Decide(_, decision) = &mut event
+            && decision.value == EMPTY
+        {
+            decision.value = FAULTY;
+        }
+        heard.push(event);
+    };
+    ruled("terminating", wiring, |_| (), (hear, as_it_is::<_, Effect>))
+}
+
+/// The instances of each source: the highest that has begun, and the highest that is over.
+#[derive(Default)]
+struct Begun(BTreeMap<ProcessId, (u64, u64)>);
+
+impl Begun {
+    fn begin(&mut self, source: ProcessId, number: u64) {
+        let (begun, _) = self.0.entry(source).or_default();
+        *begun = number.max(*begun);
+    }
+
+    fn end(&mut self, source: ProcessId, number: u64) {
+        let (_, over) = self.0.entry(source).or_default();
+        *over = number.max(*over);
+    }
+
+    /// Whether an instance of this source has begun and is not over.
+    fn is_open(&self, source: ProcessId) -> bool {
+        self.0
+            .get(&source)
+            .is_some_and(|(begun, over)| begun > over)
+    }
+}
+
+/// A crash counts only if an instance of the source has begun and is not over.
+fn terminating_forgets_crashes(wiring: &Wiring<'_>) -> RequestPort {
+    use terminating::{Effect, Event};
+    let hear = |instances: &mut Begun, event, heard: &mut Vec<Event>| {
+        match &event {
+            Event::BestEffort(delivery) => instances.begin(delivery.from, delivery.message.number),
+            Event::Decide(source, decision) => instances.begin(*source, decision.instance),
+            Event::Crash(perfect::Crash(p)) if !instances.is_open(*p) => return,
+            Event::Crash(_) | Event::Broadcast(_) | Event::Status(_) => {}
+        }
+        heard.push(event);
+    };
+    let say = |instances: &mut Begun, effect, said: &mut Vec<Effect>| {
+        if let Effect::Deliver(delivery) = &effect {
+            instances.end(delivery.source, delivery.number);
+        }
+        said.push(effect);
+    };
+    ruled("terminating", wiring, |_| Begun::default(), (hear, say))
+}
+
+/// Uniform broadcast orders by a consensus that is not uniform: by hierarchy, over a detector that does not err.
+fn ordered_by_regular_consensus(wiring: &Wiring<'_>) -> RequestPort {
+    let (host, links) = (
+        wiring.host().at("total-order"),
+        wiring.links().at("total-order"),
+    );
+    let detector = wiring.erring();
+    let uniform = |up: Addr<uniform::Deliver>| stack::uniform(&host, &links, up);
+    let consensus = |up: Addr<consensus::Decide>| {
+        let (host, links) = (host.at("consensus"), links.at("consensus"));
+        let decided =
+            |regular_consensus::Decide { instance, value }| consensus::Decide { instance, value };
+        let (lane, status, up) = (links.lane(), links.status(), up.with(decided));
+        let regular = hierarchical::spawn(&host, lane, &status, &detector, up);
+        regular.with(
+            |consensus::Propose { instance, value }| regular_consensus::Propose { instance, value },
+        )
+    };
+    let (settings, up) = (settings(wiring), wiring.application());
+    let port = by_consensus::spawn(&host, settings, uniform, consensus, up);
+    RequestPort::Broadcast(port.with(|payload| total_order::Broadcast { payload }))
+}
+
+/// A broadcast that is not uniform is ordered by uniform consensus, which decides what few processes have.
+fn ordered_over_regular_broadcast(wiring: &Wiring<'_>) -> RequestPort {
+    let (host, links) = (
+        wiring.host().at("total-order"),
+        wiring.links().at("total-order"),
+    );
+    let detector = wiring.eventually_perfect();
+    let uniform = |up: Addr<uniform::Deliver>| {
+        let delivered = |reliable::Deliver { id, payload }| uniform::Deliver { id, payload };
+        let regular = stack::reliable(&host, &links, up.with(delivered));
+        regular.with(|uniform::Broadcast { payload }| reliable::Broadcast { payload })
+    };
+    let consensus = |up: Addr<consensus::Decide>| stack::consensus(&host, &links, &detector, up);
+    let (settings, up) = (settings(wiring), wiring.application());
+    let port = by_consensus::spawn(&host, settings, uniform, consensus, up);
+    RequestPort::Broadcast(port.with(|payload| total_order::Broadcast { payload }))
+}
+
 pub(super) const ALL: &[Published] = &[
     published(
         ["B2-E1", "lazy"],
@@ -294,6 +421,24 @@ pub(super) const ALL: &[Published] = &[
         ("RB4", Faults::ONE_CRASH),
         lazy_suspects_once,
     ),
+    among(
+        5,
+        &published(
+            ["B2-E3", "lazy"],
+            [
+                "lazy-kept-by-origin",
+                "messages are kept by origin, and the suspicion of the relayer is tested",
+            ],
+            (
+                "RB4",
+                Faults {
+                    crashes: 4,
+                    ..Faults::NONE
+                },
+            ),
+            lazy_by_origin,
+        ),
+    ),
     published(
         ["B3-E1", "all-ack"],
         [
@@ -322,6 +467,33 @@ pub(super) const ALL: &[Published] = &[
         all_ack_at_once,
     ),
     published(
+        ["B4-E1", "causal-collected"],
+        [
+            "causal-without-order",
+            "the past is a set: it is delivered in any order, here backwards",
+        ],
+        ("CRB5", NO_FAULTS),
+        |wiring| collected(wiring, Flaw::Unordered),
+    ),
+    published(
+        ["B4-E2", "causal-collected"],
+        [
+            "causal-appended-twice",
+            "an own message is appended to the past when it is broadcast, and when it is delivered",
+        ],
+        ("GC2", NO_FAULTS),
+        |wiring| collected(wiring, Flaw::AppendedTwice),
+    ),
+    published(
+        ["B4-E3", "causal-collected"],
+        [
+            "causal-delivered-inside",
+            "an own message is delivered inside its broadcast, which then appends it to the past",
+        ],
+        ("GC2", NO_FAULTS),
+        |wiring| collected(wiring, Flaw::DeliveredInside),
+    ),
+    published(
         ["B5-E1", "causal-collected"],
         [
             "collecting-woken-by-messages",
@@ -329,6 +501,24 @@ pub(super) const ALL: &[Published] = &[
         ],
         ("GC2", Faults::ONE_CRASH),
         collecting_woken_by_messages,
+    ),
+    published(
+        ["B5-E2", "causal-collected"],
+        [
+            "collecting-drops-the-early",
+            "an acknowledgement that comes before its message is dropped",
+        ],
+        ("GC2", NO_FAULTS),
+        |wiring| collected(wiring, Flaw::EarlyDropped),
+    ),
+    published(
+        ["B5-E4", "causal-collected"],
+        [
+            "collecting-forgets",
+            "a collected message is no longer known as delivered",
+        ],
+        ("CRB2", NO_FAULTS),
+        |wiring| collected(wiring, Flaw::Forgetful),
     ),
     published(
         ["B6-E1", "causal-waiting"],
@@ -356,5 +546,47 @@ pub(super) const ALL: &[Published] = &[
         ],
         ("TOB1", NO_FAULTS),
         ordered_where_proposed,
+    ),
+    published(
+        ["B7-E6", "by-consensus"],
+        [
+            "ordered-by-regular-consensus",
+            "the broadcast is uniform, and the consensus that orders is not",
+        ],
+        (
+            "TOB5",
+            Faults {
+                accurate: true,
+                ..Faults::ONE_CRASH
+            },
+        ),
+        ordered_by_regular_consensus,
+    ),
+    published(
+        ["B7-E6 (ii)", "by-consensus"],
+        [
+            "ordered-over-regular-broadcast",
+            "the consensus is uniform, and the broadcast is not: what was ordered may have been lost",
+        ],
+        ("TOB1", Faults::ONE_CRASH),
+        ordered_over_regular_broadcast,
+    ),
+    published(
+        ["D4-E2", "terminating"],
+        [
+            "terminating-forgets-crashes",
+            "a crash counts only if an instance of the source has begun and is not over",
+        ],
+        ("TRB4", Faults::ONE_CRASH),
+        terminating_forgets_crashes,
+    ),
+    published(
+        ["D4-E4", "terminating"],
+        [
+            "terminating-by-payload",
+            "a payload, the empty one, stands for the report that the source is faulty",
+        ],
+        ("TRB3", NO_FAULTS),
+        terminating_by_payload,
     ),
 ];
