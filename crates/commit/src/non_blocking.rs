@@ -34,6 +34,9 @@
 //! process counts, and it sends no second; crashes count in instances that begin later; many instances, of
 //! which the decided ones are pruned. A single no would suffice to propose an abort. The algorithm does not
 //! use this: a process that decided before it has voted would leave others without its vote.
+#[cfg(any(test, feature = "mutants"))]
+pub mod mutant;
+
 use bytes::Bytes;
 use quorate_abstractions::{
     atomic_commit::{self, Decide, Outcome, Propose, Vote},

@@ -46,7 +46,7 @@
 //! it.
 mod message;
 #[cfg(any(test, feature = "mutants"))]
-mod mutant;
+pub mod mutant;
 
 pub use message::{Acceptance, Acceptances, Message};
 #[cfg(any(test, feature = "mutants"))]

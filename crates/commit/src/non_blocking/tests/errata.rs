@@ -1,6 +1,7 @@
 //! Rules as they were published. Each has an execution in which it breaks a property and the corrected rule
 //! does not.
 use super::*;
+use crate::non_blocking::mutant::{Rule, Ruled};
 use crate::testing::{Latencies, after};
 use quorate_abstractions::{Subscribe, eventually_perfect::Indication, link, link::To};
 use quorate_consensus::hierarchy::Imposed;
@@ -10,61 +11,6 @@ use quorate_core::{
     wire::{self, Wire},
 };
 use quorate_sim::Oracle;
-
-/// The rule of [`NonBlocking`] that is in force.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Rule {
-    Corrected,
-    /// The rule to propose fires again at every later vote or crash (D5-E1).
-    ProposesAgain,
-    /// A process may vote again, and its last vote counts (D5-E3).
-    LastVoteCounts,
-    /// A crash affects only the instances that have begun (D5-E4).
-    CrashesAreForgotten,
-}
-
-struct Ruled(Rule, NonBlocking);
-
-impl Ruled {
-    fn by(rule: Rule) -> impl Fn(&SimHost) -> Self {
-        move |host| Ruled(rule, NonBlocking::new(host))
-    }
-}
-
-impl Algorithm for Ruled {
-    type Event = Event;
-    type Effect = Effect;
-
-    fn upon(&mut self, event: Event, ctx: &mut Ctx<Self>) {
-        let polls = &mut self.1.instances;
-        match (self.0, &event) {
-            (Rule::ProposesAgain, Event::BestEffort(_) | Event::Crash(_)) => {
-                for instance in polls.numbers() {
-                    polls.get(instance).unwrap().has_proposed = false;
-                }
-            }
-            // As published, a decided instance is treated like an open one.
-            (Rule::ProposesAgain, Event::Consensus(consensus::Decide { instance, value })) => {
-                let (instance, outcome) = (*instance, outcome_of(value).unwrap());
-                return ctx.trigger(Effect::Decide(Decide { instance, outcome }));
-            }
-            (Rule::LastVoteCounts, Event::Propose(Propose { instance, .. })) => {
-                if let Some(poll) = polls.get(*instance) {
-                    poll.vote = None;
-                }
-            }
-            (Rule::LastVoteCounts, Event::BestEffort(best_effort::Deliver { from, message })) => {
-                if let Some(poll) = polls.get(message.instance) {
-                    poll.voters.remove(*from);
-                    poll.yes.remove(*from);
-                }
-            }
-            (Rule::CrashesAreForgotten, Event::Crash(_)) if polls.is_empty() => return,
-            _ => {}
-        }
-        self.1.upon(event, ctx);
-    }
-}
 
 /// Consensus by decree: p1's proposal is decided, and everybody decides the first one that arrives. It is
 /// correct while p1 does not crash, and nobody proposes twice.
@@ -142,7 +88,10 @@ fn proposal_overtaken(rule: Rule) -> Report {
             port
         };
         let (votes, up) = (links.lane(), world.application(q));
-        let (algorithm, detector) = (Ruled::by(rule)(&host), world.perfect(q, UNIT));
+        let (algorithm, detector) = (
+            Ruled::by(rule, NonBlocking::new(&host)),
+            world.perfect(q, UNIT),
+        );
         spawn_as(
             &host,
             algorithm,
@@ -180,7 +129,9 @@ fn d5_e2_a_vote_is_yes_or_no() {
 /// p1 votes yes, then no; p2 votes yes, later.
 fn conflicting_votes(rule: Rule) -> Report {
     let mut world = World::new(2, 1, Timed::lock_step()).unwrap();
-    let ports = wire(&world, reported_after(1), Ruled::by(rule));
+    let ports = wire(&world, reported_after(1), |host: &SimHost| {
+        Ruled::by(rule, NonBlocking::new(host))
+    });
     let votes = [(1, 0, Vote::Yes), (1, 2, Vote::No), (2, 5, Vote::Yes)];
     for (rank, steps, vote) in votes {
         let instance = 1;
@@ -216,7 +167,9 @@ fn d5_e3_of_conflicting_votes_that_arrive_the_first_counts() {
 /// p2 crashes at the start; p1 votes long after the report of that crash.
 fn vote_after_report(rule: Rule) -> Report {
     let mut world = World::new(2, 1, Timed::lock_step()).unwrap();
-    let ports = wire(&world, reported_after(1), Ruled::by(rule));
+    let ports = wire(&world, reported_after(1), |host: &SimHost| {
+        Ruled::by(rule, NonBlocking::new(host))
+    });
     let (instance, vote) = (1, Vote::Yes);
     world.request(p(1), after(4), &ports[0], Propose { instance, vote });
     world.crash(p(2), Crash::at(Time::ZERO));

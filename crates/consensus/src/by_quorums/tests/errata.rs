@@ -1,69 +1,10 @@
 //! Wrong rules, each with a run in which it breaks a property and the algorithm does not. The times at which
 //! processes enter views are scripted.
 use super::*;
+use crate::by_quorums::mutant::{Rule, Ruled};
 use crate::testing::Latencies;
 use quorate_sim::Exhaustive;
 use std::sync::{Arc, Mutex};
-
-/// The rule of [`ByQuorums`] that is in force.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Rule {
-    Corrected,
-    /// Messages of a view that this process has not entered are dropped (G7-E1).
-    EarlyIsDropped,
-    /// A decision is a phase of a view, and ends with it (G7-E2).
-    DecisionIsForgotten,
-    /// A proposal of a view that this process has left is accepted (G7-E3).
-    LateIsAccepted,
-}
-
-/// The algorithm with one wrong rule.
-struct Ruled {
-    rule: Rule,
-    consensus: ByQuorums,
-    /// This process's own proposal.
-    own: Option<Bytes>,
-}
-
-impl Algorithm for Ruled {
-    type Event = Event;
-    type Effect = Effect;
-
-    fn upon(&mut self, event: Event, ctx: &mut Ctx<Self>) {
-        let consensus = &mut self.consensus;
-        let present = consensus.view;
-        match (&event, self.rule) {
-            (Event::Propose(propose), _) => self.own = Some(propose.value.clone()),
-            (
-                Event::Flooding(Deliver {
-                    message: Message::State { view, .. },
-                    ..
-                }),
-                Rule::EarlyIsDropped,
-            ) if *view > present => return,
-            (Event::Enter(_), Rule::DecisionIsForgotten) if consensus.instances.is_retired(1) => {
-                consensus.instances = Instances::new(INSTANCES_AHEAD);
-                if let Entry::Live(instance) = consensus.instances.at(1, Instance::default) {
-                    instance.own = self.own.clone();
-                }
-            }
-            (
-                Event::Flooding(Deliver {
-                    message: Message::Proposal { proposal },
-                    ..
-                }),
-                Rule::LateIsAccepted,
-            ) if proposal.view < present => {
-                consensus.view = proposal.view;
-                consensus.upon(event, ctx);
-                consensus.view = present;
-                return;
-            }
-            _ => {}
-        }
-        consensus.upon(event, ctx);
-    }
-}
 
 /// Processes that propose their ranks, by majorities, and enter views 1, 2, … at these steps.
 fn run(rule: Rule, adversary: impl Adversary + 'static, entered: &[&[u32]]) -> Report {
@@ -83,11 +24,7 @@ fn built(rule: Rule, adversary: impl Adversary + 'static, entered: &[&[u32]]) ->
             entered: Addr::new(move |up: Addr<Enter>| *keep.lock().unwrap() = Some(up)),
             catch_up: Addr::nowhere(),
         };
-        let algorithm = Ruled {
-            rule,
-            consensus: ByQuorums::new(&host, majorities(&world)),
-            own: None,
-        };
+        let algorithm = Ruled::by(rule, ByQuorums::new(&host, majorities(&world)));
         let below = layer(&world, q, false);
         let port = start(&host, algorithm, &views, below, world.application(q));
         let views = subscriber.lock().unwrap().clone().unwrap();

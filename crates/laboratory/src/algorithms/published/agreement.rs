@@ -1,14 +1,27 @@
 //! Consensus and atomic commit.
-use super::{NO_FAULTS, Published, as_it_is, published, ruled};
+use super::{NO_FAULTS, Published, as_it_is, published, replaced, ruled};
 use crate::{
     scenario::Faults,
     wiring::{RequestPort, Wiring},
 };
-use quorate_abstractions::{best_effort, consensus, link, perfect};
+use quorate_abstractions::{
+    atomic_commit::{Propose, Vote},
+    best_effort, consensus, link, perfect,
+};
 use quorate_broadcast::eager;
-use quorate_commit::non_blocking;
-use quorate_consensus::rotating::{self, Content};
-use quorate_core::{Host, Membership, ProcessId, ProcessSet};
+use quorate_commit::non_blocking::{
+    self,
+    mutant::{Rule, Ruled},
+};
+use quorate_consensus::{
+    by_quorums,
+    hierarchy::Imposed,
+    rotating::{self, Content, Message, Rotating},
+    uniform_hierarchical::{self, UniformHierarchical},
+};
+use quorate_core::{
+    Addr, Algorithm, Ctx, Host, Membership, ProcessId, ProcessSet, watermark::Watermark,
+};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The rounds of a process in the instances of a hierarchy, where each value counts at once or never.
@@ -200,6 +213,127 @@ fn forgets_crashes(wiring: &Wiring<'_>) -> RequestPort {
     )
 }
 
+/// Every estimate counts as never adopted: of several, that of the lowest rank is proposed.
+fn any_estimate(wiring: &Wiring<'_>) -> RequestPort {
+    use rotating::{Effect, Event};
+    let hear = |(): &mut (), mut event, heard: &mut Vec<Event>| {
+        if let Event::Link(link::Deliver { message, .. }) = &mut event
+            && let Content::Estimate { adopted, .. } = &mut message.content
+        {
+            *adopted = 0;
+        }
+        heard.push(event);
+    };
+    ruled(
+        "rotating-coordinator",
+        wiring,
+        |_| (),
+        (hear, as_it_is::<_, Effect>),
+    )
+}
+
+/// A rotating coordinator that also acknowledges in rounds that it has left.
+struct LateAcks {
+    inner: Rotating,
+    /// The rounds that it has left with a nack, by instance.
+    left: BTreeSet<(u64, u64)>,
+}
+
+impl Algorithm for LateAcks {
+    type Event = rotating::Event;
+    type Effect = rotating::Effect;
+
+    fn upon(&mut self, event: rotating::Event, ctx: &mut Ctx<Self>) {
+        use rotating::{Effect, Event};
+        if let Event::Link(link::Deliver { from, message }) = &event
+            && matches!(message.content, Content::Propose { .. })
+            && self.left.contains(&(message.instance, message.round))
+        {
+            let (to, content) = (link::To::One(*from), Content::Ack);
+            let message = Message {
+                content,
+                ..message.clone()
+            };
+            ctx.trigger(Effect::Link(link::SendRequest { to, message }));
+        }
+        self.inner.upon(event, ctx);
+        let mut effects = Vec::new();
+        ctx.take_effects(&mut effects);
+        for effect in effects {
+            if let Effect::Link(link::SendRequest { message, .. }) = &effect
+                && message.content == Content::Nack
+            {
+                self.left.insert((message.instance, message.round));
+            }
+            ctx.trigger(effect);
+        }
+    }
+}
+
+/// A proposal is acknowledged in a round that was left, too.
+fn late_acks(wiring: &Wiring<'_>) -> RequestPort {
+    replaced("rotating-coordinator", wiring, |_, inner| LateAcks {
+        inner,
+        left: BTreeSet::new(),
+    })
+}
+
+/// Consensus by decree: the first process's proposal is decided, and everybody decides the first one that arrives.
+/// It is right while that process does not crash, and nobody proposes twice.
+struct Decree(Watermark);
+
+impl Algorithm for Decree {
+    type Event = uniform_hierarchical::Event;
+    type Effect = uniform_hierarchical::Effect;
+
+    fn upon(&mut self, event: uniform_hierarchical::Event, ctx: &mut Ctx<Self>) {
+        use uniform_hierarchical::{Effect, Event};
+        match event {
+            Event::Propose(consensus::Propose { instance, value }) => {
+                let proposal = Imposed { instance, value };
+                ctx.trigger(Effect::BestEffort(best_effort::Broadcast(proposal)));
+            }
+            Event::BestEffort(best_effort::Deliver { from, message }) => {
+                let Imposed { instance, value } = message;
+                if from.rank() == 1 && self.0.insert(instance) {
+                    ctx.trigger(Effect::Decide(consensus::Decide { instance, value }));
+                }
+            }
+            Event::Crash(_) | Event::Status(_) => {}
+        }
+    }
+}
+
+/// The rule to propose fires again, over a consensus to which it matters how often a process proposes.
+fn proposes_again(wiring: &Wiring<'_>) -> RequestPort {
+    let decree = |_, _: UniformHierarchical| Decree(Watermark::default());
+    let again = |_, inner| Ruled::by(Rule::ProposesAgain, inner);
+    replaced("non-blocking", &wiring.replaced(decree), again)
+}
+
+/// The last vote of a process counts; and every process votes, and then otherwise.
+fn last_vote_counts(wiring: &Wiring<'_>) -> RequestPort {
+    let last = |_, inner| Ruled::by(Rule::LastVoteCounts, inner);
+    match replaced("non-blocking", wiring, last) {
+        RequestPort::Vote(port) => RequestPort::Vote(Addr::new(move |first: Propose| {
+            let vote = match first.vote {
+                Vote::Yes => Vote::No,
+                Vote::No => Vote::Yes,
+            };
+            port.send(first);
+            port.send(Propose { vote, ..first });
+        })),
+        other => other,
+    }
+}
+
+/// Consensus by quorums under this rule.
+fn by_quorums(wiring: &Wiring<'_>, rule: by_quorums::mutant::Rule) -> RequestPort {
+    replaced("by-quorums", wiring, move |_, inner| {
+        by_quorums::mutant::Ruled::by(rule, inner)
+    })
+}
+
 pub(super) const ALL: &[Published] = &[
     published(
         ["D1-E1", "hierarchical"],
@@ -247,6 +381,30 @@ pub(super) const ALL: &[Published] = &[
         without_abort,
     ),
     published(
+        ["D3-E2", "rotating-coordinator"],
+        [
+            "rotating-acknowledges-late",
+            "a proposal is acknowledged in a round that was left, too",
+        ],
+        (
+            "UC2",
+            Faults {
+                storm: true,
+                ..NO_FAULTS
+            },
+        ),
+        late_acks,
+    ),
+    published(
+        ["D3-E3", "rotating-coordinator"],
+        [
+            "rotating-by-any-estimate",
+            "of several estimates that of the lowest rank is proposed, whenever it was adopted",
+        ],
+        ("UC2", Faults::ONE_CRASH),
+        any_estimate,
+    ),
+    published(
         ["D3-E4", "rotating-coordinator"],
         [
             "rotating-without-relays",
@@ -256,6 +414,24 @@ pub(super) const ALL: &[Published] = &[
         without_relays,
     ),
     published(
+        ["D5-E1", "non-blocking"],
+        [
+            "non-blocking-proposes-again",
+            "the rule to propose fires again at every later vote or crash, over a consensus that takes all proposals",
+        ],
+        ("NBAC1", Faults::ONE_CRASH),
+        proposes_again,
+    ),
+    published(
+        ["D5-E3", "non-blocking"],
+        [
+            "non-blocking-by-the-last-vote",
+            "a process may vote again, and its last vote counts; here each does",
+        ],
+        ("NBAC4", NO_FAULTS),
+        last_vote_counts,
+    ),
+    published(
         ["D5-E4", "non-blocking"],
         [
             "non-blocking-forgets-crashes",
@@ -263,5 +439,23 @@ pub(super) const ALL: &[Published] = &[
         ],
         ("NBAC2", Faults::ONE_CRASH),
         forgets_crashes,
+    ),
+    published(
+        ["G7-E2", "by-quorums"],
+        [
+            "by-quorums-forgets-decisions",
+            "a decision is a phase of a view, and ends with it",
+        ],
+        ("UC3", NO_FAULTS),
+        |wiring| by_quorums(wiring, by_quorums::mutant::Rule::DecisionIsForgotten),
+    ),
+    published(
+        ["G7-E3", "by-quorums"],
+        [
+            "by-quorums-accepts-the-late",
+            "a proposal of a view that was left is accepted",
+        ],
+        ("UC2", NO_FAULTS),
+        |wiring| by_quorums(wiring, by_quorums::mutant::Rule::LateIsAccepted),
     ),
 ];
