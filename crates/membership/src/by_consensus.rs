@@ -57,6 +57,9 @@
 //! Deviations: flushes are kept by view and contain what is not stable; a received flush starts one; crashes
 //! also count while flushing; the proposal is made once, of members only; the deliveries from one sender
 //! within a view are in its order; a process may leave; there is a uniform form, which delivers what is stable.
+#[cfg(any(test, feature = "mutants"))]
+pub mod mutant;
+
 use crate::{
     messages::{Data, Decision, Message},
     within::{Early, Outgoing, Within, union},

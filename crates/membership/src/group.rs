@@ -43,6 +43,9 @@
 //! whether or not this process proposed: if it did not, it then proposes the decided value, because consensus
 //! owes decisions only if all propose; a decided view that is out of date already is followed by the next
 //! proposal at once; a process may leave.
+#[cfg(any(test, feature = "mutants"))]
+pub mod mutant;
+
 use bytes::{Bytes, BytesMut};
 use quorate_abstractions::{
     best_effort,

@@ -1,4 +1,7 @@
-use super::*;
+use super::{
+    mutant::{Rule, Ruled},
+    *,
+};
 use crate::testing::{Latencies, Log, broadcast, delivered, half, last_view, p, step, user};
 use quorate_abstractions::link::Links;
 use quorate_consensus::uniform_hierarchical;
@@ -9,145 +12,6 @@ use quorate_sim::{
     testing::{any_pace, losing},
 };
 use std::time::Duration;
-
-/// The rule in force: this algorithm's, or one as published.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Rule {
-    Corrected,
-    /// Crashes that were noticed while flushing are forgotten.
-    NoFurtherFlush,
-    /// The crash of a process that another decision has excluded starts a flush, and nobody joins it.
-    FlushForTheExcluded,
-    /// The condition of the proposal is checked after flushes only.
-    FlushesOnly,
-    /// Flushes of the next view are erased when it is installed.
-    EarlyFlushIsErased,
-    /// Delivered messages are known by content.
-    KnownByContent,
-    /// Data of the next view is dropped.
-    EarlyDataIsDropped,
-    /// The uniform form.
-    Uniform,
-    /// The uniform form is asked for, and the regular one runs.
-    DeliversAtOnce,
-    /// The uniform form, where a report of one member counts as one of the next in rank, too.
-    AllButOne,
-}
-
-impl Rule {
-    fn is_uniform(self) -> bool {
-        matches!(self, Rule::Uniform | Rule::DeliversAtOnce | Rule::AllButOne)
-    }
-}
-
-/// The algorithm under a rule.
-struct Ruled {
-    rule: Rule,
-    inner: ByConsensus,
-    contents: Vec<bytes::Bytes>,
-}
-
-impl Ruled {
-    fn upon_ruled(&mut self, event: Event, ctx: &mut Ctx<Self>) {
-        match event {
-            Event::Crash(perfect::Crash(q)) if self.rule == Rule::FlushForTheExcluded => {
-                self.inner.crashed.insert(q);
-                self.inner.start_flush(ctx);
-                self.inner.upon_all_flushed(ctx);
-            }
-            Event::Crash(perfect::Crash(q)) if self.rule == Rule::FlushesOnly => {
-                self.inner.crashed.insert(q);
-                self.inner.start_flush(ctx);
-            }
-            Event::BestEffort(best_effort::Deliver {
-                message: Message::Data { view, .. },
-                ..
-            }) if self.rule == Rule::EarlyDataIsDropped && view > self.inner.view.id => {}
-            Event::BestEffort(best_effort::Deliver {
-                from,
-                message: Message::Stable { view, ref counts },
-            }) if self.rule == Rule::AllButOne && view == self.inner.view.id => {
-                let next = p(from.rank() % 3 + 1);
-                self.inner.within.hear_counts(next, counts);
-                self.inner.upon(event, ctx);
-            }
-            Event::BestEffort(best_effort::Deliver {
-                from,
-                message:
-                    Message::Flush {
-                        view,
-                        leaves,
-                        messages,
-                    },
-            }) => match self.rule {
-                Rule::EarlyFlushIsErased if view > self.inner.view.id => {}
-                Rule::FlushForTheExcluded if view == self.inner.view.id => {
-                    let flush = Flushed { leaves, messages };
-                    self.inner.flushed.entry(from).or_insert(flush);
-                    self.inner.upon_all_flushed(ctx);
-                }
-                _ => {
-                    let flush = Flushed { leaves, messages };
-                    self.inner.upon_flush_of(from, view, flush, ctx);
-                }
-            },
-            event => self.inner.upon(event, ctx),
-        }
-    }
-}
-
-impl ByConsensus {
-    fn upon_flush_of(
-        &mut self,
-        from: ProcessId,
-        view: u64,
-        Flushed { leaves, messages }: Flushed,
-        ctx: &mut Ctx<Self>,
-    ) {
-        let message = Message::Flush {
-            view,
-            leaves,
-            messages,
-        };
-        self.upon_message(from, message, ctx);
-    }
-}
-
-impl Algorithm for Ruled {
-    type Event = Event;
-    type Effect = Effect;
-
-    fn upon_start(&mut self, ctx: &mut Ctx<Self>) {
-        self.inner.upon_start(ctx);
-    }
-
-    fn upon(&mut self, event: Event, ctx: &mut Ctx<Self>) {
-        let is_decision = matches!(event, Event::Decide(_));
-        self.upon_ruled(event, ctx);
-        let mut effects = Vec::new();
-        ctx.take_effects(&mut effects);
-        for effect in effects {
-            match &effect {
-                Effect::Indicate(Indication::Block)
-                    if is_decision && self.rule == Rule::NoFurtherFlush =>
-                {
-                    self.inner.phase = Phase::Open;
-                    continue;
-                }
-                Effect::Indicate(Indication::Deliver(deliver))
-                    if self.rule == Rule::KnownByContent =>
-                {
-                    if is_decision && self.contents.contains(&deliver.payload) {
-                        continue;
-                    }
-                    self.contents.push(deliver.payload.clone());
-                }
-                _ => {}
-            }
-            ctx.trigger(effect);
-        }
-    }
-}
 
 /// Everybody is a member; P reports to view synchrony at each process after this many steps, and to consensus
 /// after one.
@@ -177,14 +41,13 @@ fn world(
             let detector = world.perfect(q, UNIT.min(detection(q)));
             uniform_hierarchical::spawn(&host.at("consensus"), lane, &status, &detector, up)
         };
-        let algorithm = Ruled {
+        let algorithm = Ruled::by(
             rule,
-            inner: match rule {
+            match rule {
                 Rule::Uniform | Rule::AllButOne => ByConsensus::uniform(&host),
                 _ => ByConsensus::new(&host),
             },
-            contents: Vec::new(),
-        };
+        );
         let detector = world.perfect(q, detection(q));
         let (lane, status) = (links.lane(), links.status());
         let port = spawn_as(&host, algorithm, lane, &status, consensus, &detector, up);

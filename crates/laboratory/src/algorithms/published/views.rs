@@ -1,5 +1,5 @@
 //! Group membership and view synchrony.
-use super::{NO_FAULTS, Published, TWO_CRASHES, among, as_it_is, published, ruled};
+use super::{NO_FAULTS, Published, Rule, TWO_CRASHES, among, as_it_is, published, replaced, ruled};
 use crate::{
     scenario::Faults,
     wiring::{RequestPort, Wiring},
@@ -10,8 +10,14 @@ use quorate_abstractions::{
     terminating::Content,
     view_synchrony::{Indication, Request},
 };
+use quorate_core::Host;
 use quorate_membership::{by_consensus, by_terminating, group, messages::Message};
 use std::collections::BTreeSet;
+
+const MANY_CRASHES: Faults = Faults {
+    crashes: 4,
+    ..Faults::NONE
+};
 
 /// What a process waits with until something else happens.
 struct Waiting<E> {
@@ -105,51 +111,68 @@ fn early_flush_is_erased(wiring: &Wiring<'_>) -> RequestPort {
     ruled("views-by-consensus", wiring, |_| 0, (hear, say))
 }
 
-/// The contents that were delivered, and whether what is delivered now comes from flushes.
-#[derive(Default)]
-struct Contents {
+/// The contents that a process has delivered, where a flushed message with a known content is known.
+struct Contents<E, F> {
     seen: BTreeSet<Bytes>,
+    /// Whether what is delivered now comes from flushes.
     is_flush: bool,
+    brings_flushes: fn(&E) -> bool,
+    indication: fn(&F) -> Option<&Indication>,
 }
 
-impl Contents {
-    /// Whether the indication is the delivery of a flushed message whose content is known.
-    fn is_known(&mut self, indication: &Indication) -> bool {
-        match indication {
-            Indication::Deliver(delivery) => {
-                !self.seen.insert(delivery.payload.clone()) && self.is_flush
+/// A flushed message counts as delivered if one with the same content was.
+fn by_content<E: 'static, F: 'static>(
+    of: &str,
+    wiring: &Wiring<'_>,
+    brings_flushes: fn(&E) -> bool,
+    indication: fn(&F) -> Option<&Indication>,
+) -> RequestPort {
+    let hear = |contents: &mut Contents<E, F>, event, heard: &mut Vec<E>| {
+        contents.is_flush = (contents.brings_flushes)(&event);
+        heard.push(event);
+    };
+    let say = |contents: &mut Contents<E, F>, effect, said: &mut Vec<F>| {
+        let is_known = match (contents.indication)(&effect) {
+            Some(Indication::Deliver(delivery)) => {
+                !contents.seen.insert(delivery.payload.clone()) && contents.is_flush
             }
             _ => false,
-        }
-    }
+        };
+        said.extend((!is_known).then_some(effect));
+    };
+    let contents = move |_| Contents {
+        seen: BTreeSet::new(),
+        is_flush: false,
+        brings_flushes,
+        indication,
+    };
+    ruled(of, wiring, contents, (hear, say))
 }
 
 fn consensus_by_content(wiring: &Wiring<'_>) -> RequestPort {
     use by_consensus::{Effect, Event};
-    let hear = |contents: &mut Contents, event, heard: &mut Vec<Event>| {
-        contents.is_flush = matches!(event, Event::Decide(_));
-        heard.push(event);
-    };
-    let say = |contents: &mut Contents, effect, said: &mut Vec<Effect>| {
-        let is_known = matches!(&effect, Effect::Indicate(it) if contents.is_known(it));
-        said.extend((!is_known).then_some(effect));
-    };
-    let contents = |_| Contents::default();
-    ruled("views-by-consensus", wiring, contents, (hear, say))
+    by_content(
+        "views-by-consensus",
+        wiring,
+        |event| matches!(event, Event::Decide(_)),
+        |effect| match effect {
+            Effect::Indicate(indication) => Some(indication),
+            _ => None,
+        },
+    )
 }
 
 fn terminating_by_content(wiring: &Wiring<'_>) -> RequestPort {
     use by_terminating::{Effect, Event};
-    let hear = |contents: &mut Contents, event, heard: &mut Vec<Event>| {
-        contents.is_flush = matches!(event, Event::Terminating(_));
-        heard.push(event);
-    };
-    let say = |contents: &mut Contents, effect, said: &mut Vec<Effect>| {
-        let is_known = matches!(&effect, Effect::Indicate(it) if contents.is_known(it));
-        said.extend((!is_known).then_some(effect));
-    };
-    let contents = |_| Contents::default();
-    ruled("by-terminating", wiring, contents, (hear, say))
+    by_content(
+        "by-terminating",
+        wiring,
+        |event| matches!(event, Event::Terminating(_)),
+        |effect| match effect {
+            Effect::Indicate(indication) => Some(indication),
+            _ => None,
+        },
+    )
 }
 
 /// The present view of a process, and whether its user has answered that it is blocked.
@@ -254,7 +277,117 @@ fn first_view_is_silent(wiring: &Wiring<'_>) -> RequestPort {
     )
 }
 
+/// The crashes that are reported while a decision is awaited are heard after it, the last one first: P may be late,
+/// and in any order.
+fn group_hears(it: &mut Waiting<group::Event>, event: group::Event, heard: &mut Vec<group::Event>) {
+    use group::Event;
+    match event {
+        Event::Crash(_) if it.is_waiting => it.held.push(event),
+        Event::Decide(_) => {
+            it.is_waiting = false;
+            heard.push(event);
+            heard.extend(it.held.drain(..).rev());
+        }
+        event => heard.push(event),
+    }
+}
+
+fn group_says(
+    it: &mut Waiting<group::Event>,
+    effect: group::Effect,
+    said: &mut Vec<group::Effect>,
+) {
+    it.is_waiting |= matches!(effect, group::Effect::Propose(_));
+    said.push(effect);
+}
+
+/// The same for view synchrony.
+fn views_hear(
+    it: &mut Waiting<by_consensus::Event>,
+    event: by_consensus::Event,
+    heard: &mut Vec<by_consensus::Event>,
+) {
+    use by_consensus::Event;
+    match event {
+        Event::Crash(_) if it.is_waiting => it.held.push(event),
+        Event::Decide(_) => {
+            it.is_waiting = false;
+            heard.push(event);
+            heard.extend(it.held.drain(..).rev());
+        }
+        event => heard.push(event),
+    }
+}
+
+fn views_say(
+    it: &mut Waiting<by_consensus::Event>,
+    effect: by_consensus::Effect,
+    said: &mut Vec<by_consensus::Effect>,
+) {
+    it.is_waiting |= matches!(effect, by_consensus::Effect::Propose(_));
+    said.push(effect);
+}
+
+/// All processes that are not reported are proposed, members or not.
+fn unreported(wiring: &Wiring<'_>) -> RequestPort {
+    let late = wiring.altered(|_| Rule::<_, group::Event, group::Effect> {
+        state: Waiting::default(),
+        hear: group_hears,
+        say: group_says,
+    });
+    group(&late, group::mutant::Rule::UnreportedAreProposed)
+}
+
+/// The crash of a process that is excluded already begins a flush.
+fn flushes_for_the_excluded(wiring: &Wiring<'_>) -> RequestPort {
+    let late = wiring.altered(|_| Rule::<_, by_consensus::Event, by_consensus::Effect> {
+        state: Waiting::default(),
+        hear: views_hear,
+        say: views_say,
+    });
+    views(&late, by_consensus::mutant::Rule::FlushForTheExcluded)
+}
+
+/// Group membership under this rule.
+fn group(wiring: &Wiring<'_>, rule: group::mutant::Rule) -> RequestPort {
+    let everybody = wiring.host().processes().set();
+    replaced("group-membership", wiring, move |_, inner| {
+        group::mutant::Ruled::by(rule, everybody, inner)
+    })
+}
+
+/// Views by consensus under this rule.
+fn views(wiring: &Wiring<'_>, rule: by_consensus::mutant::Rule) -> RequestPort {
+    replaced("views-by-consensus", wiring, move |_, inner| {
+        by_consensus::mutant::Ruled::by(rule, inner)
+    })
+}
+
 pub(super) const ALL: &[Published] = &[
+    among(
+        5,
+        &published(
+            ["D6-E1", "group-membership"],
+            [
+                "group-of-the-unreported",
+                "all processes that are not reported are proposed, members or not, where reports are late",
+            ],
+            ("GMP1", MANY_CRASHES),
+            unreported,
+        ),
+    ),
+    among(
+        5,
+        &published(
+            ["D6-E3", "group-membership"],
+            [
+                "group-as-they-come",
+                "a decision is installed when it comes, whichever its turn is",
+            ],
+            ("GMP1", MANY_CRASHES),
+            |wiring| group(wiring, group::mutant::Rule::AsTheyCome),
+        ),
+    ),
     published(
         ["D6-E5", "group-membership"],
         [
@@ -308,6 +441,27 @@ pub(super) const ALL: &[Published] = &[
         ["views-silent-at-first", "the first view is not indicated"],
         ("VS1", NO_FAULTS),
         first_view_is_silent,
+    ),
+    published(
+        ["D8-E1", "views-by-consensus"],
+        [
+            "views-forget-crashes",
+            "crashes that are noticed while a view is flushed begin no further flush",
+        ],
+        ("VS4", TWO_CRASHES),
+        |wiring| views(wiring, by_consensus::mutant::Rule::NoFurtherFlush),
+    ),
+    among(
+        4,
+        &published(
+            ["D8-E2", "views-by-consensus"],
+            [
+                "views-flush-for-the-excluded",
+                "the crash of a process that is excluded already, reported late, begins a flush, which nobody joins",
+            ],
+            ("VS6", TWO_CRASHES),
+            flushes_for_the_excluded,
+        ),
     ),
     published(
         ["D8-E3", "views-by-consensus"],

@@ -1,76 +1,8 @@
 //! The published rules, each with the execution that shows it wrong.
 use super::*;
+use crate::group::mutant::{Rule, Ruled};
 use quorate_core::Addr;
 use std::sync::{Arc, Mutex, PoisonError};
-
-/// The rule in force: this algorithm's, or one as published.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Rule {
-    Corrected,
-    /// A crash counts only if all processes that are not reported are members.
-    UnreportedAreMembers,
-    /// All processes that are not reported are proposed, members or not.
-    UnreportedAreProposed,
-    /// A decision is installed when it comes.
-    AsTheyCome,
-    /// A view is not checked again when it is installed.
-    ViewsAreUpToDate,
-}
-
-/// The algorithm under a rule, and all processes.
-struct Ruled(Rule, Group, ProcessSet);
-
-impl Algorithm for Ruled {
-    type Event = Event;
-    type Effect = Effect;
-
-    fn upon_start(&mut self, ctx: &mut Ctx<Self>) {
-        self.1.upon_start(ctx);
-    }
-
-    fn upon(&mut self, event: Event, ctx: &mut Ctx<Self>) {
-        let Ruled(rule, group, everybody) = self;
-        match (&*rule, &event) {
-            (Rule::UnreportedAreMembers, Event::Crash(perfect::Crash(q))) => {
-                let mut unreported = everybody.without(group.crashed);
-                unreported.remove(*q);
-                if unreported.is_subset(group.view.members) {
-                    return group.upon(event, ctx);
-                }
-                group.crashed.insert(*q);
-            }
-            (Rule::UnreportedAreProposed, Event::Crash(perfect::Crash(q))) => {
-                group.crashed.insert(*q);
-                if group.view.members.contains(*q) && !group.proposed {
-                    let unreported = everybody.without(group.crashed);
-                    group.propose(unreported, ctx);
-                }
-            }
-            (Rule::AsTheyCome, Event::Decide(decision)) => {
-                let members = decode(decision.value.clone()).unwrap();
-                group.view = View {
-                    id: decision.instance,
-                    members,
-                };
-                group.proposed = false;
-                ctx.trigger(Effect::Indicate(Indication::View(group.view)));
-            }
-            (Rule::UnreportedAreProposed, Event::Decide(decision)) => {
-                let members = decode(decision.value.clone()).unwrap();
-                let id = decision.instance;
-                group.view = View { id, members };
-                group.proposed = false;
-                ctx.trigger(Effect::Indicate(Indication::View(group.view)));
-            }
-            (Rule::ViewsAreUpToDate, Event::Decide(_)) => {
-                let crashed = std::mem::take(&mut group.crashed);
-                group.upon(event, ctx);
-                group.crashed = crashed;
-            }
-            _ => group.upon(event, ctx),
-        }
-    }
-}
 
 /// A detector and a consensus that say what the test determines, at one process.
 #[derive(Clone, Default)]
@@ -99,7 +31,7 @@ impl Scripted {
         };
         let crashes = script.crashes.clone();
         let detector = Addr::new(move |up| *lock(&crashes) = Some(up));
-        let group = Ruled(rule, Group::new(&host), processes.set());
+        let group = Ruled::by(rule, processes.set(), Group::new(&host));
         let links = world.links(p(1)).at("membership");
         let (lane, status) = (links.lane(), links.status());
         let up = world.application(p(1));
