@@ -51,6 +51,8 @@
 //! be forgotten; a state is pushed when it has changed, and the clock alone otherwise.
 mod caller;
 mod message;
+#[cfg(any(test, feature = "mutants"))]
+pub mod mutant;
 mod pushing;
 mod settings;
 

@@ -29,6 +29,8 @@
 //! # Source
 //! “Tight Bounds on Channel Reliability via Generalized Quorum Systems”, arXiv 2505.02646, section 5, after
 //! Lynch, Shvartsman. Deviations: many registers, an operation at a time on each.
+#[cfg(any(test, feature = "mutants"))]
+pub mod mutant;
 mod state;
 
 pub use state::{Registers, Update};

@@ -1,16 +1,24 @@
 //! Registers.
-use super::{NO_FAULTS, Published, among, as_it_is, published, ruled};
+use super::{NO_FAULTS, Published, among, as_it_is, published, replaced, ruled};
 use crate::{
+    algorithms::quorum_access::{access_lane, of_registers},
     scenario::Faults,
-    wiring::{RequestPort, Wiring},
+    wiring::{Objects, Operation, RequestPort, Wiring},
 };
 use bytes::Bytes;
 use quorate_abstractions::{
-    link::{Deliver, SendRequest},
+    link::{Deliver, Links, SendRequest},
+    quorum_access,
     register::Tag,
 };
-use quorate_core::{Host, Membership, ProcessId, ProcessSet};
+use quorate_core::{Addr, Host, Membership, ProcessId, ProcessSet};
+use quorate_quorums::{
+    Quorums, classical,
+    generalized::{self, Generalized},
+    marks::Marks,
+};
 use quorate_registers::{
+    by_quorum_access::{self, Registers, mutant::Overwritten},
     exchange::{Effect, Event},
     message::{Content, Held, Message},
 };
@@ -194,6 +202,61 @@ fn acknowledges_the_new(wiring: &Wiring<'_>) -> RequestPort {
     )
 }
 
+/// Generalized quorum access under this rule.
+fn access(wiring: &Wiring<'_>, rule: generalized::mutant::Rule) -> RequestPort {
+    replaced(
+        "quorum-access-generalized",
+        wiring,
+        move |_, inner: Generalized<Marks>| generalized::mutant::Ruled::by(rule, inner),
+    )
+}
+
+/// The same, where clocks count, as published, and each process has a period of its own.
+fn counted(wiring: &Wiring<'_>, rule: generalized::mutant::Rule) -> RequestPort {
+    replaced(
+        "quorum-access-generalized",
+        wiring,
+        move |me, inner: Generalized<Marks>| generalized::mutant::Ruled::counted(rule, me, inner),
+    )
+}
+
+/// Registers by quorum access under this rule.
+fn registers(wiring: &Wiring<'_>, rule: by_quorum_access::mutant::Rule) -> RequestPort {
+    replaced("register-by-quorum-access", wiring, move |_, inner| {
+        by_quorum_access::mutant::Ruled::by(rule, inner)
+    })
+}
+
+/// An update overwrites the present value, whatever its tag.
+fn overwritten(wiring: &Wiring<'_>) -> RequestPort {
+    let host = wiring.host().at("register");
+    let (below, status) = (host.at("access"), wiring.links().status());
+    let quorums = Quorums::majorities(host.processes());
+    let access = |up: Addr<quorum_access::Indication<Registers>>| {
+        let (initial, up) = (Overwritten::default(), up.with(Overwritten::as_registers));
+        classical::spawn(&below, quorums, initial, access_lane(wiring), &status, up)
+    };
+    of_registers(&by_quorum_access::spawn(
+        &host,
+        access,
+        wiring.application(),
+    ))
+}
+
+/// A process has several operations on a register at a time: all its operations are on one register.
+fn several_at_a_time(wiring: &Wiring<'_>) -> RequestPort {
+    match registers(wiring, by_quorum_access::mutant::Rule::NoBusy) {
+        RequestPort::Operate(objects) => {
+            let operate = objects.operate.with(|operation: Operation| Operation {
+                object: 1,
+                ..operation
+            });
+            RequestPort::Operate(Objects { operate, ..objects })
+        }
+        other => other,
+    }
+}
+
 pub(super) const ALL: &[Published] = &[
     published(
         ["E1-E2", "read-one-write-all"],
@@ -260,5 +323,68 @@ pub(super) const ALL: &[Published] = &[
         ],
         ("NNAR2", NO_FAULTS),
         some_for_all,
+    ),
+    published(
+        ["G2-E1", "quorum-access-generalized"],
+        [
+            "generalized-without-increment",
+            "a clock does not rise when an update is applied",
+        ],
+        ("QAF2", NO_FAULTS),
+        |wiring| access(wiring, generalized::mutant::Rule::NoIncrement),
+    ),
+    published(
+        ["G2-E2", "quorum-access-generalized"],
+        [
+            "generalized-pushes-the-old",
+            "the pushed state is that of the push before, with the clock of this one",
+        ],
+        ("QAF2", NO_FAULTS),
+        |wiring| access(wiring, generalized::mutant::Rule::StateBeforeClock),
+    ),
+    published(
+        ["G2-E3", "quorum-access-generalized"],
+        [
+            "generalized-by-any-response",
+            "a response counts for whichever call is in flight, where clocks count",
+        ],
+        ("QAF2", NO_FAULTS),
+        |wiring| counted(wiring, generalized::mutant::Rule::NoIdentifier),
+    ),
+    published(
+        ["G2-E5", "quorum-access-generalized"],
+        [
+            "generalized-set-without-waiting",
+            "a set returns when a write quorum has answered, where clocks count",
+        ],
+        ("QAF2", NO_FAULTS),
+        |wiring| counted(wiring, generalized::mutant::Rule::SetDoesNotWait),
+    ),
+    published(
+        ["G3-E1", "register-by-quorum-access"],
+        [
+            "access-without-writing-back",
+            "a read does not write back what it returns",
+        ],
+        ("NNAR2", NO_FAULTS),
+        |wiring| registers(wiring, by_quorum_access::mutant::Rule::NoWriteBack),
+    ),
+    published(
+        ["G3-E2", "register-by-quorum-access"],
+        [
+            "access-overwriting",
+            "an update overwrites the present value, whatever its tag",
+        ],
+        ("NNAR2", NO_FAULTS),
+        overwritten,
+    ),
+    published(
+        ["G3-E3", "register-by-quorum-access"],
+        [
+            "access-at-a-time",
+            "a process may have several operations on a register at a time; here all are on one",
+        ],
+        ("NNAR2", NO_FAULTS),
+        several_at_a_time,
     ),
 ];

@@ -2,6 +2,7 @@
 mod scripted;
 
 use super::*;
+use crate::generalized::mutant::{Rule, Ruled};
 use crate::{Family, testing::below};
 use quorate_abstractions::link::Links;
 use quorate_core::Addr;
@@ -9,85 +10,6 @@ use quorate_core::Layer;
 use quorate_core::wire::{Plain, Undecodable};
 use quorate_sim::{Adversary, Latency};
 use serde::{Deserialize, Serialize};
-
-/// The rule of [`Generalized`] that is in force.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Rule {
-    Corrected,
-    /// The clock does not rise when an update is applied (G2-E1).
-    NoIncrement,
-    /// The pushed state is that of the last push, with the clock of this one (G2-E2).
-    StateBeforeClock,
-    /// A response counts for any call of its kind that is in flight (G2-E3).
-    NoIdentifier,
-    /// A request is answered, and its update applied, as often as it arrives (G2-E4).
-    NoDuplicates,
-    /// A set returns when a write quorum has answered (G2-E5).
-    SetDoesNotWait,
-}
-
-/// The algorithm with one wrong rule.
-struct Ruled<S: State> {
-    rule: Rule,
-    access: Generalized<S>,
-    /// The state at the last push.
-    pushed: S,
-}
-
-impl<S: State> Algorithm for Ruled<S> {
-    type Event = Event<S>;
-    type Effect = Effect<S>;
-
-    fn upon_start(&mut self, ctx: &mut Ctx<Self>) {
-        self.access.upon_start(ctx);
-    }
-
-    fn upon(&mut self, mut event: Event<S>, ctx: &mut Ctx<Self>) {
-        let access = &mut self.access;
-        if self.rule == Rule::StateBeforeClock && matches!(event, Event::Timer) {
-            let now = std::mem::replace(&mut access.state, self.pushed.clone());
-            self.pushed = now.clone();
-            access.upon(event, ctx);
-            access.state = now;
-            return;
-        }
-        if let Event::Flooding(Deliver { from, message }) = &mut event {
-            match (self.rule, message) {
-                (Rule::NoIncrement, Message::SetRequest { .. }) => {
-                    access.clock = access.clock.saturating_sub(1);
-                }
-                (
-                    Rule::NoIdentifier,
-                    Message::SetResponse { call, .. } | Message::ClockResponse { call, .. },
-                ) => {
-                    let last = access.pending.last_key_value();
-                    *call = last.map_or(*call, |(last, _)| *last);
-                }
-                (Rule::NoDuplicates, Message::SetRequest { call, .. }) => {
-                    let caller = access.callers.entry(*from).or_default();
-                    caller.answered.remove(call);
-                }
-                _ => {}
-            }
-        }
-        access.upon(event, ctx);
-        if self.rule == Rule::SetDoesNotWait {
-            let sets = access
-                .pending
-                .iter_mut()
-                .filter(|(_, p)| !p.is_get && p.cutoff.is_some());
-            let sets: Vec<u64> = sets
-                .map(|(call, pending)| {
-                    pending.cutoff = Some(0);
-                    *call
-                })
-                .collect();
-            for call in sets {
-                access.upon_reached(call, ctx);
-            }
-        }
-    }
-}
 
 /// Clocks tick slowly and seldom together, and a few copies are very late.
 fn erratum(rule: Rule, quorums: &Quorums, n: usize, seed: u64) -> Report {
@@ -118,17 +40,8 @@ fn run(
             ..counted()
         };
         let access = Generalized::new(&host, settings, quorums.clone(), Marks::default());
-        let pushed = Marks::default();
-        spawn_as(
-            &host,
-            Ruled {
-                rule,
-                access,
-                pushed,
-            },
-            below,
-            world.application(q),
-        )
+        let ruled = Ruled::by(rule, access);
+        spawn_as(&host, ruled, below, world.application(q))
     };
     let ports: Vec<_> = world.processes().map(wire).collect();
     call(&world, &ports, seed, 12, 200);
@@ -213,17 +126,8 @@ fn e4(rule: Rule) -> Report {
             }))
         };
         let access = Generalized::new(&host, timed(), majorities(3), Counted::default());
-        let pushed = Counted::default();
-        spawn_as(
-            &host,
-            Ruled {
-                rule,
-                access,
-                pushed,
-            },
-            twice,
-            world.application(q),
-        )
+        let ruled = Ruled::by(rule, access);
+        spawn_as(&host, ruled, twice, world.application(q))
     };
     let ports: Vec<_> = world.processes().map(wire).collect();
     for (operation, call) in [(1, Call::Set(Mark(1))), (2, Call::Get)] {

@@ -1,100 +1,15 @@
 //! Wrong rules, each with runs in which it breaks atomicity and the algorithm does not.
 use super::*;
-use quorate_abstractions::quorum_access::State;
-use quorate_core::{
-    Ctx,
-    wire::{Undecodable, Wire},
-};
-
-/// Which rule is in force.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Rule {
-    Corrected,
-    /// A read does not write back what it returns (G3-E1).
-    NoWriteBack,
-    /// An update overwrites the present value, whatever its tag (G3-E2).
-    Overwrites,
-    /// A process has several operations on a register at a time (G3-E3).
-    NoBusy,
-}
-
-struct Ruled(Rule, ByQuorumAccess);
-
-impl Algorithm for Ruled {
-    type Event = Event;
-    type Effect = Effect;
-
-    fn upon(&mut self, event: Event, ctx: &mut Ctx<Self>) {
-        let register = &mut self.1;
-        match (self.0, &event) {
-            (Rule::NoBusy, Event::Request(request)) => {
-                register.busy.remove(&request.register);
-            }
-            (Rule::NoWriteBack, Event::Access(returned)) => {
-                let pending = register.pending.get(&returned.operation);
-                let reads = pending.is_some_and(|pending| matches!(pending.phase, Phase::Reads));
-                if let (true, Answer::Got(states)) = (reads, &returned.answer) {
-                    let mut pending = register.pending.remove(&returned.operation).unwrap();
-                    let values = states.iter().map(|state| state.get(&pending.register));
-                    let (tag, value) = values.max_by_key(|(tag, _)| *tag).unwrap();
-                    pending.phase = Phase::Sets(RegisterResponse::Read { tag, value });
-                    return register.end(pending, ctx);
-                }
-            }
-            _ => {}
-        }
-        register.upon(event, ctx);
-    }
-}
-
-/// Registers whose value is the last update that arrived.
-#[derive(Clone)]
-struct Overwritten(Registers);
-
-impl Wire for Overwritten {
-    fn encode(&self, out: &mut bytes::BytesMut) {
-        self.0.encode(out);
-    }
-
-    fn decode(bytes: Bytes) -> Result<Self, Undecodable> {
-        Registers::decode(bytes).map(Overwritten)
-    }
-}
-
-impl State for Overwritten {
-    type Update = Update;
-
-    fn apply(&mut self, update: &Update) -> bool {
-        if let Some(value) = &update.value {
-            self.0.put(&update.register, update.tag, value);
-        }
-        true
-    }
-
-    fn digest(&self) -> u64 {
-        State::digest(&self.0)
-    }
-
-    fn digest_of(update: &Update) -> u64 {
-        Registers::digest_of(update)
-    }
-}
+use crate::by_quorum_access::mutant::{Overwritten, Rule, Ruled};
 
 /// Classical access to registers that are overwritten.
 fn overwriting(world: &World, q: ProcessId, up: Up) -> Calls {
     let (host, links) = (world.host(q).at("access"), world.links(q).at("access"));
-    let up = up.with(|returned: quorum_access::Indication<Overwritten>| {
-        let answer = match returned.answer {
-            Answer::Got(states) => Answer::Got(states.into_iter().map(|state| state.0).collect()),
-            Answer::Set => Answer::Set,
-        };
-        let operation = returned.operation;
-        quorum_access::Indication { operation, answer }
-    });
+    let up = up.with(Overwritten::as_registers);
     classical::spawn(
         &host,
         majorities(5),
-        Overwritten(Registers::default()),
+        Overwritten::default(),
         links.lane(),
         &links.status(),
         up,
@@ -112,7 +27,7 @@ fn run(rule: Rule, seed: u64) -> Report {
                 access(&world, q, LowerLayer::Classical, &majorities(5), up)
             }
         };
-        let algorithm = Ruled(rule, ByQuorumAccess::new(&host));
+        let algorithm = Ruled::by(rule, ByQuorumAccess::new(&host));
         spawn_as(&host, algorithm, access, world.application(q))
     };
     let ports: Vec<_> = world.processes().map(wire).collect();
@@ -153,7 +68,7 @@ fn seen_and_not_seen(rule: Rule) -> Report {
     let adversary = Late([vec![1, 60], vec![1, 60, 60, 60]]);
     let mut world = World::new(3, 1, adversary).unwrap();
     world.check(shared_register("register", world.membership().set()));
-    let make = |host: &SimHost| Ruled(rule, ByQuorumAccess::new(host));
+    let make = |host: &SimHost| Ruled::by(rule, ByQuorumAccess::new(host));
     let ports = wire(&world, LowerLayer::Classical, &majorities(3), make);
     world.request(p(1), Time::ZERO, &ports[0], request("x", 1, write("1")));
     for (rank, step) in [(2, 3), (3, 20)] {

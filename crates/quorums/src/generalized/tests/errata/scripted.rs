@@ -28,12 +28,7 @@ fn run_scripted(
         let host = world.host(q).at("access");
         let below = below(&world, q, false);
         let access = Generalized::new(&host, counted(), quorums.clone(), Marks::default());
-        let pushed = Marks::default();
-        let ruled = Ruled {
-            rule,
-            access,
-            pushed,
-        };
+        let ruled = Ruled::by(rule, access);
         spawn_as(&host, ruled, below, world.application(q))
     };
     let ports: Vec<_> = world.processes().map(wire).collect();
