@@ -25,6 +25,7 @@ mod traced;
 mod views;
 
 pub use given_quorums::{OnSystem, on_system, on_systems};
+pub use published::Untold;
 
 use crate::algorithm::{Algorithm, Clause, Cost, Dead, Formula, Kind, Mutant, OneDead, Property};
 
@@ -75,6 +76,11 @@ pub fn mutants() -> impl Iterator<Item = (&'static Algorithm, &'static Mutant)> 
 /// `D8-E4`.
 pub fn erratum(mutant: &str) -> Option<&'static str> {
     published::erratum(mutant)
+}
+
+/// The errata that no mutant shows, and why not.
+pub fn untold() -> impl Iterator<Item = &'static Untold> {
+    published::UNTOLD.iter()
 }
 
 /// Words of the checker's verdict on the part of a property that the mutant of this name is made for, if it is

@@ -44,6 +44,100 @@ const ELSEWHERE: [(&str, &str); 12] = [
     ("views-by-consensus-drops-the-next", "D8-E6"),
 ];
 
+/// An erratum that no mutant shows, why not, and the test that stands for it: its file, and its name.
+#[derive(Clone, Copy, Debug)]
+pub struct Untold {
+    pub erratum: &'static str,
+    pub why: &'static str,
+    /// `None` if there is nothing to test.
+    pub test: Option<(&'static str, &'static str)>,
+}
+
+const fn untold(erratum: &'static str, why: &'static str, test: [&'static str; 2]) -> Untold {
+    let test = Some((test[0], test[1]));
+    Untold { erratum, why, test }
+}
+
+pub(super) const UNTOLD: &[Untold] = &[
+    untold(
+        "B5-E3",
+        "no property breaks: a set is kept that nobody completes, and memory grows",
+        [
+            "crates/broadcast/src/causal_collected/tests.rs",
+            "b5_e3_an_acknowledgement_may_come_after_the_collection",
+        ],
+    ),
+    untold(
+        "D4-E1",
+        "the run never rests, so that no liveness property is judged, and no safety property breaks",
+        [
+            "crates/broadcast/src/terminating/tests/errata.rs",
+            "d4_e1_a_proposal_that_stays_enabled_is_proposed_for_ever",
+        ],
+    ),
+    untold(
+        "G3-E4",
+        "it is about the checker, which lets a write that never returns take effect",
+        [
+            "crates/sim/src/properties/tests/shared.rs",
+            "a_write_that_never_returns_takes_effect_once_or_never",
+        ],
+    ),
+    Untold {
+        erratum: "G3-E5",
+        why: "it is about relations of a proof, and no rule",
+        test: None,
+    },
+    untold(
+        "G7-E1",
+        "where clocks differ by a constant it only costs time: a view that an early process leads decides",
+        [
+            "crates/consensus/src/by_quorums/tests/errata.rs",
+            "g7_e1_uc4_is_broken_where_states_that_come_before_the_view_are_dropped",
+        ],
+    ),
+    untold(
+        "G7-E4",
+        "it takes quorums of two kinds, and a pattern of failures",
+        [
+            "crates/consensus/src/by_quorums/tests/figure_1.rs",
+            "proposals_are_decided_where_they_can_be_and_not_with_quorums_exchanged",
+        ],
+    ),
+    untold(
+        "G7-E5",
+        "it is no wrong rule: acceptances of an older view may count",
+        [
+            "crates/consensus/src/by_quorums/tests/errata.rs",
+            "g7_e5_acceptances_of_an_older_view_count",
+        ],
+    ),
+    untold(
+        "G7-E6",
+        "a turn that is shifted by one breaks nothing, and of two proposals of a view the first is accepted",
+        [
+            "crates/consensus/src/by_quorums/tests/errata.rs",
+            "g7_e6_views_are_led_in_turn_from_p1_on_and_a_leader_proposes_once",
+        ],
+    ),
+    untold(
+        "G7-E7",
+        "it takes channels that fail for good",
+        [
+            "crates/consensus/src/by_quorums/tests/figure_1.rs",
+            "uc4_is_broken_where_states_are_not_passed_on",
+        ],
+    ),
+    untold(
+        "G7-E8",
+        "it is a choice: who has decided sends the decision",
+        [
+            "crates/consensus/src/by_quorums/tests/errata.rs",
+            "g7_e8_who_has_decided_answers_who_has_not",
+        ],
+    ),
+];
+
 fn rows() -> impl Iterator<Item = &'static Published> {
     let families = [broadcasts::ALL, agreement::ALL, views::ALL, shared::ALL];
     families.into_iter().flatten()

@@ -94,6 +94,26 @@ fn each_published_rule_is_that_of_one_mutant_which_breaks_what_the_algorithm_pro
     );
 }
 
+/// Each erratum that no mutant shows has none, and the test that stands for it exists.
+#[test]
+fn what_no_mutant_shows_is_tested_where_it_is_said() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let mut errata = BTreeSet::new();
+    for Untold { erratum, why, test } in untold() {
+        assert!(errata.insert(erratum), "{erratum} stands twice");
+        assert!(!why.is_empty(), "{erratum}");
+        let shows = |name: &str| super::erratum(name).is_some_and(|it| it == *erratum);
+        let mut names = mutants().map(|(_, mutant)| mutant.name);
+        assert_eq!(names.find(|name| shows(name)), None, "{erratum}");
+        if let Some((file, test)) = test {
+            let text =
+                fs::read_to_string(root.join(file)).unwrap_or_else(|e| panic!("{file}: {e}"));
+            let declared = format!("#[test]\nfn {test}() {{");
+            assert!(text.contains(&declared), "{file} has no test {test}");
+        }
+    }
+}
+
 #[test]
 fn a_list_of_mutants_says_which_rule_is_published() {
     let chosen: Vec<_> = all().filter(|it| it.name == "views-by-consensus").collect();

@@ -1,6 +1,6 @@
 //! The page on the checkers: each part of each property, and the mutants that violate it.
 use crate::{
-    algorithms,
+    algorithms::{self, Untold},
     checkers::{Found, MOST, Row, Table},
     rounds,
 };
@@ -42,6 +42,24 @@ pub fn page(table: &Table) -> String {
         let _ = writeln!(text, "| {head} | {says} | {} |", found.join(", "));
     }
     text.push_str(&published(table));
+    text.push_str(&untold());
+    text
+}
+
+/// The section on the errata that no mutant shows.
+fn untold() -> String {
+    let mut text = String::from(
+        "\n## Errata that no mutant shows\n\n\
+         Remarks, rules that cost time or memory alone, and rules whose execution takes what no scenario of this\n\
+         page draws. A test stands for each of them, where there is something to test.\n\n\
+         | erratum | why no mutant shows it | test |\n|---|---|---|\n",
+    );
+    for Untold { erratum, why, test } in algorithms::untold() {
+        let test = test.map_or("–".to_owned(), |(file, test)| {
+            format!("[`{test}`](../{file})")
+        });
+        let _ = writeln!(text, "| {erratum} | {why} | {test} |");
+    }
     text
 }
 
