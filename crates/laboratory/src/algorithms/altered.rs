@@ -4,6 +4,7 @@
 mod agreement;
 mod broadcasts;
 mod links;
+mod membership;
 mod shared;
 mod views;
 
@@ -31,6 +32,7 @@ fn rows() -> impl Iterator<Item = &'static Altered> {
         links::ALL,
         broadcasts::ALL,
         agreement::ALL,
+        membership::ALL,
         views::ALL,
         shared::ALL,
     ];
