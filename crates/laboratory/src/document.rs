@@ -276,7 +276,9 @@ fn write_table_of_rounds(text: &mut String) -> Result {
         text,
         "\nIn synchronous rounds, where each algorithm is made for f failures; tests assert the costs for\n\
          n = 1 … 8 and each f below n. Over sockets the rounds are made of messages and clocks that keep\n\
-         their bounds: [the round synchroniser](../crates/rounds/src/synchroniser.rs).\n\n\
+         their bounds: [the round synchroniser](../crates/rounds/src/synchroniser.rs). It has no entry of its own:\n\
+         what it promises (RS1 to RS4) is about what an algorithm above it is handed in each round, which is no\n\
+         indication that a checker could read from a trace; the tests beside it have an algorithm that does.\n\n\
          | abstraction | algorithm | survives | messages, failure-free, f ≥ 1 | rounds | properties checked |\n\
          |---|---|---|---|---|---|"
     )?;
