@@ -1,7 +1,10 @@
 //! Single-writer atomic snapshot: an array with one segment per process. Each owner updates its segment, and
 //! every process can scan all segments at once.
 //!
-//! - **SN1 termination** (liveness): every operation of a correct process returns.
+//! - **SN1 termination** (liveness): every operation of a correct process returns, whatever the others do
+//!   (wait-freedom).
+//! - **SN1-O obstruction-freedom** (liveness), weaker: an operation of a correct process returns if from some time on
+//!   no other correct process has one in flight.
 //! - **SN2 atomicity** (safety): the operations are linearizable: a scan returns of each segment the
 //!   value of the last update before it, and scans are ordered. Operations that never return take effect
 //!   once or never.

@@ -137,6 +137,7 @@ const MUTANTS: &[(&str, Case)] = &[
     ("register-on-quorums-of-one", case(2, Load::One, 0)),
     ("register-without-agreement", case(2, Load::Two, 0)),
     ("segments-on-quorums-of-one", case(2, Load::One, 0)),
+    ("collects-on-quorums-of-one", case(2, Load::One, 0)),
     ("snapshot-on-quorums-of-one", case(2, Load::One, 0)),
     ("scans-first", case(2, Load::Second, 0)),
     ("agreement-on-quorums-of-one", case(2, Load::Two, 0)),
@@ -375,8 +376,10 @@ const MOST: u64 = 1_000_000;
 /// layer below.
 fn shared_depth(algorithm: &Algorithm, case: &Case) -> Option<usize> {
     match (algorithm.name, case.n) {
-        ("snapshot-from-registers" | "register-by-consensus", 2) => Some(11),
-        ("snapshot-from-registers", _) => Some(5),
+        ("snapshot-from-registers" | "snapshot-by-double-collect" | "register-by-consensus", 2) => {
+            Some(11)
+        }
+        ("snapshot-from-registers" | "snapshot-by-double-collect", _) => Some(5),
         ("lattice-agreement", 2) => Some(18),
         ("register-by-consensus", _) => Some(6),
         _ => None,

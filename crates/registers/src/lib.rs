@@ -12,6 +12,7 @@
 //! | [`by_quorum_access`] | (N,N) atomic register | quorum access | what that survives |
 //! | [`by_consensus`] | (N,N) atomic register | reliable broadcast, uniform consensus | what those survive |
 //! | [`snapshot_from_registers`] | atomic snapshot | atomic registers | what those survive |
+//! | [`snapshot_by_double_collect`] | atomic snapshot, obstruction-free | atomic registers | what those survive |
 //! | [`snapshot_by_quorum_access`] | atomic snapshot | quorum access | what that survives |
 //! | [`lattice_agreement`] | lattice agreement | atomic snapshot | what that survives |
 //!
@@ -33,6 +34,7 @@ pub mod read_impose_write_majority;
 pub mod read_one_write_all;
 mod replica;
 pub mod segments;
+pub mod snapshot_by_double_collect;
 pub mod snapshot_by_quorum_access;
 pub mod snapshot_from_registers;
 #[cfg(test)]

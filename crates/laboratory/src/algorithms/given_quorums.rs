@@ -2,7 +2,7 @@
 //! node.
 use super::{
     quorum_access::{call, of_registers},
-    snapshots::{agreement, port},
+    snapshots::{agreement, double_collect, port},
 };
 use crate::{
     algorithm::Algorithm,
@@ -57,6 +57,17 @@ static ALL: &[OnSystem] = &[
         name: "snapshot-from-registers",
         wire: |wiring, system| port(wiring, scope(wiring).at("snapshot").snapshot(Some(system))),
         check: |_, returning| properties::atomic_snapshot("snapshot", returning),
+    },
+    OnSystem {
+        name: "snapshot-by-double-collect",
+        wire: |wiring, system| {
+            let scope = scope(wiring).at("snapshot").at("registers");
+            port(
+                wiring,
+                double_collect(wiring, scope.registers(Some(system), None)),
+            )
+        },
+        check: |_, returning| properties::obstruction_free_snapshot("snapshot", returning),
     },
     OnSystem {
         name: "lattice-agreement",

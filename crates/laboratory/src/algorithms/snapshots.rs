@@ -10,7 +10,7 @@ use crate::{
         formula,
     },
     gaps::Gap,
-    handles::builder,
+    handles::{Handle, builder},
     scenario::Faults,
     wiring::{Action, Objects, Operation, RequestPort, Wiring},
 };
@@ -28,7 +28,7 @@ use quorate_registers::{
     lattice_agreement::{self, Mode},
     multi_writer,
     segments::Vector,
-    snapshot_by_quorum_access, snapshot_from_registers,
+    snapshot_by_double_collect, snapshot_by_quorum_access, snapshot_from_registers,
 };
 use quorate_sim::{
     SimHost,
@@ -61,6 +61,15 @@ const SNAPSHOT: &[Property] = &[
         ),
     ]),
 ];
+
+const OBSTRUCTION_FREEDOM: Property = liveness(
+    "SN1-O",
+    "obstruction-freedom: an operation of a correct process returns that runs alone from some time on",
+)
+.of(&[clause(
+    "an operation of a correct process returns if in the end it is the only one of correct processes in flight",
+    "runs alone",
+)]);
 
 const AGREEMENT: &[Property] = &[
     safety("LA1", "comparability: decisions can be ordered").of(&[clause(
@@ -95,7 +104,12 @@ const AGREEMENT: &[Property] = &[
     )]),
 ];
 
-pub(super) static ALL: &[Algorithm] = &[FROM_REGISTERS, BY_QUORUM_ACCESS, LATTICE_AGREEMENT];
+pub(super) static ALL: &[Algorithm] = &[
+    FROM_REGISTERS,
+    DOUBLE_COLLECT,
+    BY_QUORUM_ACCESS,
+    LATTICE_AGREEMENT,
+];
 
 const FROM_REGISTERS: Algorithm = Algorithm {
     name: "snapshot-from-registers",
@@ -160,6 +174,37 @@ const FROM_REGISTERS: Algorithm = Algorithm {
             wire: |wiring| port(wiring, from_registers(wiring, that_do_not_meet(wiring))),
         },
     ],
+};
+
+const DOUBLE_COLLECT: Algorithm = Algorithm {
+    name: "snapshot-by-double-collect",
+    handle: Handle::Simulated {
+        why: "a scan may wait as long as others update; that of `Builder::snapshot` does not",
+    },
+    title: "by double collects, obstruction-free",
+    file: "crates/registers/src/snapshot_by_double_collect.rs",
+    source: "Herlihy, Luchangco, Moir: Obstruction-Free Synchronization: Double-Ended Queues as an Example, 2003",
+    properties: &[OBSTRUCTION_FREEDOM, SNAPSHOT[1]],
+    cost: Some(alike(
+        formula("4(n−1)", |s| 4 * (s.n - 1)),
+        formula("4", |s| if s.n > 1 { 4 } else { 0 }),
+        formula("2(2n−3)", |s| 2 * (2 * s.n - 3)),
+    )),
+    memory: "n registers; two collects a scan in flight",
+    simulation: Simulation {
+        wire: |wiring| port(wiring, double_collect(wiring, registers(wiring))),
+        check: |processes| properties::obstruction_free_snapshot("snapshot", processes.set()),
+        ..FROM_REGISTERS.simulation
+    },
+    mutants: &[Mutant {
+        name: "collects-on-quorums-of-one",
+        aliases: &[],
+        change: "any process is a quorum of the registers",
+        breaks: "SN2",
+        under: Faults::NONE,
+        wire: |wiring| port(wiring, double_collect(wiring, that_do_not_meet(wiring))),
+    }],
+    ..FROM_REGISTERS
 };
 
 const BY_QUORUM_ACCESS: Algorithm = Algorithm {
@@ -316,6 +361,14 @@ fn from_registers<R: Layer<register::Port>>(
 ) -> impl Layer<snapshot::Port> + use<R> {
     let host = wiring.host().at("snapshot");
     move |up: Addr<Indication>| snapshot_from_registers::spawn(&host, registers, up)
+}
+
+pub(super) fn double_collect<R: Layer<register::Port>>(
+    wiring: &Wiring<'_>,
+    registers: R,
+) -> impl Layer<snapshot::Port> + use<R> {
+    let host = wiring.host().at("snapshot");
+    move |up: Addr<Indication>| snapshot_by_double_collect::spawn(&host, registers, up)
 }
 
 fn by_access(wiring: &Wiring<'_>, quorums: Quorums) -> impl Layer<snapshot::Port> + use<> {

@@ -55,7 +55,7 @@ fn costs_are_what_the_header_says() {
 
 #[test]
 fn every_property_holds_wherever_a_minority_crashes() {
-    assert_holds_in_turbulence(wire_all);
+    assert_holds_in_turbulence(wire_all, "borrowed views");
 }
 
 #[test]

@@ -69,7 +69,7 @@ fn costs_are_what_the_header_says() {
 
 #[test]
 fn every_property_holds_wherever_a_minority_crashes() {
-    assert_holds_in_turbulence(wire_all);
+    assert_holds_in_turbulence(wire_all, "borrowed views");
 }
 
 /// Every schedule of these plans over registers that p1 holds.

@@ -40,7 +40,7 @@ pub use links::{
 pub use order::{first_in_first_out_order, regular_total_order, total_order, weak_total_order};
 pub use quorum_access::quorum_access;
 pub use registers::{atomic_register, ordered_for_one_reader, regular_register, shared_register};
-pub use snapshot::atomic_snapshot;
+pub use snapshot::{atomic_snapshot, obstruction_free_snapshot};
 pub use terminating::{regular_terminating, terminating};
 pub use view_synchronizer::view_synchronizer;
 pub use view_synchrony::{uniform_view_synchrony, view_synchrony, view_synchrony_with_joins};

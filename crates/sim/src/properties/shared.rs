@@ -99,4 +99,16 @@ impl<T> Operations<T> {
         let broken = stuck.map(|(p, number)| format!("operation {number} of {p} never returns"));
         completion.judge(tag, broken)
     }
+
+    /// Judges obstruction-freedom: whether no operation of a correct process, where that is promised, is in the end
+    /// the only one of correct processes in flight. Operations that keep each other waiting owe nothing.
+    pub(super) fn obstruction_freedom(&self, tag: &str, completion: &Completion) -> Verdict {
+        let is_of_correct = |(p, _): &&(ProcessId, u64)| completion.correct.contains(*p);
+        let mut pending = self.pending.keys().filter(is_of_correct);
+        let (first, second) = (pending.next(), pending.next());
+        let alone = first.filter(|(p, _)| second.is_none() && self.returning.contains(*p));
+        let broken = alone
+            .map(|(p, number)| format!("operation {number} of {p} runs alone, and never returns"));
+        completion.judge(tag, broken)
+    }
 }

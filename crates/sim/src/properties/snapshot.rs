@@ -25,17 +25,33 @@ type Counts = [u8; 8];
 /// there before it or returns one that was requested after it, and a scan that returns an update also returns
 /// the updates that were there before that one.
 pub fn atomic_snapshot(module: &str, returning: ProcessSet) -> Properties {
-    let one = |checks_order| -> Box<dyn Property> {
-        Box::new(Snapshot {
-            checks_order,
-            operations: Operations::new(module, NAMES, returning),
-            requested: Counts::default(),
-            there: Counts::default(),
-            before: BTreeMap::new(),
-            is_known: true,
-        })
-    };
-    vec![one(false), one(true)]
+    let one = |what| one(what, module, returning);
+    vec![one(What::Termination), one(What::Order)]
+}
+
+/// SN1-O and SN2 of the snapshots of the modules of this name: as [`atomic_snapshot`], but an operation is promised to
+/// return only if it is, from some time on, the only one of correct processes in flight.
+pub fn obstruction_free_snapshot(module: &str, returning: ProcessSet) -> Properties {
+    let one = |what| one(what, module, returning);
+    vec![one(What::ObstructionFreedom), one(What::Order)]
+}
+
+fn one(what: What, module: &str, returning: ProcessSet) -> Box<dyn Property> {
+    Box::new(Snapshot {
+        what,
+        operations: Operations::new(module, NAMES, returning),
+        requested: Counts::default(),
+        there: Counts::default(),
+        before: BTreeMap::new(),
+        is_known: true,
+    })
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum What {
+    Termination,
+    ObstructionFreedom,
+    Order,
 }
 
 /// An operation in flight.
@@ -49,7 +65,7 @@ struct Begun {
 }
 
 struct Snapshot {
-    checks_order: bool,
+    what: What,
     operations: Operations<Begun>,
     /// How many updates each process has requested.
     requested: Counts,
@@ -130,11 +146,15 @@ impl Snapshot {
 
 impl Property for Snapshot {
     fn tag(&self) -> &'static str {
-        if self.checks_order { "SN2" } else { "SN1" }
+        match self.what {
+            What::Termination => "SN1",
+            What::ObstructionFreedom => "SN1-O",
+            What::Order => "SN2",
+        }
     }
 
     fn observe(&mut self, record: &Record) -> Result<(), Violation> {
-        if self.checks_order
+        if self.what == What::Order
             && let Some(text) = self.operations.stray(record)
         {
             return Err(violation("SN2", record, text));
@@ -159,7 +179,7 @@ impl Property for Snapshot {
             Shown::Returns(_, begun) => {
                 let scanned = observation.digest.to_le_bytes();
                 let broken = self.upon_scanned(&begun, scanned);
-                if self.checks_order
+                if self.what == What::Order
                     && self.is_known
                     && let Some(what) = broken
                 {
@@ -172,10 +192,13 @@ impl Property for Snapshot {
     }
 
     fn finish(&mut self, completion: &Completion) -> Verdict {
-        match (self.checks_order, self.is_known) {
-            (false, _) => self.operations.termination("SN1", completion),
-            (true, true) => Verdict::Holds,
-            (true, false) => Verdict::Unknown,
+        match (self.what, self.is_known) {
+            (What::Termination, _) => self.operations.termination("SN1", completion),
+            (What::ObstructionFreedom, _) => {
+                self.operations.obstruction_freedom("SN1-O", completion)
+            }
+            (What::Order, true) => Verdict::Holds,
+            (What::Order, false) => Verdict::Unknown,
         }
     }
 }

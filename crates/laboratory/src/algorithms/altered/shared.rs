@@ -1,5 +1,7 @@
 //! Objects that processes share.
-use super::{Alteration, Altered, altered, at, changed, indicating, not_where, stops_after, twice};
+use super::{
+    Alteration, Altered, altered, at, changed, indicating, not_where, stops_after, twice, wire,
+};
 use crate::wiring::{RequestPort, Wiring};
 use bytes::Bytes;
 use quorate_abstractions::{
@@ -9,9 +11,13 @@ use quorate_abstractions::{
     register::{self, RegisterResponse, Tag},
     snapshot::{self, SnapshotResponse},
 };
-use quorate_core::ProcessId;
+use quorate_core::{Host, ProcessId};
 use quorate_quorums::{classical, marks::Marks};
-use quorate_registers::{by_consensus, exchange, lattice_agreement, snapshot_by_quorum_access};
+use quorate_registers::{
+    by_consensus, exchange, lattice_agreement, snapshot_by_double_collect as double_collect,
+    snapshot_by_quorum_access,
+};
+use quorate_sim::Alter;
 use std::collections::BTreeMap;
 
 type Got = quorum_access::Indication<Marks>;
@@ -369,6 +375,50 @@ const SNAPSHOTS: [Altered; 5] = [
     ),
 ];
 
+/// Lets a scan collect twice, and not again.
+struct GivesUp {
+    /// The reads of two collects.
+    most: usize,
+    reads: usize,
+}
+
+impl Alter<double_collect::Event, double_collect::Effect> for GivesUp {
+    fn hear(&mut self, event: double_collect::Event, heard: &mut Vec<double_collect::Event>) {
+        if matches!(event, double_collect::Event::Request(_)) {
+            self.reads = 0;
+        }
+        heard.push(event);
+    }
+
+    fn say(&mut self, effect: double_collect::Effect, said: &mut Vec<double_collect::Effect>) {
+        if let double_collect::Effect::Register(register::Request {
+            action: register::Action::Read,
+            ..
+        }) = &effect
+        {
+            self.reads += 1;
+            if self.reads > self.most {
+                return;
+            }
+        }
+        said.push(effect);
+    }
+}
+
+const DOUBLE_COLLECT: [Altered; 1] = [altered(
+    "snapshot-by-double-collect",
+    [
+        "scans-give-up",
+        "a scan that saw an update between its two collects does not collect again",
+    ],
+    ["SN1-O", "runs alone"],
+    |wiring| {
+        let most = 2 * wiring.host().processes().n();
+        let gives_up = wiring.altered(move |_| GivesUp { most, reads: 0 });
+        wire("snapshot-by-double-collect", &gives_up)
+    },
+)];
+
 const LATTICE_AGREEMENT: [Altered; 3] = [
     altered(
         "lattice-agreement",
@@ -405,5 +455,6 @@ pub(super) static ALL: &[&[Altered]] = &[
     &BY_CONSENSUS,
     &ACCESS,
     &SNAPSHOTS,
+    &DOUBLE_COLLECT,
     &LATTICE_AGREEMENT,
 ];

@@ -74,6 +74,33 @@ fn termination_is_promised_where_it_is_said() {
 }
 
 #[test]
+fn an_operation_that_runs_alone_returns_and_one_that_does_not_may_wait() {
+    let properties = |returning| obstruction_free_snapshot("m", returning);
+    let free = |trace: &[(usize, Kind)]| broken(properties(all()), trace);
+    let (scan, update) = (begins(2, 1, "Scan", 0), begins(3, 1, "Update", 7));
+    assert_eq!(free(&[scan]), ["SN1-O"]);
+    assert_eq!(free(&[update]), ["SN1-O"]);
+    // Two that are in flight for ever run beside each other, unless one of them is of a process that crashes.
+    assert!(free(&[scan, update]).is_empty());
+    assert_eq!(free(&[scan, update, crash(3)]), ["SN1-O"]);
+    assert!(free(&[scan, crash(2)]).is_empty());
+    // The other has returned, or was refused: from then on the scan runs alone.
+    assert_eq!(
+        free(&[scan, update, returns(3, 1, "UpdateReturn", 0)]),
+        ["SN1-O"]
+    );
+    assert_eq!(
+        free(&[scan, update, returns(3, 1, "Refused", 0)]),
+        ["SN1-O"]
+    );
+    assert!(free(&[scan, returns(2, 1, "ScanReturn", 0)]).is_empty());
+    // It is promised where it is said.
+    let elsewhere = ProcessSet::from_iter([p(1), p(3)]);
+    assert!(broken(properties(elsewhere), &[scan]).is_empty());
+    assert_eq!(broken(properties(elsewhere), &[update]), ["SN1-O"]);
+}
+
+#[test]
 fn a_read_of_an_old_value_is_found() {
     let stale = [write(1, 1, 10), write(1, 2, 20), read(2, 1, 10)].concat();
     assert_eq!(regular(&stale), ["ONRR2"]);
