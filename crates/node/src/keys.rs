@@ -1,15 +1,13 @@
 //! `quorate keys`: the secret of a process in a file, and the identity that others list.
 pub mod cluster;
 
-use anyhow::{Context, Result, bail, ensure};
+use crate::secret_file;
+use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
-use nix::unistd::{Uid, geteuid};
 use quorate_sealed::{Identity, Secret};
-use rand::{TryRng, rngs::SysRng};
 use std::{
-    fs::{self, File, OpenOptions},
-    io::{Read, Write},
-    os::unix::fs::{MetadataExt, OpenOptionsExt},
+    fs::{self, File},
+    io::Read,
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -87,53 +85,14 @@ impl Keys {
     }
 }
 
-/// Draws a secret, and writes it where there is no file. The file appears whole, or not at all.
+/// Draws a secret, and writes it where there is no file.
 fn create(path: &Path) -> Result<Identity> {
-    let name = || path.display().to_string();
-    let is_there = || {
-        format!(
-            "{}: there is a file already, and another secret makes another process: move it away first",
-            name()
-        )
-    };
-    ensure!(fs::symlink_metadata(path).is_err(), is_there());
     let mut bytes = Zeroizing::new([0; 32]);
-    SysRng
-        .try_fill_bytes(&mut *bytes)
-        .context("the system gives no random numbers")?;
+    secret_file::draw(&mut *bytes)?;
     let secret = Secret::new(*bytes);
-    let directory = match path.parent() {
-        Some(parent) if parent != Path::new("") => parent,
-        Some(_) | None => Path::new("."),
-    };
-    let last = path
-        .file_name()
-        .with_context(|| format!("{}: not the name of a file", name()))?;
-    let mut suffix = [0; 8];
-    SysRng
-        .try_fill_bytes(&mut suffix)
-        .context("the system gives no random numbers")?;
-    let suffix = u64::from_le_bytes(suffix);
-    let beside = directory.join(format!(".{}.{suffix:x}", last.to_string_lossy()));
-    let written = write(&beside, &secret).with_context(name);
-    // A link, unlike a renaming, never replaces what somebody else has put there meanwhile.
-    let linked = written.and_then(|()| fs::hard_link(&beside, path).with_context(is_there));
-    let _ = fs::remove_file(&beside);
-    linked?;
-    File::open(directory)
-        .and_then(|it| it.sync_all())
-        .with_context(name)?;
+    let others = "another secret makes another process";
+    secret_file::create(path, secret.to_text().as_bytes(), others)?;
     Ok(secret.identity())
-}
-
-fn write(path: &Path, secret: &Secret) -> std::io::Result<()> {
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)?;
-    file.write_all(secret.to_text().as_bytes())?;
-    file.sync_all()
 }
 
 /// Reads a file with a secret. It must be its owner's alone.
@@ -142,37 +101,7 @@ fn write(path: &Path, secret: &Secret) -> std::io::Result<()> {
 /// When it cannot be read, or others can, or it has no secret; the error says how to mend it.
 pub fn read(path: &Path) -> Result<Secret> {
     let name = path.display();
-    let is_file = fs::metadata(path)
-        .with_context(|| name.to_string())?
-        .is_file();
-    ensure!(is_file, "{name}: not a file");
-    let file = File::open(path).with_context(|| name.to_string())?;
-    let found = file.metadata().with_context(|| name.to_string())?;
-    let mode = found.mode() & 0o7777;
-    if mode & 0o177 != 0 {
-        bail!(
-            "{name}: others can use it, or it is not a plain file (mode {mode:04o}): run `chmod 600 {name}`, and \
-               make a new secret if others could read it"
-        );
-    }
-    let (owner, me) = (Uid::from_raw(found.uid()), geteuid());
-    ensure!(
-        owner == me,
-        "{name}: it belongs to the user {owner}, and this is {me}: run `chown {me} {name}`"
-    );
-    // The text is never longer than its first allocation, so that no copy stays behind.
-    let mut text = Zeroizing::new(Vec::with_capacity(LONGEST));
-    let mut limited = file.take(LONGEST as u64);
-    let mut chunk = Zeroizing::new([0; LONGEST]);
-    loop {
-        let count = limited
-            .read(&mut *chunk)
-            .with_context(|| name.to_string())?;
-        if count == 0 {
-            break;
-        }
-        text.extend_from_slice(&chunk[..count]);
-    }
+    let text = secret_file::read(path, LONGEST)?;
     let text = std::str::from_utf8(&text)
         .ok()
         .with_context(|| format!("{name}: not a secret"))?;

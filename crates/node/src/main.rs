@@ -14,6 +14,7 @@ mod node;
 mod quorums;
 mod registers;
 mod resp;
+mod secret_file;
 mod settings;
 mod sim;
 mod status;
