@@ -1,8 +1,13 @@
-//! `quorate keys`: the secret of a process in a file, and the identity that others list.
+//! `quorate keys`: the secret of a process in a file, and the identity that others list; tokens, and certificates.
+mod certificate;
 pub mod cluster;
 
-use crate::secret_file;
+use crate::{
+    doors::users::{Digest, append_hexadecimal},
+    secret_file,
+};
 use anyhow::{Context, Result};
+use certificate::Certificate;
 use clap::{Args, Subcommand};
 use quorate_sealed::{Identity, Secret};
 use std::{
@@ -13,7 +18,7 @@ use std::{
 };
 use zeroize::Zeroizing;
 
-/// Makes and shows the keys by which processes know each other. Secrets are never printed.
+/// Makes and shows what processes, clients and operators are known by. Secrets are never printed.
 #[derive(Args, Debug)]
 pub struct Keys {
     #[command(subcommand)]
@@ -56,6 +61,14 @@ enum Command {
         #[arg(required = true)]
         items: Vec<String>,
     },
+    /// Writes a random token or password into a file that only its owner can read, and prints its SHA-256, as
+    /// `password_sha256` has it. An existing file is left as it is.
+    Token {
+        /// The file.
+        file: PathBuf,
+    },
+    /// Makes a certificate for a server or a client, for tests and small clusters, and prints the files.
+    Certificate(Certificate),
 }
 
 /// How an identity begins; no file is called so.
@@ -80,6 +93,12 @@ impl Keys {
             }
             Command::List { directory } => return list(directory),
             Command::Check { items } => return Ok(check(items)),
+            Command::Token { file } => println!("{}", create_token(file)?.to_hexadecimal()),
+            Command::Certificate(certificate) => {
+                for file in certificate.make()? {
+                    println!("{}", file.display());
+                }
+            }
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -93,6 +112,22 @@ fn create(path: &Path) -> Result<Identity> {
     let others = "another secret makes another process";
     secret_file::create(path, secret.to_text().as_bytes(), others)?;
     Ok(secret.identity())
+}
+
+/// Draws a token, and writes it where there is no file. Returns its digest.
+fn create_token(path: &Path) -> Result<Digest> {
+    let mut bytes = Zeroizing::new([0; 32]);
+    secret_file::draw(&mut *bytes)?;
+    let mut text = Zeroizing::new(String::with_capacity(2 * bytes.len() + 1));
+    append_hexadecimal(&*bytes, &mut text);
+    let digest = Digest::of(text.as_bytes());
+    text.push('\n');
+    secret_file::create(
+        path,
+        text.as_bytes(),
+        "whoever has its token would be kept out",
+    )?;
+    Ok(digest)
 }
 
 /// Reads a file with a secret. It must be its owner's alone.

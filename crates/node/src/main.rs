@@ -4,6 +4,7 @@ mod algorithms;
 mod bench;
 mod chaos;
 mod demo;
+mod doors;
 mod http;
 mod keys;
 mod limits;
@@ -59,7 +60,7 @@ enum Command {
     Lock(lock::Lock),
     /// Reads and writes values that a lock guards.
     Fenced(lock::Fenced),
-    /// Makes and shows the keys by which processes know each other.
+    /// Makes and shows what processes, clients and operators are known by.
     Keys(keys::Keys),
     /// Prints who holds each seat of the cluster.
     Members(members::Members),

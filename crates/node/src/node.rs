@@ -9,11 +9,17 @@ pub mod unwritten;
 mod view;
 
 use crate::{
+    doors::{
+        reload::{Change, Reload},
+        tls::{Demand, Plain, Tls, TlsFiles},
+        tokens::AdminDoor,
+        users::ClientDoor,
+    },
     logging, resp,
     settings::{Consistency, NodeSettings, Source},
 };
 use admin::{Admin, Agreements, Memory};
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
 use modules::Modules;
 use quorate_core::Incarnation;
@@ -26,7 +32,7 @@ use quorate_stacks::quorum_system::STORE;
 use registers::Registers;
 use replica::Replica;
 use serde_json::json;
-use std::{fmt::Write, net::SocketAddr, process::ExitCode, time::Duration};
+use std::{fmt::Write, net::SocketAddr, process::ExitCode, sync::Arc, time::Duration};
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
@@ -55,7 +61,7 @@ const DISPLACED: u8 = 3;
 
 /// Runs a replica until a signal stops it, or another start takes its seat over.
 pub fn run(node: Node) -> Result<ExitCode> {
-    let settings = node.source.load()?;
+    let settings = node.source.clone().load()?;
     logging::start(&settings.log, settings.log_format)?;
     // Clients and HTTP share one thread; the protocol has its own.
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -63,8 +69,10 @@ pub fn run(node: Node) -> Result<ExitCode> {
         .build()
         .context("cannot start the runtime")?;
     let served = runtime.block_on(async {
+        let doors = Doors::new(node.source, &settings)?;
         let listeners = open(&settings, node.stop_at_end_of_input).await?;
-        serve(settings, listeners).await
+        doors.reload.upon_hangup()?;
+        serve(settings, listeners, doors).await
     });
     // The operating system may still be looking up a name, which can take long.
     runtime.shutdown_background();
@@ -87,6 +95,105 @@ struct Listeners {
     http: TcpListener,
 }
 
+/// Who comes in, and how.
+struct Doors {
+    client: Arc<ClientDoor>,
+    client_tls: Option<Tls>,
+    admin: Arc<AdminDoor>,
+    admin_tls: Option<Tls>,
+    /// What of it, and of other parts of the node, can be read anew.
+    reload: Reload,
+}
+
+impl Doors {
+    fn new(source: Source, settings: &NodeSettings) -> Result<Self> {
+        let doors = &settings.doors;
+        let client_tls = speak(
+            doors.client_tls.as_ref(),
+            CLIENT_TLS,
+            Demand::Always,
+            resp::NO_TLS,
+        )?;
+        let admin_tls = speak(
+            doors.admin_tls.as_ref(),
+            ADMIN_TLS,
+            Demand::IfAny,
+            admin::NO_TLS,
+        )?;
+        let client = ClientDoor::new(doors.users.clone());
+        let asks = doors
+            .admin_tls
+            .as_ref()
+            .is_some_and(|it| it.client_ca.is_some());
+        let admin = AdminDoor::new(doors.tokens.clone(), asks);
+        let (for_clients, for_operators) = (client.clone(), admin.clone());
+        let (of_clients, of_operators) = (client_tls.clone(), admin_tls.clone());
+        let reload = Reload::new(source, settings.clone());
+        reload.add("users", move |new| {
+            let (door, users) = (for_clients.clone(), new.doors.users.clone());
+            Ok(Box::new(move || door.replace(users)))
+        });
+        reload.add("admin_token_file", move |new| {
+            let (door, tokens) = (for_operators.clone(), new.doors.tokens.clone());
+            Ok(Box::new(move || door.replace(tokens)))
+        });
+        reload.add(CLIENT_TLS, move |new| {
+            let files = new.doors.client_tls.as_ref();
+            certificates(of_clients.clone(), files, Demand::Always)
+        });
+        reload.add(ADMIN_TLS, move |new| {
+            let files = new.doors.admin_tls.as_ref();
+            let still_asks = files.is_some_and(|it| it.client_ca.is_some());
+            if still_asks != asks {
+                bail!("`client_ca` is set or taken away: that needs a restart");
+            }
+            certificates(of_operators.clone(), files, Demand::IfAny)
+        });
+        Ok(Doors {
+            client,
+            client_tls,
+            admin,
+            admin_tls,
+            reload,
+        })
+    }
+
+    /// Whether anybody is asked for anything.
+    fn ask(&self) -> bool {
+        let tls = self.client_tls.is_some() || self.admin_tls.is_some();
+        tls || !self.client.is_open() || !self.admin.is_open()
+    }
+}
+
+const CLIENT_TLS: &str = "[client_tls]";
+const ADMIN_TLS: &str = "[admin_tls]";
+
+/// TLS for a port, if these settings say that it speaks it.
+fn speak(
+    files: Option<&TlsFiles>,
+    key: &'static str,
+    demand: Demand,
+    plain: Plain,
+) -> Result<Option<Tls>> {
+    let Some(files) = files else {
+        return Ok(None);
+    };
+    Ok(Some(Tls::new(files.load(demand).context(key)?, plain)))
+}
+
+/// Prepares other certificates for a port.
+fn certificates(tls: Option<Tls>, files: Option<&TlsFiles>, demand: Demand) -> Result<Change> {
+    match (tls, files) {
+        (None, None) => Ok(Box::new(|| {})),
+        (Some(tls), Some(files)) => {
+            let config = files.load(demand)?;
+            Ok(Box::new(move || tls.replace(config)))
+        }
+        (None, Some(_)) => bail!("the port speaks no TLS: that needs a restart"),
+        (Some(_), None) => bail!("the port speaks TLS: to end that needs a restart"),
+    }
+}
+
 /// Opens the listeners.
 async fn open(settings: &NodeSettings, stop_at_end_of_input: bool) -> Result<Listeners> {
     let stop = stop_signal()?;
@@ -102,7 +209,7 @@ async fn open(settings: &NodeSettings, stop_at_end_of_input: bool) -> Result<Lis
     })
 }
 
-async fn serve(settings: NodeSettings, listeners: Listeners) -> Result<ExitCode> {
+async fn serve(settings: NodeSettings, listeners: Listeners, doors: Doors) -> Result<ExitCode> {
     let Listeners {
         stop,
         clients,
@@ -140,6 +247,10 @@ async fn serve(settings: NodeSettings, listeners: Listeners) -> Result<ExitCode>
         deadline: settings.deadline,
         faults: settings.faults.then(|| node.faults().clone()),
         recorder: node.recorder().cloned(),
+        client_door: doors.client.clone(),
+        operator_door: doors.admin.clone(),
+        reload: doors.reload.clone(),
+        insecure: settings.insecure,
         membership: settings.membership,
         me: settings.me,
     };
@@ -155,13 +266,17 @@ async fn serve(settings: NodeSettings, listeners: Listeners) -> Result<ExitCode>
     let watched = admin.view.clone();
     let causes = admin.view.clone();
     tokio::spawn(causes.watch_causes(|cause| warn!("this replica cannot serve: {cause}")));
-    tokio::spawn(admin::serve(http, admin::router(admin)));
-    let clients = tokio::spawn(resp::serve(
-        clients,
-        listeners::room_for_clients(settings.connections, settings.membership.n()),
-        session,
-        stop.clone(),
-    ));
+    let connections =
+        listeners::room_for_clients(settings.connections, settings.membership.n(), doors.ask());
+    let router = admin::router(admin);
+    tokio::spawn(admin::serve(http, router, doors.admin, doors.admin_tls));
+    let port = resp::Port {
+        listener: clients,
+        connections,
+        door: doors.client,
+        tls: doors.client_tls,
+    };
+    let clients = tokio::spawn(resp::serve(port, session, stop.clone()));
 
     let code = tokio::select! {
         () = stop.cancelled() => ExitCode::SUCCESS,
@@ -307,7 +422,10 @@ fn announce(
         warn!("a single process: nothing is replicated, and a restart loses everything");
     }
     if settings.faults {
-        warn!("fault injection is allowed: whoever reaches {admin} can cut this process off");
+        warn!("fault injection is allowed: whoever may ask at {admin} can cut this process off");
+    }
+    if settings.insecure {
+        warn!("insecure = true: whoever reaches a port that stands open can do everything there");
     }
 }
 

@@ -103,3 +103,66 @@ pub fn read(path: &Path, longest: usize) -> Result<Zeroizing<Vec<u8>>> {
     );
     Ok(content)
 }
+
+/// Reads a file with a secret a line. Spaces around a secret and empty lines do not count. There is at least one secret.
+///
+/// # Errors
+/// As of [`read`], or when there is no secret, or one has other characters than visible ones of ASCII.
+pub fn read_lines(path: &Path) -> Result<Vec<Zeroizing<String>>> {
+    const LONGEST: usize = 16 * 1024;
+    let content = read(path, LONGEST)?;
+    let name = path.display();
+    let mut secrets = Vec::new();
+    for line in content.split(|byte| *byte == b'\n') {
+        let line = line.trim_ascii();
+        if line.is_empty() {
+            continue;
+        }
+        ensure!(
+            line.iter().all(u8::is_ascii_graphic),
+            "{name}: a secret has only visible characters of ASCII, and no space"
+        );
+        secrets.push(Zeroizing::new(String::from_utf8_lossy(line).into_owned()));
+    }
+    ensure!(!secrets.is_empty(), "{name}: there is no secret in it");
+    Ok(secrets)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{fs::Permissions, os::unix::fs::PermissionsExt};
+
+    #[test]
+    fn a_secret_a_line_is_read_and_nothing_of_it_is_said() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("secrets");
+        create(&path, b"one-secret\n\n  another \r\n", "x").unwrap();
+        let secrets = read_lines(&path).unwrap();
+        assert_eq!(
+            secrets,
+            ["one-secret", "another"].map(|s| Zeroizing::new(s.to_owned()))
+        );
+
+        let refusals = [
+            &b""[..],
+            b" \n\n",
+            b"two words\n",
+            b"\xff\xfe\n",
+            &vec![b'x'; 20_000],
+        ];
+        for (number, content) in refusals.into_iter().enumerate() {
+            let path = folder.path().join(number.to_string());
+            create(&path, content, "x").unwrap();
+            let words = format!("{:#}", read_lines(&path).unwrap_err());
+            assert!(words.contains(path.to_str().unwrap()), "{words}");
+            assert!(!words.contains("two") && !words.contains("xxx"), "{words}");
+        }
+        fs::set_permissions(&path, Permissions::from_mode(0o640)).unwrap();
+        let words = format!("{:#}", read_lines(&path).unwrap_err());
+        assert!(
+            words.contains("mode 0640") && !words.contains("another"),
+            "{words}"
+        );
+    }
+}

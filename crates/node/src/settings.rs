@@ -1,9 +1,11 @@
 //! The settings of a replica. Flags override the environment, which overrides the file, which overrides the
 //! defaults.
+mod doors;
 mod keys;
 mod registers;
 mod stack;
 
+pub use doors::Doors;
 pub use keys::Keys;
 pub use registers::{Access, Consistency, Registers};
 pub use stack::Stack;
@@ -60,7 +62,7 @@ pub enum LogFormat {
 }
 
 /// Where the settings come from.
-#[derive(Args, Debug, Default)]
+#[derive(Args, Clone, Debug, Default)]
 pub struct Source {
     /// The configuration file (TOML). Flags and QUORATE_* variables override it.
     #[arg(long, env = "QUORATE_CONFIG", value_name = "FILE")]
@@ -70,7 +72,7 @@ pub struct Source {
 }
 
 /// Every setting, as a flag, an environment variable and a key of the file.
-#[derive(Args, Debug, Default, Deserialize)]
+#[derive(Args, Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RawSettings {
     /// Which of the peers this process is, counted from 1.
@@ -107,9 +109,6 @@ struct RawSettings {
     /// The same in a file, one line for each process.
     #[arg(long, env = "QUORATE_IDENTITIES_FILE", value_name = "FILE")]
     identities_file: Option<PathBuf>,
-    /// Whether ports that others can reach may be open without keys.
-    #[arg(long, env = "QUORATE_INSECURE", num_args = 0..=1, default_missing_value = "true")]
-    insecure: Option<bool>,
     /// What carries the protocol between the processes.
     #[arg(long, env = "QUORATE_TRANSPORT", value_enum)]
     transport: Option<Transport>,
@@ -119,6 +118,22 @@ struct RawSettings {
     /// Where to serve health, metrics and status over HTTP.
     #[arg(long, env = "QUORATE_ADMIN", value_name = "ADDRESS:PORT")]
     admin: Option<SocketAddr>,
+    /// Whether ports that others may reach can stand open, and whether what is secret may cross a network in clear.
+    #[arg(long, env = "QUORATE_INSECURE", num_args = 0..=1, default_missing_value = "true")]
+    insecure: Option<bool>,
+    /// The file with the tokens, one a line, of which HTTP asks for one (mode 0600).
+    #[arg(long, env = "QUORATE_ADMIN_TOKEN_FILE", value_name = "FILE")]
+    admin_token_file: Option<PathBuf>,
+    #[command(flatten)]
+    #[serde(default)]
+    client_tls: doors::ClientTls,
+    #[command(flatten)]
+    #[serde(default)]
+    admin_tls: doors::AdminTls,
+    /// The users. They stand in the file only.
+    #[arg(skip)]
+    #[serde(default)]
+    users: doors::UserChoices,
     /// The most clients at a time; a client beyond that is told so. There can be fewer if the process may not
     /// open so many descriptors.
     #[arg(long, env = "QUORATE_CONNECTIONS")]
@@ -192,10 +207,15 @@ impl RawSettings {
             secret: self.secret.or(below.secret),
             identities,
             identities_file,
-            insecure: self.insecure.or(below.insecure),
             transport: self.transport.or(below.transport),
             client: self.client.or(below.client),
             admin: self.admin.or(below.admin),
+            insecure: self.insecure.or(below.insecure),
+            admin_token_file: self.admin_token_file.or(below.admin_token_file),
+            client_tls: self.client_tls.over(below.client_tls),
+            admin_tls: self.admin_tls.over(below.admin_tls),
+            // No flag names users.
+            users: below.users,
             connections: self.connections.or(below.connections),
             client_idle_ms: self.client_idle_ms.or(below.client_idle_ms),
             client_memory_mib: self.client_memory_mib.or(below.client_memory_mib),
@@ -232,14 +252,16 @@ pub struct NodeSettings {
     pub bind: Option<SocketAddr>,
     /// The keys with which the links between the processes are sealed.
     pub keys: Option<Keys>,
-    /// Whether ports that others can reach may be open without keys.
-    pub insecure: bool,
     /// What carries the protocol.
     pub transport: Transport,
     /// Where to listen to clients.
     pub client: SocketAddr,
     /// Where to serve HTTP.
     pub admin: SocketAddr,
+    /// Who may come in through these two.
+    pub doors: Doors,
+    /// Whether ports that others may reach can stand open: said in the log and in `/status`.
+    pub insecure: bool,
     /// The most clients at a time.
     pub connections: usize,
     /// The time after which an idle client is disconnected; `None`: never.
@@ -277,6 +299,15 @@ pub struct NodeSettings {
 }
 
 impl NodeSettings {
+    /// All but what can be changed while the node runs.
+    #[must_use]
+    pub fn without_doors(&self) -> Self {
+        NodeSettings {
+            doors: Doors::default(),
+            ..self.clone()
+        }
+    }
+
     /// What peers compare of this program beyond the names of its modules.
     pub fn application(&self) -> String {
         match self.consistency {
@@ -294,6 +325,15 @@ impl NodeSettings {
 }
 
 impl Source {
+    /// A file, and nothing else.
+    #[cfg(test)]
+    pub fn of_file(path: &Path) -> Self {
+        Source {
+            config: Some(path.to_owned()),
+            settings: RawSettings::default(),
+        }
+    }
+
     /// Reads the file, if one is named, overrides it by flags and environment, and checks the result.
     pub fn load(self) -> Result<NodeSettings> {
         let file = match &self.config {
@@ -303,6 +343,10 @@ impl Source {
                     registers: settings.registers.beside(path),
                     secret: settings.secret.map(|it| keys::beside(path, &it)),
                     identities_file: settings.identities_file.map(|it| keys::beside(path, &it)),
+                    admin_token_file: doors::beside(settings.admin_token_file, path),
+                    client_tls: settings.client_tls.beside(path),
+                    admin_tls: settings.admin_tls.beside(path),
+                    users: settings.users.beside(path),
                     ..settings
                 }
             }
@@ -372,7 +416,6 @@ fn complete(settings: RawSettings) -> Result<NodeSettings> {
         peers,
         bind: settings.bind,
         keys,
-        insecure: settings.insecure.unwrap_or(false),
         transport: settings.transport.unwrap_or_default(),
         client: settings
             .client
@@ -380,6 +423,13 @@ fn complete(settings: RawSettings) -> Result<NodeSettings> {
         admin: settings
             .admin
             .unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8379))),
+        doors: Doors::complete(
+            settings.users,
+            settings.client_tls,
+            settings.admin_tls,
+            settings.admin_token_file,
+        )?,
+        insecure: settings.insecure.unwrap_or(false),
         connections: at_least("connections", settings.connections, 1000, 1)?,
         client_idle: match settings.client_idle_ms.unwrap_or(0) {
             0 => None,
@@ -408,6 +458,11 @@ fn complete(settings: RawSettings) -> Result<NodeSettings> {
         "`datagram` is {}, but at most 65000 bytes fit",
         settings.datagram
     );
+    if !settings.insecure {
+        settings
+            .doors
+            .ensure_locked(settings.client, settings.admin)?;
+    }
     ensure_flooding_fits(&settings)?;
     ensure!(
         settings.trace_records <= MOST_TRACE_RECORDS,

@@ -1,22 +1,27 @@
 //! Health, metrics, status, members, agreement and fault switches, over HTTP.
 mod agreements;
+mod door;
 mod members;
 mod memory;
 mod server;
 
 pub use agreements::Agreements;
 pub use memory::Memory;
-pub use server::serve;
+pub use server::{NO_TLS, serve};
 
 use super::{Store, view::View};
-use crate::trace::line::{self, Head};
+use crate::{
+    doors::{reload::Reload, tokens::AdminDoor, users::ClientDoor},
+    trace::line::{self, Head},
+};
 use axum::{
     Json, Router,
-    extract::{State, rejection::JsonRejection},
+    extract::{Extension, State, rejection::JsonRejection},
     http::{StatusCode, header::CONTENT_TYPE},
     response::{IntoResponse, Response},
     routing::{get, post},
 };
+use door::Trusted;
 use quorate_core::{Counters, Membership, ProcessId};
 use quorate_runtime::{
     Gauge, Gauges,
@@ -57,6 +62,13 @@ pub struct Admin {
     pub peers: Arc<[String]>,
     /// How long a request for agreement waits if it gives no timeout.
     pub deadline: Duration,
+    /// The door for clients, and the one for operators.
+    pub client_door: Arc<ClientDoor>,
+    pub operator_door: Arc<AdminDoor>,
+    /// What can be read anew while the node runs.
+    pub reload: Reload,
+    /// Whether the settings say `insecure = true`.
+    pub insecure: bool,
     /// Π.
     pub membership: Membership,
     pub me: ProcessId,
@@ -77,22 +89,48 @@ pub fn router(admin: Admin) -> Router {
         .route("/registers/write", post(memory::write))
         .route("/registers/snapshot", post(memory::snapshot))
         .route("/registers/join", post(memory::join))
+        .route("/reload", post(reload))
         .route("/trace", get(trace))
         .route("/faults", get(faults).post(set_fault).delete(heal))
         .with_state(admin)
 }
 
-async fn live(State(admin): State<Admin>) -> Response {
-    match admin.view.live() {
-        Ok(()) => "alive\n".into_response(),
-        Err(reason) => (StatusCode::SERVICE_UNAVAILABLE, reason + "\n").into_response(),
+/// Whether all is well. Those who have not shown who they are get no reasons.
+fn verdict(verdict: Result<(), String>, good: String, bad: &str, trusted: Trusted) -> Response {
+    match verdict {
+        Ok(()) => good.into_response(),
+        Err(reason) => {
+            let words = if trusted.0 { reason } else { bad.to_owned() };
+            (StatusCode::SERVICE_UNAVAILABLE, words + "\n").into_response()
+        }
     }
 }
 
-async fn ready(State(admin): State<Admin>) -> Response {
-    match admin.view.ready() {
-        Ok(()) => "ready\n".into_response(),
-        Err(reason) => (StatusCode::SERVICE_UNAVAILABLE, reason + "\n").into_response(),
+async fn live(State(admin): State<Admin>, Extension(trusted): Extension<Trusted>) -> Response {
+    verdict(admin.view.live(), "alive\n".into(), "not alive", trusted)
+}
+
+async fn ready(State(admin): State<Admin>, Extension(trusted): Extension<Trusted>) -> Response {
+    let how = if admin.insecure { " (insecure)" } else { "" };
+    verdict(
+        admin.view.ready(),
+        format!("ready{how}\n"),
+        "not ready",
+        trusted,
+    )
+}
+
+/// Reads the settings anew, as upon SIGHUP.
+async fn reload(State(admin): State<Admin>) -> Response {
+    match admin.reload.reload().await {
+        Ok(reloaded) => {
+            let (items, needs_restart) = (reloaded.items, reloaded.needs_restart);
+            Json(json!({ "reloaded": items, "needs_restart": needs_restart })).into_response()
+        }
+        Err(error) => {
+            let words = format!("nothing was read anew, all stays as it is: {error:#}\n");
+            (StatusCode::UNPROCESSABLE_ENTITY, words).into_response()
+        }
     }
 }
 
@@ -139,7 +177,12 @@ impl Admin {
                 })
             }
         };
-        let own_faults = json!({ "faults": self.faults.as_ref().map(Faults::are_active) });
+        let own_faults = json!({
+            "faults": self.faults.as_ref().map(Faults::are_active),
+            "insecure": self.insecure,
+            "refused_passwords": self.client_door.refused.count(),
+            "refused_tokens": self.operator_door.refused.count(),
+        });
         for part in [&self.identity, &own, &own_faults] {
             if let (Some(status), Some(part)) = (status.as_object_mut(), part.as_object()) {
                 status.extend(part.clone());
@@ -158,7 +201,27 @@ impl Admin {
     fn metrics(&self, gauges: &[Gauge]) -> String {
         let mut text = String::new();
         let ready = u64::from(self.view.ready().is_ok());
-        let mut numbers = vec![("ready", "gauge", "Whether this replica can serve.", ready)];
+        let mut numbers = vec![
+            ("ready", "gauge", "Whether this replica can serve.", ready),
+            (
+                "insecure",
+                "gauge",
+                "Whether the settings say that ports may stand open.",
+                u64::from(self.insecure),
+            ),
+            (
+                "refused_passwords_total",
+                "counter",
+                "Wrong passwords of clients.",
+                self.client_door.refused.count(),
+            ),
+            (
+                "refused_tokens_total",
+                "counter",
+                "Wrong tokens for HTTP.",
+                self.operator_door.refused.count(),
+            ),
+        ];
         match &self.store {
             Store::Ordered(replica) => {
                 let progress = replica.progress();

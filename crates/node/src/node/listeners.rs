@@ -16,6 +16,12 @@ pub const HTTP: usize = 32;
 /// The most clients at a time that are being told that there is no room for them.
 pub const REFUSED: usize = 16;
 
+/// The most clients at a time who have not yet shown who they are.
+pub const STRANGERS: usize = 64;
+
+/// The most HTTP connections at a time on which nobody has yet shown a token or a certificate, where that is asked for.
+pub const HTTP_STRANGERS: usize = 16;
+
 /// How many descriptors the process itself needs: listeners, the log, files, the runtime.
 const OWN: usize = 32;
 
@@ -101,10 +107,11 @@ impl Failures {
     }
 }
 
-/// The number of clients for which there are descriptors, at most `wanted`, in a group of `n`. Raises the
-/// limit of the process as far as it may, and says in the log if that is not enough.
-pub fn room_for_clients(wanted: usize, n: usize) -> usize {
-    let kept = kept(n);
+/// The number of clients for which there are descriptors, at most `wanted`, in a group of `n`, beside those for strangers
+/// if a port `asks` who comes. Raises the limit of the process as far as it may, and says in the log if that is not
+/// enough.
+pub fn room_for_clients(wanted: usize, n: usize, asks: bool) -> usize {
+    let kept = kept(n, asks);
     let needed = wanted.saturating_add(kept) as u64;
     let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else {
         return wanted;
@@ -125,8 +132,9 @@ pub fn room_for_clients(wanted: usize, n: usize) -> usize {
 }
 
 /// The number of descriptors that are kept for others than clients.
-fn kept(n: usize) -> usize {
-    OWN + HTTP + REFUSED + PEER * n
+fn kept(n: usize, asks: bool) -> usize {
+    let strangers = if asks { STRANGERS + HTTP_STRANGERS } else { 0 };
+    OWN + HTTP + REFUSED + strangers + PEER * n
 }
 
 fn room(wanted: usize, limit: u64, kept: usize) -> usize {
@@ -163,7 +171,7 @@ mod tests {
 
     #[test]
     fn clients_are_given_what_the_others_leave() {
-        assert_eq!(kept(5), 100);
+        assert_eq!((kept(5, false), kept(5, true)), (100, 180));
         assert_eq!(room(1000, 1_000_000, 100), 1000);
         assert_eq!(room(1000, u64::MAX, 100), 1000);
         assert_eq!(room(1000, 256, 100), 156);

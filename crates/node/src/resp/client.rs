@@ -1,9 +1,12 @@
 //! What is known of each client, and the requests about its connection.
 use super::{
+    access::{Access, wrong_password},
     answer::{Answer, Protocol},
     data::is,
+    scan::Limits,
     table::{shown, unknown_subcommand, wrong_number},
 };
+use crate::doors::users::DEFAULT;
 use bytes::Bytes;
 use quorate_services::kv::parse_integer;
 use std::{
@@ -18,6 +21,10 @@ const MAXIMUM_NAME: usize = 1024;
 
 const INVALID_NAME: &str =
     "ERR Client names cannot contain spaces, newlines or special characters.";
+
+const NOT_YET: &str = "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO \
+                       AUTH <user> <pass> option can be used to authenticate the client and select the RESP protocol \
+                       version at the same time";
 
 /// All clients that are connected. Clones share them.
 #[derive(Clone, Default)]
@@ -34,6 +41,7 @@ struct Registry {
 struct Facts {
     /// The client's address, and the address that it has connected to.
     addresses: [String; 2],
+    user: String,
     name: Bytes,
     library: Bytes,
     library_version: Bytes,
@@ -44,10 +52,11 @@ struct Facts {
 
 impl Clients {
     /// Registers a client that has connected, under the next number: no other client ever has the same.
-    pub fn enter(&self, from: impl ToString, to: impl ToString) -> Client {
+    pub fn enter(&self, from: impl ToString, to: impl ToString, access: Access) -> Client {
         let now = Instant::now();
         let facts = Facts {
             addresses: [from.to_string(), to.to_string()],
+            user: access.name().to_owned(),
             name: Bytes::new(),
             library: Bytes::new(),
             library_version: Bytes::new(),
@@ -64,6 +73,7 @@ impl Clients {
             all: self.clone(),
             id,
             protocol: Protocol::Resp2,
+            access,
         }
     }
 
@@ -77,6 +87,8 @@ pub struct Client {
     all: Clients,
     id: u64,
     protocol: Protocol,
+    /// As whom it is served.
+    pub access: Access,
 }
 
 impl Drop for Client {
@@ -89,6 +101,15 @@ impl Client {
     /// The version of the protocol that it has chosen.
     pub fn protocol(&self) -> Protocol {
         self.protocol
+    }
+
+    /// What a request of it may have.
+    pub fn limits(&self) -> &'static Limits {
+        if self.access.is_stranger() {
+            &Limits::STRANGER
+        } else {
+            &Limits::CLIENT
+        }
     }
 
     /// Records that something was read from the client.
@@ -127,8 +148,8 @@ impl Client {
         let (mut user, mut name) = (None, None);
         while let Some((option, rest)) = options.split_first() {
             options = match rest {
-                [who, _password, rest @ ..] if is(option, "AUTH") => {
-                    user = Some(who);
+                [who, password, rest @ ..] if is(option, "AUTH") => {
+                    user = Some((who, password));
                     rest
                 }
                 [chosen, rest @ ..] if is(option, "SETNAME") => {
@@ -144,8 +165,12 @@ impl Client {
                 }
             };
         }
-        if user.is_some_and(|user| !is_known(user)) {
-            return wrong_password();
+        if let Some((user, password)) = user {
+            if let Err(refused) = self.sign_in(user, password) {
+                return refused;
+            }
+        } else if self.access.is_stranger() {
+            return Answer::error(NOT_YET);
         }
         if let Some(name) = name {
             self.rename(name);
@@ -176,9 +201,53 @@ impl Client {
         self.facts(|facts| facts.name = name);
     }
 
+    /// Answers `AUTH` with these arguments. Without users it answers as a Redis does that has no passwords.
+    pub fn authenticate(&mut self, arguments: &[Bytes]) -> Answer {
+        let signed_in = match arguments {
+            [_] if self.access.is_open() => Err(Answer::error(
+                "ERR AUTH <password> called without any password configured for the default user. \
+                 Are you sure your configuration is correct?",
+            )),
+            [password] => self.sign_in(DEFAULT.as_bytes(), password),
+            [user, password] => self.sign_in(user, password),
+            _ => Err(Answer::error("ERR syntax error")),
+        };
+        signed_in.err().unwrap_or(Answer::Simple("OK"))
+    }
+
+    /// The client says that it is this user. The error is what it is told.
+    fn sign_in(&mut self, user: &[u8], password: &[u8]) -> Result<(), Answer> {
+        if self.access.is_open() {
+            let is_known = user == DEFAULT.as_bytes();
+            return is_known.then_some(()).ok_or_else(wrong_password);
+        }
+        self.access.authenticate(user, password)?;
+        self.know_user();
+        Ok(())
+    }
+
+    fn know_user(&self) {
+        let user = self.access.name().to_owned();
+        self.facts(|facts| facts.user = user);
+    }
+
+    /// Answers `ACL` with these arguments.
+    pub fn access_control(&self, arguments: &[Bytes]) -> Answer {
+        match arguments {
+            [what] if is(what, "WHOAMI") => {
+                Answer::Bulk(Bytes::copy_from_slice(self.access.name().as_bytes()))
+            }
+            [what, _, ..] if is(what, "WHOAMI") => wrong_number("acl|whoami"),
+            [what, ..] => unknown_subcommand(what, "ACL"),
+            [] => wrong_number("acl"),
+        }
+    }
+
     /// Answers `RESET`: the client is as if it had just connected, except for its number.
     pub fn reset(&mut self) -> Answer {
         self.rename(&Bytes::new());
+        self.access.reset();
+        self.know_user();
         self.speak(Protocol::Resp2);
         Answer::Simple("RESET")
     }
@@ -262,39 +331,18 @@ impl Facts {
         // Writing to a string in memory does not fail.
         let _ = writeln!(
             line,
-            "id={id} addr={from} laddr={to} name={} age={} idle={} flags=N db=0 user=default resp={} \
+            "id={id} addr={from} laddr={to} name={} age={} idle={} flags=N db=0 user={} resp={} \
              lib-name={} lib-ver={}",
             text(&self.name),
             self.since.elapsed().as_secs(),
             self.last_read.elapsed().as_secs(),
+            self.user,
             self.protocol.number(),
             text(&self.library),
             text(&self.library_version),
         );
         line
     }
-}
-
-/// Answers `AUTH` with these arguments, as a Redis does that has no passwords.
-pub fn authenticate(arguments: &[Bytes]) -> Answer {
-    match arguments {
-        [_password] => Answer::error(
-            "ERR AUTH <password> called without any password configured for the default user. \
-             Are you sure your configuration is correct?",
-        ),
-        [user, _any] if is_known(user) => Answer::Simple("OK"),
-        [_, _] => wrong_password(),
-        _ => Answer::error("ERR syntax error"),
-    }
-}
-
-/// Whether this is the one user, who needs no password.
-fn is_known(user: &[u8]) -> bool {
-    user == b"default"
-}
-
-fn wrong_password() -> Answer {
-    Answer::error("WRONGPASS invalid username-password pair or user is disabled.")
 }
 
 /// Whether the name has only characters that may stand in a line of words.

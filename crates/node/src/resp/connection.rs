@@ -20,7 +20,7 @@
 //! client that is still sending gets to see the error that it was answered with.
 mod reading;
 
-pub(super) use reading::discard;
+pub use reading::discard;
 
 use super::answer::{Answer, Protocol};
 use super::client::Client;

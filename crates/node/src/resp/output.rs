@@ -94,13 +94,15 @@ impl<W: AsyncWrite + Unpin> Output<W> {
         if self.out.capacity() > 4 * WRITE {
             self.out = BytesMut::new();
         }
-        Ok(())
+        // TLS may still hold what it has taken.
+        in_time(self.stall, self.write.flush()).await
     }
 
     /// Writes out all that is buffered, and closes this side of the connection.
     pub async fn end(mut self) -> io::Result<()> {
         self.flush().await?;
-        self.write.shutdown().await
+        // TLS has something to say at the end, too.
+        in_time(self.stall, self.write.shutdown()).await
     }
 }
 
@@ -111,14 +113,17 @@ async fn write_out(
     stall: Duration,
 ) -> io::Result<()> {
     while bytes.has_remaining() {
-        let some = timeout(stall, write.write_buf(bytes));
-        let Ok(some) = some.await else {
-            let words = format!("the client has read nothing for {stall:?}");
-            return Err(io::Error::new(ErrorKind::TimedOut, words));
-        };
-        if some? == 0 {
+        if in_time(stall, write.write_buf(bytes)).await? == 0 {
             return Err(ErrorKind::WriteZero.into());
         }
     }
     Ok(())
+}
+
+/// Fails if the client reads nothing for too long.
+async fn in_time<T>(stall: Duration, done: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+    timeout(stall, done).await.unwrap_or_else(|_| {
+        let words = format!("the client has read nothing for {stall:?}");
+        Err(io::Error::new(ErrorKind::TimedOut, words))
+    })
 }

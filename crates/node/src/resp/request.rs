@@ -1,7 +1,7 @@
 //! Clients' requests: turns the arguments of a request into a command, or into an answer at once.
 use super::{
     answer::Answer,
-    client::{self, Client},
+    client::Client,
     data::{self, integer, is},
     inline,
     locks::{self, LockRequest},
@@ -39,7 +39,10 @@ pub fn take(
     scanner: &mut Scanner,
     client: &mut Client,
 ) -> Result<Option<Request>, String> {
-    match scanner.scan(buffer).map_err(|error| error.to_string())? {
+    match scanner
+        .scan(buffer, client.limits())
+        .map_err(|error| error.to_string())?
+    {
         Scan::Incomplete => Ok(None),
         Scan::Array(length) => {
             let request = buffer.split_to(length).freeze();
@@ -84,6 +87,10 @@ pub fn interpret(mut words: Vec<Bytes>, client: &mut Client) -> Request {
         return Request::Answered(wrong_number(entry.name));
     }
     words.remove(0);
+    let (needs, told) = entry.needs(&words);
+    if let Err(refused) = client.access.may(needs, told) {
+        return Request::Answered(refused);
+    }
     Request::Answered(match (entry.name, words.as_slice()) {
         ("quit", _) => return Request::Quit,
         ("info", _) => return Request::Info,
@@ -93,7 +100,8 @@ pub fn interpret(mut words: Vec<Bytes>, client: &mut Client) -> Request {
         ("select", [database]) => select(database),
         ("command", arguments) => table::answer(arguments),
         ("config", [what, names @ ..]) => settings(what, names),
-        ("auth", arguments) => client::authenticate(arguments),
+        ("acl", arguments) => client.access_control(arguments),
+        ("auth", arguments) => client.authenticate(arguments),
         ("client", arguments) => client.client(arguments),
         ("hello", arguments) => client.hello(arguments),
         ("reset", _) => client.reset(),

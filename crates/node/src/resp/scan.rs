@@ -4,6 +4,7 @@
 //! What a client may send is flat: an array of bulk strings, or one line. So this scanner lets nothing else
 //! through, enforces the limits before the bytes have even come, and remembers where it stopped: the cost is
 //! linear, however few bytes come at a time.
+use crate::doors::tls::FIRST_BYTE;
 use quorate_services::kv::{MAXIMUM_ARGUMENTS, MAXIMUM_BYTES};
 
 /// The longest request given as a line of text.
@@ -11,6 +12,37 @@ const MAXIMUM_LINE: usize = 64 * 1024;
 
 /// The longest header line: a kind, a number, and the end of the line.
 const MAXIMUM_HEADER: usize = 24;
+
+/// What a request may have.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Limits {
+    /// The most words, and what is said of more.
+    arguments: (usize, &'static str),
+    /// The longest word, and what is said of a longer one.
+    word: (usize, &'static str),
+    /// The most bytes of all of it,
+    bytes: usize,
+    /// and of a request given as a line of text.
+    line: usize,
+}
+
+impl Limits {
+    /// Those of clients.
+    pub const CLIENT: Limits = Limits {
+        arguments: (MAXIMUM_ARGUMENTS, "invalid multibulk length"),
+        word: (MAXIMUM_BYTES, "invalid bulk length"),
+        bytes: MAXIMUM_BYTES,
+        line: MAXIMUM_LINE,
+    };
+
+    /// Those of strangers, who have not shown a password. The first two are those of Redis.
+    pub const STRANGER: Limits = Limits {
+        arguments: (10, "unauthenticated multibulk length"),
+        word: (16 * 1024, "unauthenticated bulk length"),
+        bytes: 32 * 1024,
+        line: 16 * 1024,
+    };
+}
 
 /// What the bytes are that have come so far.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -45,11 +77,12 @@ pub struct Scanner {
 impl Scanner {
     /// Scans the request at the front of `buffer`, which must begin with the bytes of the calls before. After
     /// a whole request the scanner is ready for the next.
-    pub fn scan(&mut self, buffer: &[u8]) -> Result<Scan, Malformed> {
+    pub fn scan(&mut self, buffer: &[u8], limits: &Limits) -> Result<Scan, Malformed> {
         let scan = match buffer.first() {
             None => Scan::Incomplete,
-            Some(b'*') => self.scan_array(buffer)?,
-            Some(_) => self.scan_line(buffer)?,
+            Some(b'*') => self.scan_array(buffer, limits)?,
+            Some(&FIRST_BYTE) => return Err(Malformed::Words("this port does not speak TLS")),
+            Some(_) => self.scan_line(buffer, limits)?,
         };
         if scan != Scan::Incomplete {
             *self = Scanner::default();
@@ -57,7 +90,7 @@ impl Scanner {
         Ok(scan)
     }
 
-    fn scan_array(&mut self, buffer: &[u8]) -> Result<Scan, Malformed> {
+    fn scan_array(&mut self, buffer: &[u8], limits: &Limits) -> Result<Scan, Malformed> {
         loop {
             match self.missing {
                 Some(0) => return Ok(Scan::Array(self.position)),
@@ -66,11 +99,12 @@ impl Scanner {
                         return Ok(Scan::Incomplete);
                     };
                     let length = usize::try_from(length)
-                        .ok()
-                        .filter(|length| *length <= MAXIMUM_BYTES)
-                        .ok_or(Malformed::Words("invalid bulk length"))?;
+                        .map_err(|_| Malformed::Words("invalid bulk length"))?;
+                    if length > limits.word.0 {
+                        return Err(Malformed::Words(limits.word.1));
+                    }
                     let end = next + length + 2;
-                    if end > MAXIMUM_BYTES {
+                    if end > limits.bytes {
                         return Err(Malformed::Words("too big request"));
                     }
                     if end > buffer.len() {
@@ -88,8 +122,8 @@ impl Scanner {
                     };
                     // An absent array, of length -1, is an empty one.
                     let count = usize::try_from(count).unwrap_or(0);
-                    if count > MAXIMUM_ARGUMENTS {
-                        return Err(Malformed::Words("invalid multibulk length"));
+                    if count > limits.arguments.0 {
+                        return Err(Malformed::Words(limits.arguments.1));
                     }
                     self.missing = Some(count);
                     self.position = next;
@@ -98,12 +132,12 @@ impl Scanner {
         }
     }
 
-    fn scan_line(&mut self, buffer: &[u8]) -> Result<Scan, Malformed> {
+    fn scan_line(&mut self, buffer: &[u8], limits: &Limits) -> Result<Scan, Malformed> {
         if let Some(end) = buffer[self.position..].iter().position(|b| *b == b'\n') {
             return Ok(Scan::Line(self.position + end + 1));
         }
         self.position = buffer.len();
-        if self.position > MAXIMUM_LINE {
+        if self.position > limits.line {
             return Err(Malformed::Words("too big inline request"));
         }
         Ok(Scan::Incomplete)

@@ -174,13 +174,14 @@ fn failed(error: &MemoryError) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::resp::access::Access;
     use crate::resp::client::Clients;
     use crate::resp::request::{self, Request};
     use crate::resp::scan::Scanner;
 
     fn command(line: &str) -> Command {
         let mut buffer = format!("{line}\r\n").as_bytes().into();
-        let mut client = Clients::default().enter("c", "s");
+        let mut client = Clients::default().enter("c", "s", Access::open());
         match request::take(&mut buffer, &mut Scanner::default(), &mut client) {
             Ok(Some(Request::Command(command))) => command,
             other => panic!("{line}: {other:?}"),

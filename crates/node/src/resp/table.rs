@@ -1,5 +1,6 @@
 //! The table of the commands: what `COMMAND` tells of them, and how many arguments each takes.
-use super::answer::Answer;
+use super::{answer::Answer, data::is};
+use crate::doors::users::Rights;
 use bytes::Bytes;
 
 /// The facts about a command that Redis tells.
@@ -13,6 +14,19 @@ pub struct Entry {
     /// The positions of the first and the last key, and the step between keys; zeros for commands without
     /// keys.
     keys: [i64; 3],
+    /// What a client needs in order to run it; some words of a request can [need more](Entry::needs).
+    needs: Needs,
+}
+
+/// What a client needs in order to run a command.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Needs {
+    /// Nothing: it is how a client says who it is, or good-bye.
+    Nothing,
+    /// To be a user, whatever his rights: it concerns the client's own connection.
+    AnyUser,
+    /// All of these rights.
+    Rights(Rights),
 }
 
 const fn entry(
@@ -20,14 +34,24 @@ const fn entry(
     arity: i64,
     flags: &'static [&'static str],
     keys: [i64; 3],
+    needs: Needs,
 ) -> Entry {
     Entry {
         name,
         arity,
         flags,
         keys,
+        needs,
     }
 }
+
+const FREE: Needs = Needs::Nothing;
+const USER: Needs = Needs::AnyUser;
+const READS: Needs = Needs::Rights(Rights::READ);
+const WRITES: Needs = Needs::Rights(Rights::WRITE);
+/// It changes a key, and what it returns says what was there.
+const BOTH: Needs = Needs::Rights(Rights::READ.and(Rights::WRITE));
+const ADMIN: Needs = Needs::Rights(Rights::ADMIN);
 
 const READ: &[&str] = &["readonly"];
 const WRITE: &[&str] = &["write", "denyoom"];
@@ -41,43 +65,44 @@ const NONE: [i64; 3] = [0, 0, 0];
 
 /// All commands; the most frequent ones come first.
 const COMMANDS: &[Entry] = &[
-    entry("get", 2, READ, ONE),
-    entry("set", -3, WRITE, ONE),
-    entry("incr", 2, WRITE, ONE),
-    entry("mget", -2, READ, ALL),
-    entry("mset", -3, WRITE, PAIRS),
-    entry("del", -2, REMOVE, ALL),
-    entry("exists", -2, READ, ALL),
-    entry("ping", -1, OWN, NONE),
-    entry("append", 3, WRITE, ONE),
-    entry("decr", 2, WRITE, ONE),
-    entry("decrby", 3, WRITE, ONE),
-    entry("getdel", 2, REMOVE, ONE),
-    entry("getset", 3, WRITE, ONE),
-    entry("incrby", 3, WRITE, ONE),
-    entry("msetnx", -3, WRITE, PAIRS),
-    entry("setnx", 3, WRITE, ONE),
-    entry("strlen", 2, READ, ONE),
-    entry("dbsize", 1, READ, NONE),
-    entry("flushall", -1, REMOVE, NONE),
-    entry("flushdb", -1, REMOVE, NONE),
-    entry("auth", -2, OWN, NONE),
-    entry("client", -2, OWN, NONE),
-    entry("command", -1, OWN, NONE),
-    entry("config", -2, OWN, NONE),
-    entry("echo", 2, OWN, NONE),
-    entry("hello", -1, OWN, NONE),
-    entry("info", -1, OWN, NONE),
-    entry("quit", -1, OWN, NONE),
-    entry("reset", 1, OWN, NONE),
-    entry("select", 2, OWN, NONE),
-    entry("lock.acquire", -3, BLOCKS, ONE),
-    entry("lock.renew", 3, REMOVE, ONE),
-    entry("lock.release", 3, REMOVE, ONE),
-    entry("lock.holder", 2, READ, ONE),
-    entry("lock.get", 4, READ, ONE),
-    entry("lock.set", 5, WRITE, ONE),
-    entry("lock.del", 4, REMOVE, ONE),
+    entry("get", 2, READ, ONE, READS),
+    entry("set", -3, WRITE, ONE, WRITES),
+    entry("incr", 2, WRITE, ONE, BOTH),
+    entry("mget", -2, READ, ALL, READS),
+    entry("mset", -3, WRITE, PAIRS, WRITES),
+    entry("del", -2, REMOVE, ALL, WRITES),
+    entry("exists", -2, READ, ALL, READS),
+    entry("ping", -1, OWN, NONE, USER),
+    entry("append", 3, WRITE, ONE, WRITES),
+    entry("decr", 2, WRITE, ONE, BOTH),
+    entry("decrby", 3, WRITE, ONE, BOTH),
+    entry("getdel", 2, REMOVE, ONE, BOTH),
+    entry("getset", 3, WRITE, ONE, BOTH),
+    entry("incrby", 3, WRITE, ONE, BOTH),
+    entry("msetnx", -3, WRITE, PAIRS, WRITES),
+    entry("setnx", 3, WRITE, ONE, WRITES),
+    entry("strlen", 2, READ, ONE, READS),
+    entry("dbsize", 1, READ, NONE, READS),
+    entry("flushall", -1, REMOVE, NONE, ADMIN),
+    entry("flushdb", -1, REMOVE, NONE, ADMIN),
+    entry("acl", -2, OWN, NONE, USER),
+    entry("auth", -2, OWN, NONE, FREE),
+    entry("client", -2, OWN, NONE, USER),
+    entry("command", -1, OWN, NONE, USER),
+    entry("config", -2, OWN, NONE, USER),
+    entry("echo", 2, OWN, NONE, USER),
+    entry("hello", -1, OWN, NONE, FREE),
+    entry("info", -1, OWN, NONE, READS),
+    entry("quit", -1, OWN, NONE, FREE),
+    entry("reset", 1, OWN, NONE, FREE),
+    entry("select", 2, OWN, NONE, USER),
+    entry("lock.acquire", -3, BLOCKS, ONE, WRITES),
+    entry("lock.renew", 3, REMOVE, ONE, WRITES),
+    entry("lock.release", 3, REMOVE, ONE, WRITES),
+    entry("lock.holder", 2, READ, ONE, READS),
+    entry("lock.get", 4, READ, ONE, READS),
+    entry("lock.set", 5, WRITE, ONE, WRITES),
+    entry("lock.del", 4, REMOVE, ONE, WRITES),
 ];
 
 impl Entry {
@@ -85,6 +110,19 @@ impl Entry {
     pub fn takes(&self, words: usize) -> bool {
         let words = i64::try_from(words).unwrap_or(i64::MAX);
         words == self.arity || (self.arity < 0 && words >= -self.arity)
+    }
+
+    /// What a client needs for a request of this command with these arguments, and by what name it is told so.
+    pub fn needs(&self, arguments: &[Bytes]) -> (Needs, &'static str) {
+        match (self.name, arguments) {
+            // It returns the value that was there.
+            ("set", [_, _, options @ ..]) if options.iter().any(|it| is(it, "GET")) => {
+                (BOTH, self.name)
+            }
+            // It shows the other clients.
+            ("client", [what, ..]) if is(what, "LIST") => (ADMIN, "client|list"),
+            _ => (self.needs, self.name),
+        }
     }
 
     fn tell(&self) -> Answer {
@@ -184,6 +222,45 @@ mod tests {
         assert!(matches!(&two[0], Answer::Array(told) if told.len() == 10));
         assert!(matches!(ask(&["NOSUCH"]), Answer::Error(words) if words.contains("'NOSUCH'")));
         assert_eq!(ask(&["DOCS", "get"]), Answer::Map(Vec::new()));
+    }
+
+    /// Redis' own flags say which commands read and which write, so that the two columns judge each other.
+    #[test]
+    fn each_command_needs_what_its_flags_say() {
+        for entry in COMMANDS {
+            let has = |flag| entry.flags.contains(&flag);
+            let covers =
+                |right| matches!(entry.needs, Needs::Rights(needed) if needed.cover(right));
+            let name = entry.name;
+            assert!(!(has("readonly") && has("write")), "{name}");
+            if has("readonly") {
+                assert_eq!(entry.needs, READS, "{name}");
+            } else if has("write") {
+                assert!(covers(Rights::WRITE) || entry.needs == ADMIN, "{name}");
+            } else {
+                assert_eq!(entry.keys, NONE, "{name}");
+                assert!(
+                    matches!(entry.needs, FREE | USER) || name == "info",
+                    "{name}"
+                );
+            }
+        }
+        let free = COMMANDS.iter().filter(|entry| entry.needs == FREE);
+        let free: Vec<_> = free.map(|entry| entry.name).collect();
+        assert_eq!(free, ["auth", "hello", "quit", "reset"]);
+    }
+
+    #[test]
+    fn some_words_need_more() {
+        let needs = |words: &[&'static str]| {
+            let words: Vec<Bytes> = words.iter().map(|w| Bytes::from(*w)).collect();
+            find(&words[0]).unwrap().needs(&words[1..]).0
+        };
+        assert_eq!(needs(&["SET", "k", "v", "NX"]), WRITES);
+        assert_eq!(needs(&["SET", "k", "GET"]), WRITES);
+        assert_eq!(needs(&["SET", "k", "v", "NX", "get"]), BOTH);
+        assert_eq!(needs(&["CLIENT", "ID"]), USER);
+        assert_eq!(needs(&["client", "list"]), ADMIN);
     }
 
     #[test]

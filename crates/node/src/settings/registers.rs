@@ -49,7 +49,7 @@ pub enum Access {
 const MAJORITIES: &str = "majorities";
 
 /// The table `[registers]`. All of it must be the same everywhere.
-#[derive(Args, Debug, Default, Deserialize)]
+#[derive(Args, Clone, Debug, Default, Deserialize)]
 #[group(id = "registers")]
 #[serde(deny_unknown_fields)]
 pub(super) struct Choices {

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use std::time::Duration;
 
 /// The table `[stack]`. All of it must be the same everywhere.
-#[derive(Args, Debug, Default, Deserialize)]
+#[derive(Args, Clone, Debug, Default, Deserialize)]
 #[group(id = "stack")]
 #[serde(deny_unknown_fields)]
 pub(super) struct Choices {

@@ -3,7 +3,18 @@
 //! A connection that comes when the limit is reached waits in the listener's backlog. A connection ends when
 //! the head of its next request, or then the body, does not come within [`IDLE`], or when the client reads
 //! nothing of an answer for as long. An answer may take longer than that to begin, and may go on without end.
-use crate::node::listeners::{self, Listener};
+//!
+//! Where tokens or certificates are asked for, or the port speaks TLS, a connection on which nobody has shown what is
+//! asked for has a place in the [hall](crate::doors::hall), and must go when many others come.
+use super::door::{self, Caller};
+use crate::{
+    doors::{
+        hall::{Hall, Place},
+        tls::Tls,
+        tokens::AdminDoor,
+    },
+    node::listeners::{self, Listener},
+};
 use axum::{
     Router,
     body::{Body, to_bytes},
@@ -12,13 +23,18 @@ use axum::{
     middleware::{self, Next},
     response::{IntoResponse, Response},
 };
-use hyper::server::conn::http1;
+use hyper::{
+    body::Incoming,
+    server::conn::http1,
+    service::{Service, service_fn},
+};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
 use std::{
     io::{self, ErrorKind},
+    net::SocketAddr,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -26,8 +42,7 @@ use std::{
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::TcpListener,
-    sync::{OwnedSemaphorePermit, Semaphore},
+    net::{TcpListener, TcpStream},
     time::{Sleep, sleep, timeout},
 };
 use tracing::debug;
@@ -38,19 +53,65 @@ const IDLE: Duration = Duration::from_secs(30);
 /// The longest body of a request.
 const MAXIMUM_BODY: usize = 2 * 1024 * 1024;
 
-/// Serves HTTP for ever.
-pub async fn serve(listener: TcpListener, router: Router) {
-    let router = router.layer(middleware::from_fn(whole));
+/// What is told to somebody who does not speak TLS, where the port does.
+pub const NO_TLS: &[u8] =
+    b"HTTP/1.0 400 Bad Request\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\n\
+                            this port speaks TLS only\n";
+
+/// Serves HTTP for ever, to those whom the door lets in.
+pub async fn serve(listener: TcpListener, router: Router, door: Arc<AdminDoor>, tls: Option<Tls>) {
+    let router = router
+        .layer(middleware::from_fn(whole))
+        .layer(middleware::from_fn_with_state(door.clone(), door::ask));
     let mut listener = Listener::new(listener, "an HTTP connection");
-    let room = Arc::new(Semaphore::new(listeners::HTTP));
-    // The semaphore is never closed.
-    while let Ok(permit) = room.clone().acquire_owned().await {
-        let (stream, _) = listener.accept().await;
-        tokio::spawn(connection(stream, router.clone(), permit));
+    let hall = Hall::new(listeners::HTTP_STRANGERS, listeners::HTTP);
+    loop {
+        let admitted = if tls.is_none() && door.is_open() {
+            hall.wait_admitted().await
+        } else {
+            None
+        };
+        let (stream, peer) = listener.accept().await;
+        let place = admitted.unwrap_or_else(|| hall.enter());
+        let (router, tls) = (router.clone(), tls.clone());
+        tokio::spawn(async move {
+            let out = place.out();
+            let served = receive(stream, peer, place, router, tls);
+            match out {
+                None => served.await,
+                Some(out) => tokio::select! {
+                    () = served => {}
+                    // It has no effect once the place is inside.
+                    () = out.cancelled() => debug!(%peer, "others came"),
+                },
+            }
+        });
     }
 }
 
-async fn connection<S>(stream: S, router: Router, permit: OwnedSemaphorePermit)
+/// Serves one connection, after the handshake if the port speaks TLS.
+async fn receive(
+    stream: TcpStream,
+    peer: SocketAddr,
+    place: Place,
+    router: Router,
+    tls: Option<Tls>,
+) {
+    let from = peer.to_string();
+    let Some(tls) = tls else {
+        return connection(stream, router, Caller::new(from, false, place)).await;
+    };
+    match tls.accept(stream).await {
+        Ok(stream) => {
+            let certificates = stream.get_ref().1.peer_certificates();
+            let certified = certificates.is_some_and(|chain| !chain.is_empty());
+            connection(stream, router, Caller::new(from, certified, place)).await;
+        }
+        Err(error) => debug!(%peer, %error, "HTTP"),
+    }
+}
+
+async fn connection<S>(stream: S, router: Router, caller: Caller)
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
@@ -58,14 +119,18 @@ where
         stream,
         stalled: None,
     };
+    let router = TowerToHyperService::new(router);
+    let service = service_fn(move |mut request: hyper::Request<Incoming>| {
+        request.extensions_mut().insert(caller.clone());
+        router.call(request)
+    });
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(IDLE)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+        .serve_connection(TokioIo::new(stream), service);
     if let Err(error) = served.await {
         debug!(%error, "HTTP");
     }
-    drop(permit);
 }
 
 /// Reads the whole body of a request before the request is handled.
@@ -142,7 +207,7 @@ mod tests {
     use axum::routing::{get, post};
     use tokio::{
         io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex},
-        sync::Notify,
+        sync::{Notify, Semaphore},
         time::Instant,
     };
 
@@ -152,7 +217,11 @@ mod tests {
         let room = Arc::new(Semaphore::new(1));
         let permit = room.clone().try_acquire_owned().unwrap();
         let router = router.layer(middleware::from_fn(whole));
-        tokio::spawn(connection(server, router, permit));
+        let caller = Caller::new("test".into(), false, Hall::new(1, 1).enter());
+        tokio::spawn(async move {
+            connection(server, router, caller).await;
+            drop(permit);
+        });
         (client, room)
     }
 

@@ -29,7 +29,7 @@ const OK: Answer = Answer::Simple("OK");
 #[test]
 fn hello_is_understood_in_all_its_forms() {
     let clients = Clients::default();
-    let client = &mut clients.enter("c", "s");
+    let client = &mut clients.enter("c", "s", Access::open());
     for (line, protocol, name) in [
         ("HELLO", Protocol::Resp2, ""),
         ("HELLO 3", Protocol::Resp3, ""),
@@ -61,7 +61,7 @@ fn hello_is_understood_in_all_its_forms() {
 #[test]
 fn a_hello_that_is_refused_changes_nothing() {
     let clients = Clients::default();
-    let client = &mut clients.enter("c", "s");
+    let client = &mut clients.enter("c", "s", Access::open());
     for (line, words) in [
         ("HELLO 4", "NOPROTO unsupported protocol version"),
         ("HELLO 1 SETNAME x", "NOPROTO unsupported protocol version"),
@@ -100,7 +100,7 @@ fn a_hello_that_is_refused_changes_nothing() {
 #[test]
 fn without_passwords_auth_answers_as_redis_does() {
     let clients = Clients::default();
-    let client = &mut clients.enter("c", "s");
+    let client = &mut clients.enter("c", "s", Access::open());
     assert!(error(client, "AUTH x").starts_with("ERR AUTH <password> called without any password"));
     assert_eq!(ask(client, "AUTH default x"), OK);
     assert!(error(client, "AUTH bob x").starts_with("WRONGPASS"));
@@ -110,7 +110,10 @@ fn without_passwords_auth_answers_as_redis_does() {
 #[test]
 fn each_connection_has_a_number_and_a_name_of_its_own() {
     let clients = Clients::default();
-    let (mut first, mut second) = (clients.enter("a:1", "s:1"), clients.enter("b:2", "s:1"));
+    let (mut first, mut second) = (
+        clients.enter("a:1", "s:1", Access::open()),
+        clients.enter("b:2", "s:1", Access::open()),
+    );
     assert_eq!(ask(&mut first, "CLIENT ID"), Answer::Integer(1));
     assert_eq!(ask(&mut second, "CLIENT ID"), Answer::Integer(2));
     assert_eq!(ask(&mut first, "CLIENT GETNAME"), Answer::Null);
@@ -137,14 +140,14 @@ fn each_connection_has_a_number_and_a_name_of_its_own() {
     );
     drop(first);
     assert_eq!(text(&mut second, "CLIENT LIST").lines().count(), 1);
-    let mut third = clients.enter("c:3", "s:1");
+    let mut third = clients.enter("c:3", "s:1", Access::open());
     assert_eq!(ask(&mut third, "CLIENT ID"), Answer::Integer(3));
 }
 
 #[test]
 fn what_would_break_a_line_is_no_name() {
     let clients = Clients::default();
-    let client = &mut clients.enter("c", "s");
+    let client = &mut clients.enter("c", "s", Access::open());
     let mut set = |name: &'static [u8]| {
         let words = [&b"CLIENT"[..], b"SETNAME", name].map(Bytes::from_static);
         interpret(words.into(), client)
@@ -175,7 +178,7 @@ fn what_would_break_a_line_is_no_name() {
 #[test]
 fn reset_forgets_the_name_and_the_protocol() {
     let clients = Clients::default();
-    let client = &mut clients.enter("c", "s");
+    let client = &mut clients.enter("c", "s", Access::open());
     ask(client, "HELLO 3 SETNAME x");
     assert_eq!(ask(client, "RESET"), Answer::Simple("RESET"));
     assert_eq!(client.protocol(), Protocol::Resp2);

@@ -29,7 +29,7 @@ use std::{
 use tokio::{
     io::{AsyncRead, AsyncReadExt},
     sync::{Notify, mpsc},
-    time::{Instant, timeout},
+    time::{Instant, sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -174,15 +174,29 @@ impl<'s, R: AsyncRead + Unpin, I: Fn() -> String> Reader<'s, R, I> {
 
     async fn read_on(&mut self, stop: &CancellationToken) -> io::Result<End> {
         loop {
+            if !self.client.access.is_welcome() {
+                return Ok(End::Left);
+            }
+            if self.client.access.is_stranger() {
+                self.activity.quiet().await;
+            }
             let (mut slots, mut last) = self.gather();
+            if let Some(penalty) = self.client.access.take_penalty() {
+                tokio::select! {
+                    () = stop.cancelled() => {}
+                    () = sleep(penalty) => {}
+                }
+            }
             if slots.is_empty()
                 && let Some(request) = self.lock.take()
             {
                 let answer = self.serve_lock(request, stop).await;
                 slots.push(PendingReply::Ready(answer));
             } else if slots.is_empty() && !last {
+                let dismissed = self.client.access.dismissal();
                 let came = tokio::select! {
                     () = stop.cancelled() => return Ok(End::Left),
+                    () = dismissed => return Ok(End::Left),
                     came = self.read_some() => came?,
                 };
                 match came {
@@ -226,7 +240,8 @@ impl<'s, R: AsyncRead + Unpin, I: Fn() -> String> Reader<'s, R, I> {
         {
             return Answer::Error(format!("NOTVOTER {reason}; not executed"));
         }
-        let gone = async {
+        let dismissed = self.client.access.dismissal();
+        let left = async {
             while self.buffer.len() < ALLOWANCE {
                 if !matches!(self.read.read_buf(&mut self.buffer).await, Ok(1..)) {
                     return;
@@ -234,6 +249,12 @@ impl<'s, R: AsyncRead + Unpin, I: Fn() -> String> Reader<'s, R, I> {
             }
             // It sends much, and does not wait for the answer: whether it is there is seen when it is read on.
             std::future::pending::<()>().await;
+        };
+        let gone = async {
+            tokio::select! {
+                () = left => {}
+                () = dismissed => {}
+            }
         };
         let interrupted = locks::interrupted(gone, stop.cancelled(), &request);
         tokio::select! {
@@ -327,6 +348,11 @@ impl<'s, R: AsyncRead + Unpin, I: Fn() -> String> Reader<'s, R, I> {
         // The bytes of requests that are not encoded, and of replies that are here.
         let mut bytes = 0;
         while slots.len() < BATCH && self.commands.len() + bytes < BATCH_BYTES {
+            let access = &self.client.access;
+            let alone = access.is_stranger() || access.has_penalty();
+            if alone && !slots.is_empty() {
+                break;
+            }
             bytes += slots.last().map_or(0, PendingReply::ready);
             let before = self.client.protocol();
             let request = request::take(&mut self.buffer, &mut self.scanner, &mut self.client);

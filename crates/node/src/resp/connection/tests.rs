@@ -1,4 +1,5 @@
 mod limits;
+mod strangers;
 
 use super::{
     reading::{ALLOWANCE, BATCH, TOO_MUCH},
@@ -8,7 +9,7 @@ use crate::node::{
     registers,
     replica::{Replica, tests::Order},
 };
-use crate::resp::client::Clients;
+use crate::resp::{access::Access, client::Clients};
 use bytes::Bytes;
 use quorate_abstractions::register::{Indication, RegisterResponse};
 use std::{io::ErrorKind, time::Duration};
@@ -27,7 +28,7 @@ fn session(replica: Replica, deadline: Duration) -> Session<fn() -> String> {
 }
 
 fn entered() -> Client {
-    Clients::default().enter("c", "s")
+    Clients::default().enter("c", "s", Access::open())
 }
 
 /// A client of a replica whose total order delivers everything.

@@ -1,5 +1,6 @@
 use super::*;
 use crate::resp::{
+    access::Access,
     client::Clients,
     request::{self, Request},
     scan::Scanner,
@@ -7,7 +8,7 @@ use crate::resp::{
 
 fn line(words: &str) -> Request {
     let mut buffer = format!("{words}\r\n").as_bytes().into();
-    let mut client = Clients::default().enter("c", "s");
+    let mut client = Clients::default().enter("c", "s", Access::open());
     let taken = request::take(&mut buffer, &mut Scanner::default(), &mut client);
     taken.unwrap().unwrap()
 }

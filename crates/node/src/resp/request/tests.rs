@@ -1,12 +1,12 @@
 use super::*;
-use crate::resp::client::Clients;
+use crate::resp::{access::Access, client::Clients};
 use quorate_services::kv::{SetCondition, SetReply};
 
 /// The requests in `bytes`, and the error that ended them, if any.
 fn requests(bytes: &[u8]) -> (Vec<Request>, Option<String>) {
     let mut buffer = BytesMut::from(bytes);
     let mut scanner = Scanner::default();
-    let mut client = Clients::default().enter("c", "s");
+    let mut client = Clients::default().enter("c", "s", Access::open());
     let mut requests = Vec::new();
     loop {
         match take(&mut buffer, &mut scanner, &mut client) {

@@ -1,7 +1,7 @@
 use super::*;
 
 fn scan(bytes: &[u8]) -> Result<Scan, Malformed> {
-    Scanner::default().scan(bytes)
+    Scanner::default().scan(bytes, &Limits::CLIENT)
 }
 
 #[test]
@@ -21,14 +21,26 @@ fn a_request_may_come_one_byte_at_a_time() {
     let request = b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$4\r\n\r\n\r\n\r\n";
     let mut scanner = Scanner::default();
     for end in 0..request.len() {
-        assert_eq!(scanner.scan(&request[..end]), Ok(Scan::Incomplete));
+        assert_eq!(
+            scanner.scan(&request[..end], &Limits::CLIENT),
+            Ok(Scan::Incomplete)
+        );
     }
-    assert_eq!(scanner.scan(request), Ok(Scan::Array(request.len())));
+    assert_eq!(
+        scanner.scan(request, &Limits::CLIENT),
+        Ok(Scan::Array(request.len()))
+    );
     let mut scanner = Scanner::default();
     for end in 0..6 {
-        assert_eq!(scanner.scan(&b"PING\r\n"[..end]), Ok(Scan::Incomplete));
+        assert_eq!(
+            scanner.scan(&b"PING\r\n"[..end], &Limits::CLIENT),
+            Ok(Scan::Incomplete)
+        );
     }
-    assert_eq!(scanner.scan(b"PING\r\n"), Ok(Scan::Line(6)));
+    assert_eq!(
+        scanner.scan(b"PING\r\n", &Limits::CLIENT),
+        Ok(Scan::Line(6))
+    );
 }
 
 #[test]
@@ -52,4 +64,40 @@ fn what_is_not_flat_is_refused() {
     assert!(scan(&b"*1\r\n".repeat(100_000)).is_err());
     assert!(scan(b"*1\r\n:1\r\n").is_err());
     assert!(scan(b"*1\r\n$1\r\nabc").is_err());
+}
+
+#[test]
+fn strangers_may_send_little() {
+    let scan = |bytes: &[u8]| Scanner::default().scan(bytes, &Limits::STRANGER);
+    let words = |text| Err(Malformed::Words(text));
+    let hello = b"*7\r\n$5\r\nHELLO\r\n";
+    assert_eq!(scan(hello), Ok(Scan::Incomplete));
+    assert_eq!(scan(b"*11\r\n"), words("unauthenticated multibulk length"));
+    assert_eq!(scan(b"*2\r\n$16384\r\n"), Ok(Scan::Incomplete));
+    assert_eq!(
+        scan(b"*2\r\n$16385\r\n"),
+        words("unauthenticated bulk length")
+    );
+    let mut long = b"*3\r\n".to_vec();
+    for _ in 0..2 {
+        long.extend_from_slice(b"$16384\r\n");
+        long.resize(long.len() + 16_384, b'x');
+        long.extend_from_slice(b"\r\n");
+    }
+    assert_eq!(scan(&long), words("too big request"));
+    assert_eq!(scan(&vec![b'x'; 16 * 1024]), Ok(Scan::Incomplete));
+    assert_eq!(
+        scan(&vec![b'x'; 16 * 1024 + 1]),
+        words("too big inline request")
+    );
+}
+
+#[test]
+fn who_speaks_tls_to_a_plain_port_is_told_at_once() {
+    let hello = [0x16, 3, 1, 2, 0];
+    let refused = Scanner::default().scan(&hello, &Limits::CLIENT);
+    assert_eq!(
+        refused,
+        Err(Malformed::Words("this port does not speak TLS"))
+    );
 }
