@@ -1,5 +1,5 @@
 //! `quorate propose` and `quorate commit`: agreement among the replicas of a running cluster.
-use crate::{http, status};
+use crate::{credentials::ForOperators, http, status};
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
@@ -59,6 +59,8 @@ pub struct AgreementOptions {
     /// The replica's admin address.
     #[arg(long, value_name = "ADDRESS:PORT", default_value = status::ADMIN, env = "QUORATE_ADMIN")]
     admin: SocketAddr,
+    #[command(flatten)]
+    door: ForOperators,
     /// How long to wait for the decision, in milliseconds.
     #[arg(long, value_name = "MILLISECONDS", default_value_t = 10_000)]
     timeout_ms: u64,
@@ -70,7 +72,8 @@ impl AgreementOptions {
         body["timeout_ms"] = json!(self.timeout_ms);
         let admin = status::reachable(self.admin);
         let limit = Duration::from_millis(self.timeout_ms).saturating_add(GRACE);
-        let (code, answer) = http::ask_within(admin, "POST", path, &body.to_string(), limit)?;
+        let server = self.door.server(admin)?;
+        let (code, answer) = http::ask_within(server, "POST", path, &body.to_string(), limit)?;
         if code != 200 {
             bail!("{admin} answered {code}: {}", answer.trim());
         }

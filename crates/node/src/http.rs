@@ -1,10 +1,14 @@
 //! The few lines of HTTP that the verbs and the demo need.
 use anyhow::{Context, Result, bail};
+use rustls::{ClientConfig, ClientConnection, StreamOwned, pki_types::ServerName};
 use std::{
-    io::{BufRead, BufReader, Read, Write},
+    fmt,
+    io::{self, BufRead, BufReader, Read, Write},
     net::{SocketAddr, TcpStream},
+    sync::Arc,
     time::Duration,
 };
+use zeroize::Zeroizing;
 
 /// The longest answer that is read.
 const MAXIMUM: u64 = 16 * 1024 * 1024;
@@ -12,22 +16,108 @@ const MAXIMUM: u64 = 16 * 1024 * 1024;
 /// How long an answer may take that the server gives without asking other processes.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
+/// A server, and what opens it.
+#[derive(Clone)]
+pub struct Server {
+    address: SocketAddr,
+    token: Option<Arc<Zeroizing<String>>>,
+    tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
+}
+
+impl From<SocketAddr> for Server {
+    fn from(address: SocketAddr) -> Self {
+        Server {
+            address,
+            token: None,
+            tls: None,
+        }
+    }
+}
+
+impl fmt::Display for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        write!(f, "{scheme}://{}", self.address)
+    }
+}
+
+/// A connection, whatever carries it.
+trait Stream: Read + Write {}
+
+impl<S: Read + Write> Stream for S {}
+
+impl Server {
+    /// The same, with a token and TLS.
+    #[must_use]
+    pub fn with(
+        self,
+        token: Option<Arc<Zeroizing<String>>>,
+        tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
+    ) -> Self {
+        Server { token, tls, ..self }
+    }
+
+    /// Connects. Reading takes `limit` at most, if there is one.
+    fn connect(&self, limit: Option<Duration>) -> io::Result<Box<dyn Stream>> {
+        let stream = TcpStream::connect_timeout(&self.address, TIMEOUT)?;
+        stream.set_write_timeout(Some(TIMEOUT))?;
+        stream.set_read_timeout(limit)?;
+        let Some((config, name)) = self.tls.clone() else {
+            return Ok(Box::new(stream));
+        };
+        let connection = ClientConnection::new(config, name).map_err(io::Error::other)?;
+        Ok(Box::new(StreamOwned::new(connection, stream)))
+    }
+
+    fn send(
+        &self,
+        method: &str,
+        path: &str,
+        body: &str,
+        limit: Option<Duration>,
+    ) -> io::Result<Box<dyn Stream>> {
+        let mut stream = self.connect(limit)?;
+        let (host, length) = (self.address, body.len());
+        let mut head = Zeroizing::new(format!(
+            "{method} {path} HTTP/1.0\r\nHost: {host}\r\nContent-Type: application/json\r\n\
+             Content-Length: {length}\r\n"
+        ));
+        if let Some(token) = &self.token {
+            head.push_str("Authorization: Bearer ");
+            head.push_str(token);
+            head.push_str("\r\n");
+        }
+        head.push_str("\r\n");
+        stream.write_all(head.as_bytes())?;
+        stream.write_all(body.as_bytes())?;
+        stream.flush()?;
+        Ok(stream)
+    }
+}
+
 /// Sends a request to `server`; returns the status code and the body.
-pub fn ask(server: SocketAddr, method: &str, path: &str, body: &str) -> Result<(u16, String)> {
+pub fn ask(
+    server: impl Into<Server>,
+    method: &str,
+    path: &str,
+    body: &str,
+) -> Result<(u16, String)> {
     ask_within(server, method, path, body, TIMEOUT)
 }
 
 /// The same, with the time that the answer may take.
 pub fn ask_within(
-    server: SocketAddr,
+    server: impl Into<Server>,
     method: &str,
     path: &str,
     body: &str,
     limit: Duration,
 ) -> Result<(u16, String)> {
-    let cannot = || format!("no answer from http://{server}{path}");
-    let stream = send(server, method, path, body).with_context(cannot)?;
-    stream.set_read_timeout(Some(limit))?;
+    let server = server.into();
+    let cannot = || format!("no answer from {server}{path}");
+    let stream = server
+        .send(method, path, body, Some(limit))
+        .with_context(cannot)?;
     let mut answer = Vec::new();
     stream
         .take(MAXIMUM)
@@ -45,32 +135,21 @@ fn status_code(head: &str) -> Option<u16> {
     head.split(' ').nth(1)?.parse().ok()
 }
 
-fn send(server: SocketAddr, method: &str, path: &str, body: &str) -> std::io::Result<TcpStream> {
-    let mut stream = TcpStream::connect_timeout(&server, TIMEOUT)?;
-    stream.set_write_timeout(Some(TIMEOUT))?;
-    let length = body.len();
-    write!(
-        stream,
-        "{method} {path} HTTP/1.0\r\nHost: {server}\r\nContent-Type: application/json\r\n\
-         Content-Length: {length}\r\n\r\n{body}"
-    )?;
-    Ok(stream)
-}
-
 /// Reads an answer that goes on without end, and calls `each` with every line as it comes. Returns an error
 /// when the server ends the answer, or the error of `each`.
 pub fn follow(
-    server: SocketAddr,
+    server: impl Into<Server>,
     path: &str,
     mut each: impl FnMut(&str) -> Result<()>,
 ) -> Result<()> {
-    let cannot = || format!("no answer from http://{server}{path}");
-    let stream = send(server, "GET", path, "").with_context(cannot)?;
+    let server = server.into();
+    let cannot = || format!("no answer from {server}{path}");
+    let stream = server.send("GET", path, "", None).with_context(cannot)?;
     let mut lines = BufReader::new(stream).lines();
     let first = lines.next().with_context(cannot)?.with_context(cannot)?;
     let code = status_code(&first).with_context(cannot)?;
     if code != 200 {
-        bail!("http://{server}{path} answered {code}");
+        bail!("{server}{path} answered {code}");
     }
     let mut in_body = false;
     for line in lines {
@@ -85,10 +164,11 @@ pub fn follow(
 }
 
 /// Gets a JSON document.
-pub fn get_json(server: SocketAddr, path: &str) -> Result<serde_json::Value> {
-    let (code, body) = ask(server, "GET", path, "")?;
+pub fn get_json(server: impl Into<Server>, path: &str) -> Result<serde_json::Value> {
+    let server = server.into();
+    let (code, body) = ask(server.clone(), "GET", path, "")?;
     if code != 200 {
-        bail!("http://{server}{path} answered {code}: {}", body.trim());
+        bail!("{server}{path} answered {code}: {}", body.trim());
     }
-    serde_json::from_str(&body).with_context(|| format!("http://{server}{path}: that is no JSON"))
+    serde_json::from_str(&body).with_context(|| format!("{server}{path}: that is no JSON"))
 }

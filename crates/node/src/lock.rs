@@ -6,6 +6,7 @@ mod replicas;
 
 pub use fenced::Fenced;
 
+use crate::credentials::ForClients;
 use anyhow::{Context, Result};
 use child::{Child, Signals, TERMINATE};
 use clap::{Args, ValueEnum};
@@ -56,6 +57,8 @@ pub struct Lock {
         env = ADDRESSES
     )]
     addr: Vec<String>,
+    #[command(flatten)]
+    door: ForClients,
     /// For how many seconds the lock is kept without a sign of life from here. It is renewed each third of that.
     #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "10")]
     ttl: Duration,
@@ -108,7 +111,8 @@ impl Lock {
 
     async fn hold(self) -> Result<ExitCode> {
         let mut signals = Signals::listen()?;
-        let mut holder = Holder::new(&self.name, owner(), self.ttl, Replicas::new(&self.addr));
+        let replicas = Replicas::new(&self.addr, self.door.ready()?);
+        let mut holder = Holder::new(&self.name, owner(), self.ttl, replicas);
         let token = tokio::select! {
             acquired = holder.acquire(self.wait) => match acquired? {
                 Acquired::With(token) => token,
@@ -120,11 +124,12 @@ impl Lock {
             signal = signals.next() => return Ok(ExitCode::from(128 + signal as u8)),
         };
         let (program, arguments) = self.command.split_first().context("no command")?;
-        let variables = [
+        let mut variables = self.door.variables();
+        variables.extend([
             (TOKEN, token.to_string()),
             (NAME, self.name.clone()),
             (ADDRESSES, self.addr.join(",")),
-        ];
+        ]);
         let mut child = match Child::start(program, arguments, variables) {
             Ok(child) => child,
             Err(error) => {

@@ -3,6 +3,7 @@ mod agreements;
 mod algorithms;
 mod bench;
 mod chaos;
+mod credentials;
 mod demo;
 mod doors;
 mod http;
@@ -66,6 +67,8 @@ enum Command {
     Members(members::Members),
     /// Prints the present view, or every one as it comes.
     Views(members::Views),
+    /// Makes a replica read its users, tokens and certificates anew.
+    Reload(status::Reload),
     /// Disturbs a replica's network, for experiments.
     Faults(status::FaultSwitches),
     /// Draws what replicas have recorded.
@@ -127,6 +130,7 @@ fn main() -> ExitCode {
         },
         Command::Members(members) => members.run(),
         Command::Views(views) => views.run(),
+        Command::Reload(reload) => reload.run(),
         Command::Faults(switches) => switches.run(),
         Command::Trace(trace) => trace.run(),
         Command::Sim(sim) => sim.run(),

@@ -1,5 +1,5 @@
 //! `quorate members` and `quorate views`: who holds each seat, and how that changes.
-use crate::{http, status};
+use crate::{credentials::ForOperators, http, status};
 use anyhow::Result;
 use clap::Args;
 use serde_json::Value;
@@ -11,6 +11,8 @@ pub struct Members {
     /// The replica's admin address.
     #[arg(long, value_name = "ADDRESS:PORT", default_value = status::ADMIN, env = "QUORATE_ADMIN")]
     admin: SocketAddr,
+    #[command(flatten)]
+    door: ForOperators,
     /// Print all that the replica says, as JSON.
     #[arg(long)]
     json: bool,
@@ -19,7 +21,7 @@ pub struct Members {
 impl Members {
     /// Prints one line for each seat.
     pub fn run(self) -> Result<()> {
-        let answer = http::get_json(status::reachable(self.admin), "/members")?;
+        let answer = http::get_json(self.door.server(status::reachable(self.admin))?, "/members")?;
         if self.json {
             println!("{answer}");
             return Ok(());
@@ -67,6 +69,8 @@ pub struct Views {
     /// The replica's admin address.
     #[arg(long, value_name = "ADDRESS:PORT", default_value = status::ADMIN, env = "QUORATE_ADMIN")]
     admin: SocketAddr,
+    #[command(flatten)]
+    door: ForOperators,
     /// Go on with each view that follows, as it comes.
     #[arg(long)]
     watch: bool,
@@ -78,7 +82,7 @@ pub struct Views {
 impl Views {
     /// Prints one line for each view.
     pub fn run(self) -> Result<()> {
-        let admin = status::reachable(self.admin);
+        let admin = self.door.server(status::reachable(self.admin))?;
         let show = |view: &Value| {
             if self.json {
                 println!("{view}");

@@ -1,5 +1,5 @@
 //! `quorate status` prints what replicas report of themselves; `quorate faults` sets their fault switches.
-use crate::http;
+use crate::{credentials::ForOperators, http};
 use anyhow::{Result, bail};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
@@ -14,6 +14,8 @@ pub struct Status {
     /// A replica's admin address; may be repeated.
     #[arg(long, value_name = "ADDRESS:PORT", default_value = ADMIN, env = "QUORATE_ADMIN")]
     admin: Vec<SocketAddr>,
+    #[command(flatten)]
+    door: ForOperators,
     /// Print nothing; exit with 0 if every replica is ready to serve, with 1 if not.
     #[arg(long)]
     check: bool,
@@ -28,14 +30,15 @@ impl Status {
     pub fn run(self) -> Result<()> {
         let mut failures = Vec::new();
         for admin in self.admin.iter().map(|address| reachable(*address)) {
+            let server = self.door.server(admin)?;
             if self.check {
-                let (code, body) = http::ask(admin, "GET", "/readyz", "")?;
+                let (code, body) = http::ask(server, "GET", "/readyz", "")?;
                 if code != 200 {
                     bail!("{admin} is not ready: {}", body.trim());
                 }
                 continue;
             }
-            match http::get_json(admin, "/status") {
+            match http::get_json(server, "/status") {
                 Ok(status) if self.json => println!("{status}"),
                 Ok(status) => println!("{admin:<21} {}", line(&status)),
                 Err(error) => {
@@ -110,6 +113,8 @@ pub struct FaultSwitches {
         env = "QUORATE_ADMIN"
     )]
     admin: SocketAddr,
+    #[command(flatten)]
+    door: ForOperators,
     #[command(subcommand)]
     order: Order,
 }
@@ -172,7 +177,31 @@ impl FaultSwitches {
             Order::Heal => ("DELETE", String::new()),
         };
         let admin = reachable(self.admin);
-        let (code, answer) = http::ask(admin, method, "/faults", &body)?;
+        let server = self.door.server(admin)?;
+        let (code, answer) = http::ask(server, method, "/faults", &body)?;
+        if code != 200 {
+            bail!("{admin} answered {code}: {}", answer.trim());
+        }
+        println!("{}", answer.trim());
+        Ok(())
+    }
+}
+
+/// Makes a replica read its users, tokens and certificates anew, as SIGHUP does.
+#[derive(Args, Debug)]
+pub struct Reload {
+    /// The replica's admin address.
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = ADMIN, env = "QUORATE_ADMIN")]
+    admin: SocketAddr,
+    #[command(flatten)]
+    door: ForOperators,
+}
+
+impl Reload {
+    /// Prints what was read. Returns an error, in the replica's words, if nothing was.
+    pub fn run(self) -> Result<()> {
+        let admin = reachable(self.admin);
+        let (code, answer) = http::ask(self.door.server(admin)?, "POST", "/reload", "")?;
         if code != 200 {
             bail!("{admin} answered {code}: {}", answer.trim());
         }

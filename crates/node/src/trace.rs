@@ -2,7 +2,7 @@
 pub mod line;
 mod merge;
 
-use crate::{http, sim::pictures::save, status::reachable};
+use crate::{credentials::ForOperators, http, sim::pictures::save, status::reachable};
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 use merge::Recorded;
@@ -23,6 +23,8 @@ pub struct Trace {
         value_name = "ADDRESS:PORT,…"
     )]
     admin: Vec<SocketAddr>,
+    #[command(flatten)]
+    door: ForOperators,
     /// Draws only the last so many milliseconds.
     #[arg(long, value_name = "MILLISECONDS")]
     last: Option<u64>,
@@ -42,7 +44,7 @@ impl Trace {
     pub fn run(self) -> Result<()> {
         let mut traces = Vec::new();
         for admin in &self.admin {
-            match collect(reachable(*admin)) {
+            match self.collect(reachable(*admin)) {
                 Ok(trace) => traces.push(trace),
                 Err(error) => eprintln!("quorate: left out: {error:#}"),
             }
@@ -70,6 +72,15 @@ impl Trace {
         Ok(())
     }
 
+    fn collect(&self, admin: SocketAddr) -> Result<Recorded> {
+        let (code, body) = http::ask(self.door.server(admin)?, "GET", "/trace", "")?;
+        if code != 200 {
+            bail!("{admin} answered {code}: {}", body.trim());
+        }
+        let (head, lines) = line::read(&body).with_context(|| format!("{admin} sent no trace"))?;
+        Ok(Recorded { head, lines })
+    }
+
     fn picture(&self, traces: &[Recorded]) -> Svg {
         let names: Vec<_> = traces
             .iter()
@@ -84,15 +95,6 @@ impl Trace {
             ));
         if self.modules { svg.modules() } else { svg }
     }
-}
-
-fn collect(admin: SocketAddr) -> Result<Recorded> {
-    let (code, body) = http::ask(admin, "GET", "/trace", "")?;
-    if code != 200 {
-        bail!("{admin} answered {code}: {}", body.trim());
-    }
-    let (head, lines) = line::read(&body).with_context(|| format!("{admin} sent no trace"))?;
-    Ok(Recorded { head, lines })
 }
 
 /// Checks that these are traces of different processes of one cluster; returns how many processes that has.

@@ -923,6 +923,108 @@ fn what_others_can_reach_needs_a_lock() {
 }
 
 #[test]
+fn the_command_line_shows_tokens_passwords_and_certificates() {
+    let house = House::new();
+    house.certificate(&["--name", "localhost"]);
+    house.certificate(&["--name", "operator", "--client"]);
+    let tls = format!("{CLIENT_TLS}{ADMIN_TLS}faults = true\ntrace_records = 100\n");
+    house.configure(&(USERS.to_owned() + &tls));
+    let node = house.start();
+    let (client, admin) = (node.client.to_string(), node.admin.to_string());
+    let (ca, token, password) = (
+        house.text("tls/ca.pem"),
+        house.text("tokens"),
+        house.text("alice.password"),
+    );
+    let operator = ["--admin", &admin, "--tls-ca", &ca, "--token-file", &token];
+    wait_for("the replica", || {
+        let asked = run(&["status", "--check", "--admin", &admin, "--tls-ca", &ca]);
+        asked.status.success().then_some(())
+    });
+    for verb in [
+        &["status"][..],
+        &["members"],
+        &["views"],
+        &["propose", "1", "v"],
+        &["commit", "1", "yes"],
+        &["registers", "read", "k"],
+        &["faults", "heal"],
+        &["trace"],
+        &["reload"],
+    ] {
+        let output = run(&[verb, &operator].concat());
+        let words = stdout(&output);
+        assert!(!words.contains(TOKEN), "{words}");
+        let output = run(&[verb, &operator[..4]].concat());
+        assert!(!output.status.success(), "{verb:?} without a token");
+        let words = stderr(&output);
+        assert!(
+            words.contains("401") || words.contains("no replica has sent"),
+            "{verb:?}: {words}"
+        );
+    }
+    // The server is not who it should be, or there is no TLS at all.
+    let output = run(&[&["status"][..], &operator, &["--tls-name", "elsewhere"]].concat());
+    assert!(
+        !output.status.success() && stderr(&output).contains("elsewhere"),
+        "{}",
+        stderr(&output)
+    );
+    let output = run(&["status", "--admin", &admin, "--token-file", &token]);
+    assert!(stderr(&output).contains("400"), "{}", stderr(&output));
+
+    let user = [
+        "--addr",
+        &client,
+        "--tls-ca",
+        &ca,
+        "--user",
+        "alice",
+        "--password-file",
+        &password,
+    ];
+    let quorate = env!("CARGO_BIN_EXE_quorate");
+    let script = format!("{quorate} fenced set k v && {quorate} fenced get k");
+    let output = run(&[&["lock", "l"][..], &user, &["--", "sh", "-c", &script]].concat());
+    assert_eq!(stdout(&output), "v");
+    let begin = Instant::now();
+    let bob = house.text("bob.password");
+    let wrong = [
+        "--addr",
+        &client,
+        "--tls-ca",
+        &ca,
+        "--user",
+        "alice",
+        "--password-file",
+        &bob,
+    ];
+    let output = run(&[&["lock", "l"][..], &wrong, &["--", "true"]].concat());
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("WRONGPASS"), "{}", stderr(&output));
+    let output = run(&[
+        &["fenced", "--lock", "l", "--token", "1"][..],
+        &wrong,
+        &["get", "k"],
+    ]
+    .concat());
+    assert!(stderr(&output).contains("WRONGPASS"), "{}", stderr(&output));
+    assert!(begin.elapsed() < Duration::from_secs(20));
+    let load = [
+        "registers",
+        "load",
+        "--operations",
+        "50",
+        "--server",
+        &client,
+    ];
+    let output = run(&[&load[..], &user[2..]].concat());
+    assert!(stdout(&output).starts_with("50 operations returned"));
+    let output = run(&[&load[..], &wrong[2..]].concat());
+    assert!(stderr(&output).contains("WRONGPASS"), "{}", stderr(&output));
+}
+
+#[test]
 fn tokens_and_keys_of_certificates_are_their_owners_alone() {
     let house = House::new();
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o7777;

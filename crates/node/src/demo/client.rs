@@ -1,26 +1,29 @@
 //! A client of one replica: sends requests, reads replies.
+use crate::credentials::{Ready, Stream};
 use anyhow::{Context, Result, bail};
 use bytes::BytesMut;
 use redis_protocol::resp2::{decode::decode_bytes_mut, encode::extend_encode, types::BytesFrame};
 use std::net::SocketAddr;
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
-};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// A connection to one replica.
 pub struct Client {
-    stream: TcpStream,
+    stream: Box<dyn Stream>,
     input: BytesMut,
 }
 
 impl Client {
     /// Connects.
     pub async fn connect(server: SocketAddr) -> Result<Self> {
-        let stream = TcpStream::connect(server)
+        Client::connect_with(server, &Ready::default()).await
+    }
+
+    /// Connects, and shows what the server asks for.
+    pub async fn connect_with(server: SocketAddr, credentials: &Ready) -> Result<Self> {
+        let stream = credentials
+            .connect(&server.to_string())
             .await
             .with_context(|| format!("cannot connect to {server}"))?;
-        stream.set_nodelay(true)?;
         Ok(Client {
             stream,
             input: BytesMut::new(),
@@ -39,7 +42,9 @@ impl Client {
                 .map(|word| BytesFrame::BulkString(word.clone().into()));
             extend_encode(&mut out, &BytesFrame::Array(strings.collect()), false)?;
         }
-        Ok(self.stream.write_all(&out).await?)
+        self.stream.write_all(&out).await?;
+        // TLS may still hold what it has taken.
+        Ok(self.stream.flush().await?)
     }
 
     /// Reads one reply.

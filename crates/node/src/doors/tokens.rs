@@ -1,7 +1,7 @@
 //! The door for operators: bearer tokens, or client certificates.
 use super::{Refused, users::Digest};
 use crate::secret_file;
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use std::{fmt, path::Path, sync::Arc};
 use tokio::sync::watch;
 
@@ -87,6 +87,18 @@ pub fn bearer(header: &[u8]) -> Option<&[u8]> {
     scheme
         .eq_ignore_ascii_case(b"Bearer ")
         .then(|| token.trim_ascii())
+}
+
+/// Reads the one token, or password, that a client sends.
+///
+/// # Errors
+/// When others can use the file, or it has no secret. Of several the first counts.
+pub fn first_of(path: &Path) -> Result<zeroize::Zeroizing<String>> {
+    let secrets = secret_file::read_lines(path)?;
+    secrets
+        .into_iter()
+        .next()
+        .with_context(|| path.display().to_string())
 }
 
 #[cfg(test)]

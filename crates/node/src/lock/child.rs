@@ -78,7 +78,7 @@ impl Child {
     pub fn start(
         program: &OsString,
         arguments: &[OsString],
-        variables: [(&str, String); 3],
+        variables: Vec<(&str, String)>,
     ) -> io::Result<Self> {
         let mut command = Command::new(program);
         command.args(arguments).envs(variables);

@@ -3,6 +3,7 @@ use super::{
     ADDRESSES, CLIENT, NAME, REFUSED, TOKEN,
     replicas::{Replicas, Reply},
 };
+use crate::credentials::{ForClients, NotAdmitted};
 use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
 use std::{
@@ -37,6 +38,8 @@ pub struct Fenced {
         env = ADDRESSES
     )]
     addr: Vec<String>,
+    #[command(flatten)]
+    door: ForClients,
     #[command(subcommand)]
     action: Action,
 }
@@ -104,7 +107,7 @@ impl Fenced {
             }
             Action::Del { key } => vec![b"LOCK.DEL".as_slice(), lock, token, key.as_bytes()],
         };
-        let mut replicas = Replicas::new(&self.addr);
+        let mut replicas = Replicas::new(&self.addr, self.door.ready()?);
         let end = Instant::now() + LIMIT;
         loop {
             let error = match self.found(&mut replicas).await {
@@ -116,6 +119,7 @@ impl Fenced {
                     }
                     Err(error) => error,
                 },
+                Err(error) if error.is::<NotAdmitted>() => return Err(error),
                 Err(error) => error,
             };
             if Instant::now() >= end {

@@ -1,11 +1,11 @@
 //! Requests to whichever replica answers.
+use crate::credentials::{NotAdmitted, Ready, Stream};
 use anyhow::{Context, Result, bail};
 use bytes::BytesMut;
 use redis_protocol::resp2::{decode::decode_bytes_mut, encode::extend_encode, types::BytesFrame};
 use std::{collections::VecDeque, time::Duration};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
     time::timeout,
 };
 
@@ -23,16 +23,17 @@ const KEPT: usize = 16;
 /// Some replicas, and a connection to one of them.
 pub struct Replicas {
     addresses: Vec<String>,
+    credentials: Ready,
     /// The index of the replica that is asked.
     present: usize,
     connection: Option<Connection>,
     /// Those that were given up, the latest last. If one were closed before another replica has answered, the
     /// replica at its other end would end what this client holds, in case it is alive.
-    given_up: VecDeque<TcpStream>,
+    given_up: VecDeque<Box<dyn Stream>>,
 }
 
 struct Connection {
-    stream: TcpStream,
+    stream: Box<dyn Stream>,
     input: BytesMut,
     /// Whether a reply may still come to a request that is not waited for any more.
     is_behind: bool,
@@ -49,10 +50,11 @@ pub enum Reply {
 }
 
 impl Replicas {
-    /// Those at these addresses.
-    pub fn new(addresses: &[String]) -> Self {
+    /// Those at these addresses, which are shown this.
+    pub fn new(addresses: &[String], credentials: Ready) -> Self {
         Replicas {
             addresses: addresses.to_vec(),
+            credentials,
             present: 0,
             connection: None,
             given_up: VecDeque::new(),
@@ -66,12 +68,11 @@ impl Replicas {
         }
         if self.connection.is_none() {
             let address = self.addresses[self.present].clone();
-            let connected = match timeout(limit, TcpStream::connect(&address)).await {
-                Ok(connected) => connected.map_err(anyhow::Error::from),
+            let connected = match timeout(limit, self.credentials.connect(&address)).await {
+                Ok(connected) => connected,
                 Err(_) => Err(anyhow::anyhow!("not connected within {limit:?}")),
             };
             let stream = connected.map_err(|error| self.give_up(error, address))?;
-            stream.set_nodelay(true)?;
             self.connection = Some(Connection {
                 stream,
                 input: BytesMut::new(),
@@ -99,7 +100,12 @@ impl Replicas {
     /// Sends a request, and waits so long for the reply. After an error the next request goes to another
     /// replica.
     pub async fn ask(&mut self, words: &[&[u8]], limit: Duration) -> Result<Reply> {
-        self.connect(limit).await?;
+        if let Err(error) = self.connect(limit).await {
+            return match error.downcast::<NotAdmitted>() {
+                Ok(NotAdmitted(words)) => Ok(Reply::Refused(words)),
+                Err(error) => Err(error),
+            };
+        }
         let address = self.addresses[self.present].clone();
         let outcome = match timeout(limit, self.exchange(words)).await {
             Ok(Ok(frame)) => reply(frame),
@@ -126,6 +132,8 @@ impl Replicas {
         let mut out = BytesMut::new();
         extend_encode(&mut out, &BytesFrame::Array(words.collect()), false)?;
         stream.write_all(&out).await?;
+        // TLS may still hold what it has taken.
+        stream.flush().await?;
         loop {
             if let Some((frame, ..)) = decode_bytes_mut(input)? {
                 connection.is_behind = false;

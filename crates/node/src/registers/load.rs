@@ -1,6 +1,9 @@
 //! `quorate registers load`: clients that read and write a store, and record each operation with its times.
-use crate::demo::client::Client;
-use anyhow::{Context, Result, ensure};
+use crate::{
+    credentials::{ForClients, NotAdmitted, Ready},
+    demo::client::Client,
+};
+use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 use quorate_histories::{Action, History, Operation, text};
 use redis_protocol::resp2::types::BytesFrame;
@@ -27,6 +30,8 @@ pub struct Load {
     /// A replica's address for clients (RESP); may be repeated. Clients are spread over them.
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:6379")]
     server: Vec<SocketAddr>,
+    #[command(flatten)]
+    door: ForClients,
     /// How many operations the clients do together.
     #[arg(long, default_value_t = 10_000)]
     operations: u64,
@@ -55,6 +60,7 @@ enum End {
 
 struct Shared<'l> {
     load: &'l Load,
+    credentials: Ready,
     prefix: String,
     begun: Instant,
     taken: Cell<u64>,
@@ -81,6 +87,7 @@ impl Load {
             .context("cannot start the runtime")?;
         let shared = Shared {
             load: &self,
+            credentials: self.door.ready()?,
             prefix: self.prefix.clone().unwrap_or_else(fresh),
             begun: Instant::now(),
             taken: Cell::new(0),
@@ -132,7 +139,13 @@ impl Shared<'_> {
         while self.taken.get() < self.load.operations {
             let address = self.load.server[server % self.load.server.len()];
             server += 1;
-            let connected = timeout(TIMEOUT, Client::connect(address)).await;
+            let connecting = Client::connect_with(address, &self.credentials);
+            let connected = timeout(TIMEOUT, connecting).await;
+            if let Ok(Err(error)) = &connected
+                && error.is::<NotAdmitted>()
+            {
+                bail!("{address}: {error:#}");
+            }
             if let Ok(Ok(mut connection)) = connected {
                 while self.taken.get() < self.load.operations {
                     let end = self.operate(&mut connection, process).await;
