@@ -28,9 +28,10 @@ fuzz_target!(|data: &[u8]| {
         };
         let links = PerfectLinks::new(&host, settings);
         let count = delivered.clone();
-        let up = world.application_with(me, move |_: Deliver<Bytes>, _| {
+        let up = world.application_with(me, move |(): (), _| {
             count.fetch_add(1, Relaxed);
         });
+        let up = up.with(|_: Deliver<Bytes>| ());
         lanes.push(links.at("messages").open(up));
         let arrivals = links.arrivals();
         // Not as the first of all: there should be something to disturb.

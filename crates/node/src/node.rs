@@ -217,6 +217,9 @@ async fn serve(settings: NodeSettings, listeners: Listeners, doors: Doors) -> Re
     } = listeners;
     let (builder, modules) = modules::declare(&settings)?;
     let node = builder.start().await.context("cannot start the node")?;
+    if let Some(ring) = node.key_ring() {
+        read_keys_anew(&doors.reload, ring.clone());
+    }
     let view = View::of(&node, settings.membership, settings.deadline);
     let locks = modules.locks.clone();
     let (store, memory, agreements) = serving(&settings, modules, &view);
@@ -297,6 +300,16 @@ async fn serve(settings: NodeSettings, listeners: Listeners, doors: Doors) -> Re
     }
     info!("stopped");
     Ok(code)
+}
+
+/// Lets a reload take up other keys.
+fn read_keys_anew(reload: &Reload, ring: node::KeyRing) {
+    reload.add("keys", move |new| {
+        let keys = new.keys.as_ref();
+        let keys = keys.context("`secret` is not set any more: that needs a restart")?;
+        let prepared = ring.prepare(keys.read()?, keys.identities.clone())?;
+        Ok(Box::new(move || prepared.take_up()))
+    });
 }
 
 /// Waits until this process has taken part and may not any more: another start of it has its seat.

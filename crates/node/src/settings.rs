@@ -302,7 +302,10 @@ impl NodeSettings {
     /// All but what can be changed while the node runs.
     #[must_use]
     pub fn without_doors(&self) -> Self {
+        // Whether there are keys at all is decided at the start.
+        let keys = self.keys.as_ref().map(|_| Keys::default());
         NodeSettings {
+            keys,
             doors: Doors::default(),
             ..self.clone()
         }
@@ -453,6 +456,12 @@ fn complete(settings: RawSettings) -> Result<NodeSettings> {
         log: settings.log.unwrap_or_else(|| "info".into()),
         log_format: settings.log_format.unwrap_or_default(),
     };
+    check(&settings)?;
+    Ok(settings)
+}
+
+/// Refuses settings that do not go together.
+fn check(settings: &NodeSettings) -> Result<()> {
     ensure!(
         settings.datagram <= 65_000,
         "`datagram` is {}, but at most 65000 bytes fit",
@@ -463,7 +472,7 @@ fn complete(settings: RawSettings) -> Result<NodeSettings> {
             .doors
             .ensure_locked(settings.client, settings.admin)?;
     }
-    ensure_flooding_fits(&settings)?;
+    ensure_flooding_fits(settings)?;
     ensure!(
         settings.trace_records <= MOST_TRACE_RECORDS,
         "`trace_records` is {}, but at most {MOST_TRACE_RECORDS} are kept",
@@ -478,7 +487,7 @@ fn complete(settings: RawSettings) -> Result<NodeSettings> {
         "`client` and `admin` are both {}",
         settings.client
     );
-    Ok(settings)
+    Ok(())
 }
 
 /// Checks that every peer is `host:port`, and that no two are the same.

@@ -12,7 +12,7 @@ use std::{
 const LONGEST: u64 = 1 << 20;
 
 /// Who this process is, and who the others are.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Keys {
     /// The file with the own secret.
     pub secret: PathBuf,

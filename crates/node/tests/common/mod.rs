@@ -256,13 +256,31 @@ pub fn cluster_under(before: &str, n: usize, extra: &[&str]) -> Vec<Node> {
     nodes
 }
 
+/// The keys of a cluster: its links are sealed, as those of clusters that people run.
+fn keys(n: usize) -> PathBuf {
+    static NUMBER: AtomicUsize = AtomicUsize::new(0);
+    let number = NUMBER.fetch_add(1, Relaxed);
+    let name = format!("keys-{}-{number}", std::process::id());
+    let directory = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
+    // Of an earlier process with the same number.
+    let _ = fs::remove_dir_all(&directory);
+    let (folder, members) = (directory.display().to_string(), n.to_string());
+    let made = run(&["keys", "cluster", &folder, "--members", &members]);
+    assert!(made.status.success(), "{made:?}");
+    directory
+}
+
 fn starting_under(before: &str, n: usize, extra: &[&str]) -> impl Iterator<Item = Node> {
     let before = before.to_owned();
     let addresses = free_addresses(3 * n);
     let peers: Vec<String> = addresses[..n].iter().map(ToString::to_string).collect();
     let extra: Vec<_> = extra.iter().map(ToString::to_string).collect();
+    let keys = keys(n);
     let start = move |rank: usize| {
+        let path = |file: &str| keys.join(file).display().to_string();
         let mut arguments = vec!["--id".to_owned(), rank.to_string()];
+        arguments.extend(["--secret".to_owned(), path(&format!("p{rank}/secret"))]);
+        arguments.extend(["--identities-file".to_owned(), path("members/identities")]);
         arguments.extend(["--peers".to_owned(), peers.join(",")]);
         arguments.extend(extra.clone());
         Node::start_under(

@@ -199,6 +199,7 @@ async fn peers_and_what_slows_modules_are_shown() {
         "address": name,
         "lookup_failure": null,
         "connected": true,
+        "identity": null,
         "incarnation": Incarnation(7).to_string(),
         "suspected": false,
         "timeout_ms": peers[0]["timeout_ms"],
