@@ -211,7 +211,9 @@ impl Peer {
         if let Some((old, _)) = self.previous.take() {
             self.freed.push(old.mine);
         }
-        if let Some(old) = self.current.replace(session) {
+        let replaced = self.current.replace(session);
+        let may_have_lost = replaced.is_some();
+        if let Some(old) = replaced {
             if old.incarnation == incarnation {
                 self.previous = Some((old, linger));
             } else {
@@ -225,6 +227,10 @@ impl Peer {
             incarnation,
             identity,
         });
+        // If the peer has ended the last session, what was sealed under it since then is lost.
+        if may_have_lost {
+            step.outputs.push(Output::Reopened(peer));
+        }
     }
 
     /// Gives up the handshake that this process has begun.

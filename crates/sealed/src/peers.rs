@@ -427,7 +427,12 @@ impl Peers {
     /// the question.
     fn upon_initiate(&mut self, path: Path, initiate: &Initiate, step: &mut Step<'_>) {
         let (rules, p) = (self.settings.rules, initiate.from);
-        if initiate.to != self.me || !self.codes.admit(initiate) {
+        if initiate.to != self.me {
+            return step.count("misaddressed");
+        }
+        if !self.codes.admit(initiate) {
+            let why = Strangeness::ForAnother;
+            step.outputs.push(Output::Stranger { peer: p, path, why });
             return step.count("misaddressed");
         }
         if initiate.context != self.settings.agreed.tag() {

@@ -39,6 +39,8 @@ pub enum Output {
 /// Why a handshake is refused.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Strangeness {
+    /// Its sender does not know this process's identity, and has another one listed, or none.
+    ForAnother,
     /// Its sender has agreed on something else: it belongs to another cluster, or speaks another version.
     OtherContext,
     /// Its sender has an identity that is not listed for the seat.

@@ -309,6 +309,9 @@ fn warn_of_stranger(peer: ProcessId, path: Path, why: Strangeness) {
         Path::Address(address) => address.to_string(),
     };
     match why {
+        Strangeness::ForAnother => warn!(
+            "somebody at {at} shakes hands as {peer}, and does not have this process's identity in its list"
+        ),
         Strangeness::OtherContext => warn!(
             "somebody at {at} shakes hands as {peer}, and belongs to another cluster or speaks another version"
         ),

@@ -72,6 +72,7 @@ struct Driven {
     begun: Vec<(ProcessId, Incarnation, Identity)>,
     moved: Vec<Path>,
     ended: Vec<ProcessId>,
+    reopened: Vec<ProcessId>,
     counts: BTreeMap<&'static str, u64>,
 }
 
@@ -87,6 +88,7 @@ impl Driven {
             begun: Vec::new(),
             moved: Vec::new(),
             ended: Vec::new(),
+            reopened: Vec::new(),
             counts: BTreeMap::new(),
         }
     }
@@ -131,7 +133,8 @@ impl Driven {
                 }
                 Output::Moved { path, .. } => self.moved.push(path),
                 Output::Ended(p) => self.ended.push(p),
-                Output::Reopened(_) | Output::Stranger { .. } => {}
+                Output::Reopened(p) => self.reopened.push(p),
+                Output::Stranger { .. } => {}
             }
         }
         result
