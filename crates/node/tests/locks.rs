@@ -134,6 +134,38 @@ fn a_lease_ends_without_renewal_and_a_client_that_moves_keeps_its_lock() {
     assert!(fifth.number("LOCK.ACQUIRE l fifth WAIT 0") > fourth);
 }
 
+/// Waits until so many requests wait for the lock `l`.
+fn until_waiting(client: &mut Client, count: u64) {
+    wait_for("requests to wait", || {
+        client.send("LOCK.HOLDER l");
+        let holder: Vec<String> = (0..6).map(|_| client.line()).collect();
+        (holder[5] == format!(":{count}")).then_some(())
+    });
+}
+
+#[test]
+fn who_waits_at_a_replica_that_stops_keeps_its_place_at_another_one() {
+    let mut nodes = ready_cluster(3, &["--lock-takeover-ms", "60000"]);
+    let mut first = Client::new(nodes[1].client);
+    let token = first.number("LOCK.ACQUIRE l first");
+    let mut second = Client::new(nodes[0].client);
+    second.send("LOCK.ACQUIRE l second WAIT 0");
+    until_waiting(&mut first, 1);
+    let mut third = Client::new(nodes[2].client);
+    third.send("LOCK.ACQUIRE l third WAIT 0");
+    until_waiting(&mut first, 2);
+    nodes[0].signal("TERM");
+    assert_eq!(second.line(), "-ERR the replica is stopping; not acquired");
+    // Whatever the replica has asked for is ordered before it has ended.
+    assert_eq!(nodes[0].exit_code(), Some(0));
+    let mut moved = Client::new(nodes[1].client);
+    moved.send("LOCK.ACQUIRE l second WAIT 0");
+    assert_eq!(first.number(&format!("LOCK.RELEASE l {token}")), 1);
+    let second = number(&moved.line());
+    assert_eq!(moved.number(&format!("LOCK.RELEASE l {second}")), 1);
+    assert!(number(&third.line()) > second);
+}
+
 #[test]
 fn names_that_are_too_long_are_refused() {
     let nodes = ready_cluster(1, &[]);

@@ -237,6 +237,6 @@ fn who_has_other_keys_is_left_out_and_the_log_says_so() {
     for node in [&one, &two, &third] {
         wait_for("all to be ready", || node.is_ready().then_some(()));
     }
-    assert_eq!(one.ask("SET k v"), "OK");
+    assert_eq!(one.ask("SET k v"), "+OK");
     assert_eq!(third.ask("GET k"), "v");
 }

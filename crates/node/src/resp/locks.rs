@@ -1,7 +1,7 @@
 //! Requests about locks. They take their turn alone: what the client has sent before is done first, and what it
 //! sends later waits, as behind a blocking command of Redis.
 //!
-//! What a client holds and waits for ends with its connection.
+//! What a client holds and waits for ends with its connection. When the replica stops, it is left as it is.
 use super::{
     answer::Answer,
     data::{is, unknown},
@@ -13,11 +13,7 @@ use quorate_runtime::{
     node::{Claim, LockError, Locks},
 };
 use quorate_services::kv::parse_integer;
-use std::{
-    collections::BTreeMap,
-    future::{Future, pending},
-    time::Duration,
-};
+use std::{collections::BTreeMap, future::Future, time::Duration};
 use tokio::time::timeout;
 
 /// How long a client waits for a lock that another one holds.
@@ -161,15 +157,26 @@ fn token(word: &[u8]) -> Result<u64, Answer> {
 #[derive(Default)]
 pub struct Claims(BTreeMap<(Bytes, u64), Claim>);
 
+/// Why a client waits no longer for a lock.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Interruption {
+    /// It has left: its request ends.
+    Gone,
+    /// The replica stops: its request stays, because the client may go on at another one.
+    Stopping,
+}
+
 impl Claims {
-    /// Serves a request. Each command that this takes may last as long as `deadline`.
+    /// Serves a request. Each command that this takes may last as long as `deadline`. Only a wait for a lock is
+    /// interrupted.
     pub async fn serve(
         &mut self,
         locks: &Locks,
         request: LockRequest,
         deadline: Duration,
+        interruption: impl Future<Output = Interruption>,
     ) -> Answer {
-        let served = self.try_serve(locks, request, deadline).await;
+        let served = self.try_serve(locks, request, deadline, interruption).await;
         served.unwrap_or_else(|refused| refused)
     }
 
@@ -178,6 +185,7 @@ impl Claims {
         locks: &Locks,
         request: LockRequest,
         deadline: Duration,
+        interruption: impl Future<Output = Interruption>,
     ) -> Result<Answer, Answer> {
         Ok(match request {
             LockRequest::Acquire {
@@ -192,10 +200,16 @@ impl Claims {
                     return Ok(Answer::Null);
                 };
                 let token = claim.token();
-                let held = match wait {
-                    Wait::No => Some(claim.is_held()),
-                    Wait::For(time) => timeout(time, claim.held()).await.ok().map(|it| it.is_ok()),
-                    Wait::ForEver => Some(claim.held().await.is_ok()),
+                let held = tokio::select! {
+                    biased;
+                    held = waited(&mut claim, wait) => held,
+                    interruption = interruption => match interruption {
+                        Interruption::Gone => return Ok(Answer::Null),
+                        Interruption::Stopping => {
+                            claim.leave();
+                            return Err(Answer::error("ERR the replica is stopping; not acquired"));
+                        }
+                    },
                 };
                 if held == Some(true) || held.is_none() && stay {
                     self.keep(lock, claim);
@@ -271,6 +285,15 @@ impl Claims {
     }
 }
 
+/// Whether the lock is held; `None` if the time is over before that is known.
+async fn waited(claim: &mut Claim, wait: Wait) -> Option<bool> {
+    match wait {
+        Wait::No => Some(claim.is_held()),
+        Wait::For(time) => timeout(time, claim.held()).await.ok().map(|it| it.is_ok()),
+        Wait::ForEver => Some(claim.held().await.is_ok()),
+    }
+}
+
 /// What comes within the deadline. The error is what the client is told.
 async fn in_time<T, E: Into<LockError>>(
     outcome: impl Future<Output = Result<T, E>>,
@@ -306,23 +329,6 @@ fn truth(it: bool) -> Answer {
 
 fn number(number: u64) -> Answer {
     Answer::Integer(i64::try_from(number).unwrap_or(i64::MAX))
-}
-
-/// The answer to a client that has left, or whose replica is stopping, while it waited for a lock. It waits
-/// until either is so.
-pub async fn interrupted(
-    gone: impl Future<Output = ()>,
-    stopping: impl Future<Output = ()>,
-    request: &LockRequest,
-) -> Answer {
-    // Other requests are short, and are done in any case.
-    if !matches!(request, LockRequest::Acquire { .. }) {
-        return pending().await;
-    }
-    tokio::select! {
-        () = gone => Answer::Null,
-        () = stopping => Answer::error("ERR the replica is stopping; not acquired"),
-    }
 }
 
 #[cfg(test)]

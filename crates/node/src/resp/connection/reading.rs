@@ -10,7 +10,7 @@ use crate::{
     resp::{
         answer::Answer,
         client::Client,
-        locks::{self, Claims, LockRequest},
+        locks::{Claims, Interruption, LockRequest},
         request::{self, Request},
         scan::Scanner,
         single::{self, Single},
@@ -225,8 +225,8 @@ impl<'s, R: AsyncRead + Unpin, I: Fn() -> String> Reader<'s, R, I> {
         }
     }
 
-    /// Serves a request about a lock when all before it has been answered. Meanwhile the client is read on, so
-    /// that its end is seen.
+    /// Serves a request about a lock when all before it has been answered. While it waits for a lock the client is
+    /// read on, so that its end is seen.
     async fn serve_lock(&mut self, request: LockRequest, stop: &CancellationToken) -> Answer {
         let Some(locks) = &self.session.locks else {
             return Answer::error(
@@ -256,11 +256,15 @@ impl<'s, R: AsyncRead + Unpin, I: Fn() -> String> Reader<'s, R, I> {
                 () = dismissed => {}
             }
         };
-        let interrupted = locks::interrupted(gone, stop.cancelled(), &request);
-        tokio::select! {
-            answer = self.claims.serve(locks, request.clone(), deadline) => answer,
-            answer = interrupted => answer,
-        }
+        let interruption = async {
+            tokio::select! {
+                () = gone => Interruption::Gone,
+                () = stop.cancelled() => Interruption::Stopping,
+            }
+        };
+        self.claims
+            .serve(locks, request, deadline, interruption)
+            .await
     }
 
     /// Submits a batch. Returns `None` if the writer has ended.
