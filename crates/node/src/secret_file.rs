@@ -41,7 +41,16 @@ pub fn create(path: &Path, content: &[u8], others: &str) -> Result<()> {
     let beside = directory.join(format!(".{}.{suffix:x}", last.to_string_lossy()));
     let written = write(&beside, content).with_context(name);
     // A link, unlike a renaming, never replaces what somebody else has put there meanwhile.
-    let linked = written.and_then(|()| fs::hard_link(&beside, path).with_context(is_there));
+    let linked = written.and_then(|()| {
+        let linked = fs::hard_link(&beside, path);
+        linked.map_err(|error| {
+            let says = match error.kind() {
+                io::ErrorKind::AlreadyExists => is_there(),
+                _ => format!("{}: no hard link can be made there", name()),
+            };
+            anyhow::Error::new(error).context(says)
+        })
+    });
     let _ = fs::remove_file(&beside);
     linked?;
     File::open(directory)
