@@ -3,7 +3,15 @@
 //! `cargo test` runs a few seeds for each size, the ignored test thousands, which `scripts/soak` runs.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use bytes::Bytes;
+use quorate_abstractions::fair_loss::Transmit;
+use quorate_core::{Addr, ProcessId, Time};
 use quorate_laboratory::scenario::{Faults, Scenario};
+use quorate_sim::{Kind, Tampering, Timed, UNIT, World};
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering::Relaxed},
+};
 
 fn tampered(processes: usize, subject: &str) -> Scenario {
     Scenario {
@@ -51,11 +59,79 @@ fn what_is_not_authenticated_does_not() {
 }
 
 #[test]
-fn tampering_is_drawn_from_the_seed_and_moves_no_other_draw() {
+fn tampering_is_drawn_from_the_seed() {
     let hash = |scenario: &Scenario| scenario.run(7, false).unwrap().report.hash;
     let scenario = tampered(3, "sealed");
     assert_eq!(hash(&scenario), hash(&scenario));
     let mut without = scenario.clone();
     without.faults.tampering = 0.0;
     assert_ne!(hash(&scenario), hash(&without));
+}
+
+/// What happens, and when, to datagrams of processes that answer none; and how many datagrams arrive beside these.
+fn fates(seed: u64, tampering: Option<Tampering>) -> (Vec<(Time, ProcessId, Kind)>, usize) {
+    let adversary = Timed::uniform(UNIT / 2, UNIT * 5);
+    let adversary = adversary.loss(0.2).duplication(0.2);
+    let world = World::new(3, seed, adversary).unwrap().keep_trace();
+    let mut world = world.settle(UNIT * 500);
+    if let Some(tampering) = tampering {
+        world.tamper(tampering);
+    }
+    let (members, arrived) = (*world.membership(), Arc::new(AtomicUsize::new(0)));
+    for q in members.iter() {
+        let arrived = arrived.clone();
+        let arrivals = Addr::new(move |_| {
+            arrived.fetch_add(1, Relaxed);
+        });
+        let edge = world.fair_loss(q, arrivals);
+        for k in 0..100 {
+            for to in members.others(q).iter() {
+                let bytes = Bytes::from(format!("{k} from {q} to {to}"));
+                let segment = bytes.len();
+                let transmit = Transmit { to, bytes, segment };
+                world.request(q, Time::ZERO + UNIT / 3 * k, &edge, transmit);
+            }
+        }
+    }
+    world.run();
+    let trace = world.trace();
+    let fates = trace.records().iter().filter(|record| {
+        matches!(
+            record.kind,
+            Kind::Send { .. } | Kind::Receive { .. } | Kind::Drop { .. } | Kind::Duplicate { .. }
+        )
+    });
+    let fates: Vec<_> = fates.map(|it| (it.time, it.process, it.kind)).collect();
+    let genuine = fates.iter().filter(|fate| is_arrival(&fate.2)).count();
+    (fates, arrived.load(Relaxed) - genuine)
+}
+
+fn is_arrival(kind: &Kind) -> bool {
+    matches!(kind, Kind::Receive { .. })
+}
+
+#[test]
+fn tampering_moves_no_other_draw() {
+    for seed in 0..20 {
+        let (undisturbed, none) = fates(seed, None);
+        let (genuine, forged) = fates(
+            seed,
+            Some(Tampering {
+                begin: Time::ZERO,
+                end: Time::ZERO + UNIT * 1000,
+                each: 0.7,
+                seed,
+            }),
+        );
+        assert!(none == 0 && forged > 300, "{none}, {forged}");
+        for is_there in [
+            |kind: &Kind| matches!(kind, Kind::Drop { .. }),
+            |kind: &Kind| matches!(kind, Kind::Duplicate { .. }),
+            is_arrival,
+        ] {
+            let count = undisturbed.iter().filter(|(_, _, kind)| is_there(kind));
+            assert!(count.count() > 50, "seed {seed}");
+        }
+        assert_eq!(genuine, undisturbed, "seed {seed}");
+    }
 }
