@@ -132,6 +132,10 @@ fn tampering_moves_no_other_draw() {
             let count = undisturbed.iter().filter(|(_, _, kind)| is_there(kind));
             assert!(count.count() > 50, "seed {seed}");
         }
-        assert_eq!(genuine, undisturbed, "seed {seed}");
+        // The two are too long to print.
+        assert!(
+            genuine == undisturbed,
+            "seed {seed}: other draws have moved"
+        );
     }
 }
