@@ -7,7 +7,7 @@ use super::{
 use crate::{
     algorithm::{Algorithm, Bound, Detector, Models, Mutant, Simulation, Substrate, Timing},
     gaps::Gap,
-    handles::Handle,
+    handles::builder,
     scenario::Faults,
     wiring::{RequestPort, Wiring},
 };
@@ -31,9 +31,7 @@ const TAMPERED: Faults = Faults {
 pub(super) static ALL: &[Algorithm] = &[Algorithm {
     name: "sealed",
     gap: Gap::Unaffected("it is a layer beneath the streams"),
-    handle: Handle::Simulated {
-        why: "it is beneath the links, and no edge of a node uses it yet",
-    },
+    handle: builder("sealed"),
     aliases: &["authenticated-link"],
     title: "sealed datagrams",
     abstraction: "authenticated perfect link",
