@@ -45,9 +45,10 @@ pub struct Sim {
     #[arg(long, value_name = "K")]
     crash: Option<usize>,
     /// When processes crash. any: at any moment, often an early one, and maybe with copies lost; output:
-    /// before one of the outputs of the process, all equally likely.
-    #[arg(long, default_value = "any", value_parser = parse_moment, value_name = "MOMENT")]
-    crash_at: Moment,
+    /// before one of the outputs of the process, all equally likely. By default any; for a mutant, what shows its
+    /// violation.
+    #[arg(long, value_parser = parse_moment, value_name = "MOMENT")]
+    crash_at: Option<Moment>,
     /// The probability that a fair-loss link loses a copy (full stacks). By default 0; for a mutant, the one
     /// that shows its violation.
     #[arg(long, value_name = "P")]
@@ -416,14 +417,14 @@ impl Sim {
             Some(_) => 0,
             None => self.crash.unwrap_or(faults.crashes),
         };
-        faults.moment = self.crash_at;
+        faults.moment = self.crash_at.unwrap_or(faults.moment);
         faults.loss = self.loss.unwrap_or(faults.loss);
         faults.duplication = self.duplicate;
         faults.tampering = self.tamper.unwrap_or(faults.tampering);
         faults.cuts = self.cuts;
         faults.pauses = self.pauses;
-        faults.accurate = self.accurate;
-        faults.storm = self.storm;
+        faults.accurate |= self.accurate;
+        faults.storm |= self.storm;
         faults.bandwidth = self.bandwidth;
         faults.queue = self.queue;
         faults.gaps = self.gaps;

@@ -47,6 +47,18 @@ fn a_mutant_by_a_published_rule_runs_and_says_its_erratum() {
 }
 
 #[test]
+fn a_mutant_runs_under_the_faults_that_show_its_violation() {
+    for (_, mutant) in algorithms::mutants() {
+        let sim = sim(mutant.name);
+        let scenario = sim.scenario(sim.subject()).unwrap();
+        assert_eq!(scenario.faults, mutant.under, "{}", mutant.name);
+    }
+    let sim = sim("answering-at-once --crash 0 --crash-at any --storm");
+    let faults = sim.scenario(sim.subject()).unwrap().faults;
+    assert!(faults.storm && faults.crashes == 0);
+}
+
+#[test]
 fn the_order_of_seeds_does_not_matter() {
     let sim = sim("total-order --crash 1 --layers ideal");
     let scenario = sim.scenario(sim.subject()).unwrap();
