@@ -40,6 +40,15 @@ use tokio_util::sync::CancellationToken;
 /// The datagram size of a link over a byte stream, in bytes.
 const STREAM_DATAGRAM: usize = 64 * 1024;
 
+/// How many bytes of each datagram belong to the layer that seals, and how long the rest can be.
+#[cfg(feature = "sealed")]
+const SEALING: (usize, usize) = (
+    quorate_sealed::layer::SHORTER,
+    quorate_sealed::layer::LONGEST,
+);
+#[cfg(not(feature = "sealed"))]
+const SEALING: (usize, usize) = (0, usize::MAX);
+
 /// Describes a node. Every setting except the socket has a default.
 ///
 /// # What the restart of a process means
@@ -474,21 +483,24 @@ impl Builder {
     }
 
     /// Whether the links are sealed.
+    #[cfg(feature = "sealed")]
     fn is_sealed(&self) -> bool {
-        #[cfg(feature = "sealed")]
-        return self.keys.is_some();
-        #[cfg(not(feature = "sealed"))]
-        return false;
+        self.keys.is_some()
+    }
+
+    #[cfg(not(feature = "sealed"))]
+    #[expect(clippy::unused_self, reason = "the signature is that of the other")]
+    fn is_sealed(&self) -> bool {
+        false
     }
 
     /// How many bytes of each datagram belong to the layer that seals, and how long the rest can be.
     fn sealing(&self) -> (usize, usize) {
-        #[cfg(feature = "sealed")]
         if self.is_sealed() {
-            use quorate_sealed::layer::{LONGEST, SHORTER};
-            return (SHORTER, LONGEST);
+            SEALING
+        } else {
+            (0, usize::MAX)
         }
-        (0, usize::MAX)
     }
 
     /// Publishes the counters and gauges to the program's recorder, if the builder was told to.

@@ -38,6 +38,7 @@ impl<T: Send + 'static> LateAddress<T> {
     }
 
     /// Sends it, or keeps it until the address is known, in place of one that was kept before.
+    #[cfg(feature = "membership")]
     pub(super) fn send_or_keep(&self, value: T) {
         let mut kept = self.0.kept.lock().unwrap_or_else(PoisonError::into_inner);
         match self.0.addr.get() {
