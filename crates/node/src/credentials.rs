@@ -11,7 +11,11 @@ use bytes::BytesMut;
 use clap::Args;
 use redis_protocol::resp2::{decode::decode_bytes_mut, encode::extend_encode, types::BytesFrame};
 use rustls::{ClientConfig, pki_types::ServerName};
-use std::{net::SocketAddr, path::PathBuf, sync::Arc};
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    sync::Arc,
+};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::TcpStream,
@@ -26,6 +30,7 @@ const TLS_CA: &str = "QUORATE_TLS_CA";
 const TLS_NAME: &str = "QUORATE_TLS_NAME";
 const TLS_CERTIFICATE: &str = "QUORATE_TLS_CERTIFICATE";
 const TLS_KEY: &str = "QUORATE_TLS_KEY";
+const IN_CLEAR: &str = "QUORATE_IN_CLEAR";
 
 /// How servers that speak TLS are known, and how they know the client.
 #[derive(Args, Clone, Debug, Default)]
@@ -49,6 +54,9 @@ pub struct ByTls {
     /// and its private key (PEM, mode 0600).
     #[arg(id = "tls_key", long = "tls-key", global = true, value_name = "FILE", env = TLS_KEY, requires = "tls_certificate")]
     key: Option<PathBuf>,
+    /// Show a token or a password to another machine without TLS, too: whoever listens on the way reads it.
+    #[arg(id = "in_clear", long = "in-clear", global = true, env = IN_CLEAR)]
+    in_clear: bool,
 }
 
 /// How a connection becomes one of TLS: the settings, and the server's name.
@@ -78,6 +86,18 @@ impl ByTls {
     }
 }
 
+impl ByTls {
+    /// Refuses to show a secret where others could read it on its way to this server.
+    fn may_show(&self, what: &str, to: IpAddr) -> Result<()> {
+        if self.ca.is_some() || self.in_clear || to.to_canonical().is_loopback() {
+            return Ok(());
+        }
+        bail!(
+            "{what} would go to {to} in clear: say `--tls-ca`, or `--in-clear` if nobody can listen"
+        )
+    }
+}
+
 /// What opens the admin port.
 #[derive(Args, Clone, Debug, Default)]
 pub struct ForOperators {
@@ -97,6 +117,9 @@ impl ForOperators {
     /// The admin port at this address.
     pub fn server(&self, address: SocketAddr) -> Result<Server> {
         let token = self.token_file.as_deref().map(first_of).transpose()?;
+        if token.is_some() {
+            self.tls.may_show("the token", address.ip())?;
+        }
         let secured = self.tls.with(&address.ip().to_string())?;
         Ok(Server::from(address).with(token.map(Arc::new), secured))
     }
@@ -137,6 +160,7 @@ impl ForClients {
             (TLS_NAME, tls.name.clone()),
             (TLS_CERTIFICATE, text(tls.certificate.as_ref())),
             (TLS_KEY, text(tls.key.as_ref())),
+            (IN_CLEAR, tls.in_clear.then(|| "true".to_owned())),
         ];
         let set = all.into_iter();
         set.filter_map(|(name, value)| Some((name, value?)))
@@ -174,6 +198,11 @@ impl Ready {
         let secured = self.tls.with(host.trim_matches(['[', ']']))?;
         let plain = TcpStream::connect(address).await?;
         plain.set_nodelay(true)?;
+        if self.password.is_some() {
+            let shown = self.tls.may_show("the password", plain.peer_addr()?.ip());
+            // Another replica would be no better.
+            shown.map_err(|error| NotAdmitted(error.to_string()))?;
+        }
         let mut stream: Box<dyn Stream> = match secured {
             None => Box::new(plain),
             Some((config, name)) => {
@@ -214,5 +243,51 @@ async fn sign_in(stream: &mut dyn Stream, user: Option<&str>, password: &str) ->
         if stream.read_buf(&mut input).await? == 0 {
             bail!("the replica closed the connection");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_crosses_no_network_in_clear() {
+        let plain = ByTls::default();
+        let with_tls = ByTls {
+            ca: Some(PathBuf::from("ca.pem")),
+            ..ByTls::default()
+        };
+        let in_clear = ByTls {
+            in_clear: true,
+            ..ByTls::default()
+        };
+        for (address, is_shown) in [
+            ("127.0.0.1", true),
+            ("::1", true),
+            ("::ffff:127.0.0.1", true),
+            ("192.0.2.2", false),
+            ("::ffff:192.0.2.2", false),
+            ("2001:db8::1", false),
+        ] {
+            let address = address.parse().unwrap();
+            assert_eq!(plain.may_show("it", address).is_ok(), is_shown, "{address}");
+            assert!(with_tls.may_show("it", address).is_ok());
+            assert!(in_clear.may_show("it", address).is_ok());
+        }
+        // The file with the token is read, and the token stays here.
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("token");
+        crate::secret_file::create(&file, b"a-token\n", "x").unwrap();
+        let operators = ForOperators {
+            token_file: Some(file),
+            tls: ByTls::default(),
+        };
+        let there: SocketAddr = "192.0.2.2:8379".parse().unwrap();
+        let words = operators.server(there).err().unwrap().to_string();
+        assert!(
+            words.contains("--tls-ca") && !words.contains("a-token"),
+            "{words}"
+        );
+        assert!(operators.server("127.0.0.1:8379".parse().unwrap()).is_ok());
     }
 }
