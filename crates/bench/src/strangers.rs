@@ -28,7 +28,6 @@ const PREPARED: u64 = 256;
 pub enum Strangers {
     /// To a port of this machine at which nobody listens: what sending alone costs.
     AtAClosedPort,
-    /// To the nodes.
     AtTheNodes,
 }
 
