@@ -170,7 +170,8 @@ fn the_page_has_each_algorithm_each_size_and_each_fault() {
         for cell in &cells[3..] {
             let (seeds, rest) = cell.split_once(" / ").unwrap_or((cell, "0"));
             let enough = seeds.parse::<u64>().is_ok_and(|seeds| seeds >= 100);
-            assert!(seeds == "–" || enough && rest.starts_with('0'), "{row}");
+            let is_known = seeds == "–" || cell.starts_with("falls: ");
+            assert!(is_known || enough && rest.starts_with('0'), "{row}");
         }
     }
 }

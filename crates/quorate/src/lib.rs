@@ -143,15 +143,15 @@
 //!
 //! | features | packages | seconds |
 //! |---|---|---|
-//! | `links`, `udp` | 40 | 33 |
-//! | `detectors`, `tcp` | 39 | 30 |
-//! | `broadcast`, `udp` | 45 | 52 |
-//! | `agreement`, `udp` | 46 | 53 |
-//! | `membership`, `udp` | 46 | 57 |
-//! | `shared-memory`, `udp` | 50 | 41 |
-//! | `links` | 22 | 14 |
-//! | `links`, `sealed`, `udp` | 72 | SEALEDSEC |
-//! | `default` | 89 | DEFSEC |
+//! | `links`, `udp` | 40 | 24 |
+//! | `detectors`, `tcp` | 39 | 24 |
+//! | `broadcast`, `udp` | 45 | 30 |
+//! | `agreement`, `udp` | 46 | 30 |
+//! | `membership`, `udp` | 46 | 34 |
+//! | `shared-memory`, `udp` | 50 | 28 |
+//! | `links` | 22 | 12 |
+//! | `links`, `sealed`, `udp` | 75 | 36 |
+//! | `default` | 92 | 50 |
 //!
 //! Three guides: [a state machine of one's own](mod@replicate), replicated; [locks](mod@locks), and what they do not
 //! promise; and [an algorithm of one's own](mod@own_algorithm), from its properties to the simulator and to sockets.
