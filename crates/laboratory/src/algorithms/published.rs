@@ -76,6 +76,22 @@ pub(super) const UNTOLD: &[Untold] = &[
         ],
     ),
     untold(
+        "G2-E4",
+        "flooding delivers each message once here, so that no request arrives twice",
+        [
+            "crates/quorums/src/generalized/tests/errata.rs",
+            "g2_e4_a_request_that_arrives_twice_and_is_applied_twice_breaks_qaf1",
+        ],
+    ),
+    untold(
+        "G2-E7",
+        "in most quorum systems as many processes as a quorum has are one",
+        [
+            "crates/quorums/src/generalized/tests/errata.rs",
+            "g2_e7_as_many_as_a_quorum_has_are_no_quorum_and_break_qaf2",
+        ],
+    ),
+    untold(
         "G3-E4",
         "it is about the checker, which lets a write that never returns take effect",
         [
