@@ -221,7 +221,7 @@ fn who_has_other_keys_is_left_out_and_the_log_says_so() {
     let three = start(3, &theirs);
     wait_for("somebody to warn of the stranger", || {
         let logs = [&one, &two, &three].map(Node::log);
-        let words = ["does not have this process's identity in its list"];
+        let words = ["with an identity that this process does not have"];
         let warns = |log: &String| words.iter().any(|words| log.contains(words));
         logs.iter().any(warns).then_some(())
     });

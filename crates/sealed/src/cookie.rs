@@ -7,7 +7,7 @@
 //!
 //! The codes of RESPOND and RETRY, too, can be made by the two processes alone: forged ones cost a hash.
 use crate::{
-    frame::{CODE, INITIATE_BODY, Initiate},
+    frame::{CODE, INITIATE_BODY, Initiate, SHORT_CODE},
     keys::{Identity, Secret},
 };
 use quorate_abstractions::addressed::Path;
@@ -75,8 +75,10 @@ impl PairKeys {
     }
 
     /// The code of a RESPOND, over all that stands before it.
-    pub fn respond(&self, before: &[u8]) -> Code {
-        code(&self.respond, &[before])
+    pub fn respond(&self, before: &[u8]) -> [u8; SHORT_CODE] {
+        let mut short = [0; SHORT_CODE];
+        short.copy_from_slice(&code(&self.respond, &[before])[..SHORT_CODE]);
+        short
     }
 }
 

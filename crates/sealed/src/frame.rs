@@ -3,7 +3,7 @@
 //! | datagram | layout | bytes |
 //! |---|---|---|
 //! | INITIATE | `1`, sender, receiver, `0`, *the rest* | 156 |
-//! | RESPOND | `2`, sender, receiver, `0`, the receiver's index u32, Noise message 60, code 16 | 84 |
+//! | RESPOND | `2`, sender, receiver, `0`, the receiver's index u32, Noise message 60, code 8 | 76 |
 //! | RETRY | `3`, sender, receiver, `0`, the receiver's index u32, cookie 16, two codes of 16 | 56 |
 //! | SEALED | `4`, the receiver's index u32, counter u64, ciphertext with its tag 16 | 29 and the content |
 //!
@@ -36,17 +36,22 @@ pub const CARRIED: usize = 8 + 4;
 /// A code over a datagram, and a cookie.
 pub const CODE: usize = 16;
 
+/// The code of RESPOND, which is sent twice: whoever forges one makes its receiver agree on keys in vain, and no more.
+pub const SHORT_CODE: usize = 8;
+
 const INITIATE_CLEAR: usize = 4 + 4 + 8 + 8 + 4;
 /// What the first code covers.
 pub const INITIATE_BODY: usize = INITIATE_CLEAR + FIRST;
 /// The length of a whole one, in bytes.
 pub const INITIATE_LENGTH: usize = INITIATE_BODY + 2 * CODE;
 /// The length of an answer, in bytes.
-pub const RESPOND_LENGTH: usize = RESPOND_BODY + CODE;
+pub const RESPOND_LENGTH: usize = RESPOND_BODY + SHORT_CODE;
 /// What its code covers.
 pub const RESPOND_BODY: usize = 4 + 4 + SECOND;
 /// The length of one with a cookie, in bytes.
 pub const RETRY_LENGTH: usize = 4 + 4 + 3 * CODE;
+// All answers together are shorter than the question, also the one that is repeated unasked.
+const _: () = assert!(2 * RESPOND_LENGTH < INITIATE_LENGTH && RETRY_LENGTH < INITIATE_LENGTH);
 /// What stands before the ciphertext.
 pub const SEALED_HEAD: usize = 1 + 4 + 8;
 /// How much longer a sealed datagram is than its content.
@@ -81,7 +86,7 @@ pub struct Respond {
     pub echo: Index,
     pub noise: [u8; SECOND],
     /// Over all that stands before it.
-    pub code: [u8; CODE],
+    pub code: [u8; SHORT_CODE],
 }
 
 /// Asks to begin again, with a cookie.

@@ -565,7 +565,7 @@ impl Peers {
             to: p,
             echo: initiate.index,
             noise,
-            code: [0; frame::CODE],
+            code: [0; frame::SHORT_CODE],
         };
         respond.code = pair.respond(&respond.body());
         peer.answers += 1;

@@ -310,7 +310,7 @@ fn warn_of_stranger(peer: ProcessId, path: Path, why: Strangeness) {
     };
     match why {
         Strangeness::ForAnother => warn!(
-            "somebody at {at} shakes hands as {peer}, and does not have this process's identity in its list"
+            "somebody at {at} shakes hands as {peer} with an identity that this process does not have: its list is another, or old"
         ),
         Strangeness::OtherContext => warn!(
             "somebody at {at} shakes hands as {peer}, and belongs to another cluster or speaks another version"
